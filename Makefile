@@ -1,0 +1,46 @@
+# Two commands do everything: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test check soak bench gpu-bench builtin-model clean
+
+# torch comes first and alone: asked for through another package, pip may fetch gigabytes of CUDA for a CPU machine.
+$(VENV)/.product: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.product
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.product
+	$(BIN)/sdtrain demo
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not soak"
+
+soak: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 7200
+
+bench: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks
+
+gpu-bench: $(VENV)/.product
+	$(BIN)/python -m benchmarks.gpu
+
+builtin-model: $(VENV)/.product
+	$(BIN)/python -m engine.demo.build --out engine/assets/tiny
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Everything about training; empty on purpose, so that importing a torch-free part costs nothing."""
