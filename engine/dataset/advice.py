@@ -1,0 +1,174 @@
+"""What the dataset doctor has to say: for each thing that it may find, the reason and the next step."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from engine.dataset import buckets
+from engine.dataset.captions import (
+    MAX_TOKENS,
+    PLACEHOLDER,
+    Caption,
+    TriggerMode,
+    approximate_tokens,
+    has_trigger,
+)
+from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.images import Header
+from engine.dataset.refusals import PictureError
+from engine.dataset.walk import Listing
+
+BLURRED_FROM = 1.5
+"""From this enlargement on a picture is visibly soft, so it is a warning and no longer a note."""
+CUT_FROM = 0.2
+"""The part of a picture that may be cut away before it is worth a note."""
+
+
+def say(level: Level, code: str, file: str, what: str, why: str = "", fix: str = "") -> Finding:
+    """A Finding about `file`, its name made printable."""
+    return Finding(code, printable(file), what, why, fix, level)
+
+
+def about_path(path: Path) -> list[Finding]:
+    """What is wrong with `path` where it is no folder; nothing where it is one."""
+    if path.is_dir():
+        return []
+    if path.exists():
+        what, why = "is a file, not a folder", "a dataset is a folder of pictures"
+        return [say("error", "not-a-folder", ".", what, why, f"use {printable(str(path.parent))}")]
+    near = next(parent for parent in path.absolute().parents if parent.exists())
+    why = f"{printable(str(near))} exists, the rest of the path does not"
+    return [say("error", "folder-missing", ".", "the folder does not exist", why, "correct data.path")]
+
+
+def about_listing(listing: Listing) -> list[Finding]:
+    """Whether there are pictures at all, and whether they lie one level deeper."""
+    deeper = {name: count for name, count in listing.subfolders.items() if count}
+    if deeper:
+        shown = ", ".join(f"{printable(name)} ({count})" for name, count in list(deeper.items())[:5])
+        why, fix = (
+            "subfolders are not read unless asked for",
+            "point at one of them, or read the folder recursively",
+        )
+        if listing.pictures:
+            return [say("info", "subfolders", ".", f"more pictures lie in subfolders: {shown}", why, fix)]
+        return [say("error", "only-subfolders", ".", f"all pictures lie in subfolders: {shown}", why, fix)]
+    if listing.pictures:
+        return []
+    why = "PNG, JPEG, WebP, BMP, TIFF and still GIF files are read"
+    return [
+        say(
+            "error",
+            "folder-empty",
+            ".",
+            "the folder holds no picture",
+            why,
+            "put pictures into it, or correct data.path",
+        )
+    ]
+
+
+def about_failure(path: Path, rel: str, error: PictureError) -> Finding:
+    """A picture that cannot be read."""
+    what = printable(error.what.removeprefix(f"{path / rel}: "))
+    return say("warning", error.code, rel, f"{what}; it is left out", printable(error.why), error.fix)
+
+
+def about_picture(rel: str, header: Header, size: buckets.Size) -> list[Finding]:
+    """What one readable picture's header gives reason to say."""
+    found = _about_size(rel, header, size)
+    if header.alpha:
+        found.append(say("info", "alpha", rel, "has transparency", "the background colour is laid under it"))
+    if header.grey:
+        found.append(
+            say("info", "grey", rel, "is a grey picture", "it teaches that its subject has no colour")
+        )
+    if header.mode == "CMYK":
+        why = "its colours are converted without a profile and may shift"
+        found.append(say("info", "cmyk", rel, "is a CMYK picture, made for print", why, "save it as sRGB"))
+    if header.sixteen_bit:
+        found.append(say("info", "sixteen-bit", rel, "has 16 bits a channel", "the upper 8 are used"))
+    if header.orientation != 1:
+        found.append(say("info", "rotated", rel, "is turned upright", "its EXIF entry asks for it"))
+    if header.several_pages:
+        what = "has several pages, of which the first is used"
+        found.append(
+            say("warning", "pages", rel, what, "one file is one picture", "save each page as a file")
+        )
+    return found
+
+
+def _about_size(rel: str, header: Header, size: buckets.Size) -> list[Finding]:
+    found: list[Finding] = []
+    shape, target = f"{header.width} x {header.height}", f"{size[0]} x {size[1]}"
+    scale = buckets.upscale(header.width, header.height, size)
+    if scale > 1:
+        level: Level = "warning" if scale > BLURRED_FROM else "info"
+        what = f"{shape} is enlarged {scale:.2f} times to {target}"
+        fix = "use a larger picture, or a lower resolution"
+        found.append(say(level, "too-small", rel, what, "the model learns the blur too", fix))
+    lost = buckets.cut(header.width, header.height, size)
+    if lost > CUT_FROM:
+        what = f"{lost:.0%} of {shape} is cut away to get {target}"
+        why, fix = "it is longer than the sizes allow", "crop it yourself if its edges matter"
+        found.append(say("info", "cut", rel, what, why, fix))
+    return found
+
+
+def about_captions(
+    pictures: Collection[str], found: Mapping[str, Caption], trigger: str, mode: TriggerMode
+) -> list[Finding]:
+    """Missing, empty and overlong captions, missing triggers; one finding where it is true of all."""
+    own = {rel: caption for rel, caption in found.items() if caption.text}
+    findings = _about_missing(pictures, found, own, trigger)
+    for rel, caption in own.items():
+        if PLACEHOLDER in caption.text and not trigger:
+            what = f"its caption says {PLACEHOLDER}, but there is no trigger word"
+            findings.append(
+                say("warning", "placeholder", rel, what, "the placeholder is taken out", "set a trigger word")
+            )
+        # A token is a character or more, so most captions need no count.
+        if len(caption.text) > MAX_TOKENS and (tokens := approximate_tokens(caption.text)) > MAX_TOKENS:
+            what = f"its caption has about {tokens} tokens, of which {MAX_TOKENS} are read"
+            fix = "shorten it, what matters first"
+            findings.append(
+                say("warning", "caption-long", rel, what, "the text encoder reads no further", fix)
+            )
+    return findings + _about_trigger(own, trigger, mode)
+
+
+def lacks_trigger(caption: str, trigger: str) -> bool:
+    """Whether neither the trigger nor its placeholder stands in the caption."""
+    return bool(trigger) and PLACEHOLDER not in caption and not has_trigger(caption, trigger)
+
+
+def _about_missing(
+    pictures: Collection[str], found: Mapping[str, Caption], own: Mapping[str, Caption], trigger: str
+) -> list[Finding]:
+    then = f"trained with {trigger!r} alone" if trigger else "trained without any words"
+    fix = "write a .txt of the same name" + ("" if trigger else ", or set a trigger word")
+    findings: list[Finding] = []
+    if pictures and not own:
+        level: Level = "info" if trigger else "warning"
+        findings.append(say(level, "no-captions", ".", "no picture has a caption", f"all are {then}", fix))
+    for rel in pictures:
+        if rel in found and rel not in own:
+            what = f"its caption in {printable(found[rel].source)} is empty"
+            findings.append(say("warning", "caption-empty", rel, what, f"it is {then}", fix))
+        elif own and rel not in found:
+            findings.append(say("warning", "caption-missing", rel, "has no caption", f"it is {then}", fix))
+    return findings
+
+
+def _about_trigger(own: Mapping[str, Caption], trigger: str, mode: TriggerMode) -> list[Finding]:
+    lacking = [rel for rel, caption in own.items() if lacks_trigger(caption.text, trigger)]
+    prepended = mode == "prepend"
+    level: Level = "info" if prepended else "warning"
+    why = "it is put before the caption" if prepended else "the picture does not teach it"
+    fix = "" if prepended else f"write {trigger!r} or {PLACEHOLDER} into the caption"
+    if lacking and len(lacking) == len(own):
+        what = f"the trigger {trigger!r} stands in none of the {len(own)} captions"
+        return [say(level, "trigger-missing", ".", what, why, fix)]
+    return [
+        say(level, "trigger-missing", rel, f"its caption lacks the trigger {trigger!r}", why, fix)
+        for rel in lacking
+    ]

@@ -1,0 +1,203 @@
+"""Keeps what the frozen parts of a model make of pictures and captions on disk, found again by content."""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from engine import keys
+from engine.dataset.contents import ContentIndex
+from engine.errors import UserError
+
+VERSION = 1
+"""Part of every key: raise it when the same inputs would be encoded differently."""
+
+Tensors = Mapping[str, Tensor]
+T = TypeVar("T")
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_STALE_SECONDS = 24 * 3600
+
+
+def cache_key(*parts: str | int | float) -> str:
+    """64 hex digits: SHA-256 over the cache's version and an unambiguous encoding of `parts`."""
+    texts = [part.hex() if isinstance(part, float) else part for part in parts]
+    return hashlib.sha256(keys.encode((VERSION, *texts))).hexdigest()
+
+
+def latent_key(content: str, size: tuple[int, int], crop: tuple[float, float], flip: bool, part: str) -> str:
+    """The key of one picture's latents: file hash, bucket, crop fractions, flip, and the VAE's own hash."""
+    return cache_key("latents", content, *size, float(crop[0]), float(crop[1]), int(flip), part)
+
+
+class TensorCache:
+    """A folder of safetensors files named by key; several processes may use it at once.
+
+    A file is written beside and renamed, so readers see a whole file or none. It is not fsynced, which would
+    cost 4 ms a file: every file carries a digest of its tensors, and one that a power cut has torn, or a disk
+    has changed, is a miss and is written anew.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._temporary = root / "tmp"
+        try:
+            self._temporary.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+        except OSError as error:
+            why, fix = error.strerror or str(error), "set SDTRAIN_HOME to a folder that you may write to"
+            raise UserError(f"{root}: the cache cannot be made there", why, fix) from None
+        self.contents = ContentIndex(root)
+
+    def path(self, key: str) -> Path:
+        """Where the entry lies or would lie."""
+        assert _KEY.fullmatch(key), f"not a cache key: {key!r}"
+        return self.root / key[:2] / f"{key}.safetensors"
+
+    def __contains__(self, key: str) -> bool:
+        """Whether there is a file for `key`; whether it is sound only `get` can tell."""
+        return self.path(key).is_file()
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """The tensors on the CPU, or None where there are none or the file is damaged."""
+        try:
+            raw = self.path(key).read_bytes()
+            tensors: dict[str, Tensor] = load(raw)
+            facts = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")]).get("__metadata__")
+        except (OSError, SafetensorError, ValueError, KeyError, RuntimeError):
+            return None
+        if not isinstance(facts, dict) or facts.get("key") != key or facts.get("digest") != _digest(tensors):
+            return None
+        return tensors
+
+    def put(self, key: str, tensors: Tensors) -> None:
+        """Writes an entry, replacing one that is there. Raises OSError where the disk is full."""
+        own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        raw = save(own, metadata={"key": key, "digest": _digest(own)})
+        final = self.path(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        beside = self._temporary / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            beside.write_bytes(raw)
+            beside.replace(final)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+
+    def _sweep(self) -> None:
+        """Takes away what killed writers left a day ago and more."""
+        oldest = time.time() - _STALE_SECONDS
+        for left in self._temporary.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if left.stat().st_mtime < oldest:
+                    left.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """What `CachedEncoder.ensure` did; `stopped` where it left early because it was asked to."""
+
+    total: int
+    hits: int
+    encoded: int
+    stopped: bool
+
+
+class CachedEncoder(Generic[T]):
+    """Encodes items through a TensorCache.
+
+    `key_of(item)` names an item's result, `encode_batch(items)` makes one dict of tensors an item, in order;
+    all items of a call have the same `group_of(item)`, so that they can be stacked. With `batch_size` 1 an
+    item's result cannot depend on which others happened to be missing; larger batches may change last bits.
+    """
+
+    def __init__(
+        self,
+        cache: TensorCache,
+        key_of: Callable[[T], str],
+        encode_batch: Callable[[Sequence[T]], Sequence[Tensors]],
+        *,
+        group_of: Callable[[T], Hashable] | None = None,
+        batch_size: int = 1,
+    ) -> None:
+        self._cache = cache
+        self._key_of = key_of
+        self._encode_batch = encode_batch
+        self._group_of = group_of
+        self._batch_size = batch_size
+
+    def ensure(
+        self,
+        items: Iterable[T],
+        on_progress: Callable[[int, int], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> Ensured:
+        """Encodes each item that is not in the cache, once a key.
+
+        `on_progress(done, total)` counts items, hits first, then after each batch. `stop()` is asked before
+        each batch; what was encoded until then stays. Errors of `encode_batch` pass through.
+        """
+        missing: dict[Hashable, dict[str, list[T]]] = {}
+        total = done = 0
+        for item in items:
+            total += 1
+            key = self._key_of(item)
+            group = self._group_of(item) if self._group_of else None
+            if key in self._cache:
+                done += 1
+            else:
+                missing.setdefault(group, {}).setdefault(key, []).append(item)
+        hits, encoded = done, 0
+        if on_progress is not None:
+            on_progress(done, total)
+        for todo in missing.values():
+            names = list(todo)
+            for start in range(0, len(names), self._batch_size):
+                if stop is not None and stop():
+                    return Ensured(total, hits, encoded, True)
+                batch = names[start : start + self._batch_size]
+                self._encode({name: todo[name][0] for name in batch})
+                encoded += len(batch)
+                done += sum(len(todo[name]) for name in batch)
+                if on_progress is not None:
+                    on_progress(done, total)
+        return Ensured(total, hits, encoded, False)
+
+    def get(self, item: T) -> dict[str, Tensor]:
+        """The item's tensors, from the cache, or encoded and put there where it is missing or damaged."""
+        key = self._key_of(item)
+        found = self._cache.get(key)
+        return self._encode({key: item})[0] if found is None else found
+
+    def _encode(self, batch: Mapping[str, T]) -> list[dict[str, Tensor]]:
+        made = self._encode_batch(list(batch.values()))
+        assert len(made) == len(batch), f"{len(made)} results for {len(batch)} items"
+        results: list[dict[str, Tensor]] = []
+        for key, tensors in zip(batch, made, strict=True):
+            self._cache.put(key, tensors)
+            results.append({name: tensor.detach().cpu() for name, tensor in tensors.items()})
+        return results
+
+
+def _digest(tensors: Tensors) -> str:
+    """A digest of names, types, shapes and bytes: safetensors itself would not see a flipped bit."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        digest.update(keys.encode((name, str(tensor.dtype), *tensor.shape)))
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

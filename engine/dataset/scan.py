@@ -1,0 +1,223 @@
+"""The dataset doctor: looks at a folder of pictures and says what is wrong; never writes to it."""
+
+import contextlib
+import os
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from engine.dataset import advice, buckets
+from engine.dataset.captions import Caption, TriggerMode, read_captions, with_trigger
+from engine.dataset.contents import file_sha256
+from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.images import Header, load_rgb, read_header
+from engine.dataset.refusals import PictureError
+from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
+from engine.dataset.walk import Listing, walk
+from engine.errors import UserError
+
+__all__ = ["BucketBatches", "Counts", "DatasetReport", "Finding", "Item", "scan"]
+
+Progress = Callable[[int, int], None]
+
+TOP_WORDS = 30
+_PROGRESS_EVERY = 256
+_SMALL_WORDS = {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or"}
+_SMALL_WORDS |= {"that", "the", "this", "to", "with"}
+_LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "info": 2}
+
+
+def scan(
+    path: Path,
+    *,
+    resolution: int,
+    trigger: str = "",
+    trigger_mode: TriggerMode = "prepend",
+    bucket: bool = True,
+    recursive: bool = False,
+    deep: bool = False,
+    step: int | None = None,
+    on_progress: Progress | None = None,
+) -> DatasetReport:
+    """Everything about the folder `path` at `resolution`; what is wrong is in the report, not an exception.
+
+    Reads headers and each file's end only; `deep` also decodes every picture and compares contents. With
+    `bucket` off every picture is trained as a square. `step` is the sizes' step in pixels (default: by the
+    resolution). `on_progress(done, total)` counts pictures. Raises UserError only for a resolution that is no
+    multiple of 8.
+    """
+    buckets.default_step(resolution)
+    problems = advice.about_path(path)
+    listing = Listing()
+    if not problems:
+        listing = walk(path, recursive)
+        problems += listing.problems + advice.about_listing(listing)
+    headers = _headers(path, listing.pictures, problems, on_progress)
+    if deep:
+        _decode(path, headers, problems, on_progress)
+        problems += _duplicates(path, headers)
+    if listing.pictures and not headers:
+        what = f"none of the {len(listing.pictures)} pictures can be used"
+        problems.append(
+            advice.say("error", "nothing-usable", ".", what, "each is listed with its reason", "replace them")
+        )
+    found = read_captions(path, headers, listing.captions)
+    problems += found.problems
+    problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
+    items: list[Item] = []
+    for rel, header in headers.items():
+        size = (resolution, resolution)
+        if bucket:
+            size = buckets.assign(header.width, header.height, resolution, step)
+        problems += advice.about_picture(rel, header, size)
+        text, source = _caption(found.captions.get(rel), trigger, trigger_mode)
+        items.append(Item(path, rel, header.width, header.height, text, source, size))
+    counts = _count(len(listing.pictures), headers, found.captions, trigger, problems)
+    return _report(path, resolution, trigger, recursive, deep, items, problems, counts)
+
+
+def _headers(
+    path: Path, pictures: list[str], problems: list[Finding], on_progress: Progress | None
+) -> dict[str, Header]:
+    headers: dict[str, Header] = {}
+    for done, rel in enumerate(pictures, 1):
+        try:
+            headers[rel] = read_header(f"{path}/{rel}")
+        except PictureError as error:
+            problems.append(advice.about_failure(path, rel, error))
+        if on_progress is not None and (done % _PROGRESS_EVERY == 0 or done == len(pictures)):
+            on_progress(done, len(pictures))
+    return headers
+
+
+def _decode(
+    path: Path, headers: dict[str, Header], problems: list[Finding], on_progress: Progress | None
+) -> None:
+    """Decodes every picture, several at a time, and takes those that fail out of `headers`."""
+
+    def attempt(rel: str) -> PictureError | None:
+        try:
+            load_rgb(path / rel)
+        except PictureError as error:
+            return error
+        return None
+
+    rels = list(headers)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for done, (rel, error) in enumerate(zip(rels, pool.map(attempt, rels), strict=True), 1):
+            if error is not None:
+                problems.append(advice.about_failure(path, rel, error))
+                del headers[rel]
+            if on_progress is not None:
+                on_progress(done, len(rels))
+
+
+def _duplicates(path: Path, headers: Mapping[str, Header]) -> list[Finding]:
+    """A finding for each copy of an earlier picture; only files of equal length are hashed."""
+    findings: list[Finding] = []
+    by_length: dict[int, list[str]] = {}
+    for rel in headers:
+        with contextlib.suppress(FileNotFoundError):
+            by_length.setdefault((path / rel).stat().st_size, []).append(rel)
+    for rels in by_length.values():
+        first: dict[str, str] = {}
+        for rel in rels if len(rels) > 1 else []:
+            try:
+                other = first.setdefault(file_sha256(path / rel), rel)
+            except UserError:
+                continue
+            if other != rel:
+                what, why = f"is the same file as {printable(other)}", "it counts twice in training"
+                findings.append(advice.say("warning", "duplicate", rel, what, why, "remove one of them"))
+    return findings
+
+
+def _caption(own: Caption | None, trigger: str, mode: TriggerMode) -> tuple[str, str]:
+    """The text that is trained on and where it comes from."""
+    if own is not None and own.text:
+        return with_trigger(own.text, trigger, mode), own.source
+    return trigger, "trigger" if trigger else ""
+
+
+def _count(
+    files: int,
+    headers: Mapping[str, Header],
+    found: Mapping[str, Caption],
+    trigger: str,
+    problems: list[Finding],
+) -> Counts:
+    codes = Counter(finding.code for finding in problems)
+    captioned = sum(bool(caption.text) for caption in found.values())
+    return Counts(
+        files=files,
+        images=len(headers),
+        captioned=captioned,
+        unreadable=codes["unreadable"] + codes["truncated"] + codes["too-many-pixels"],
+        unsupported=codes["unsupported"],
+        animated=codes["animated"],
+        too_small=codes["too-small"],
+        duplicates=codes["duplicate"],
+        alpha=codes["alpha"],
+        grey=codes["grey"],
+        cmyk=codes["cmyk"],
+        sixteen_bit=codes["sixteen-bit"],
+        rotated=codes["rotated"],
+        caption_missing=len(headers) - len(found),
+        caption_empty=codes["caption-empty"],
+        caption_long=codes["caption-long"],
+        two_captions=codes["two-captions"],
+        rows_without_file=codes["row-without-file"],
+        links_outside=codes["link-outside"],
+        trigger_missing=sum(
+            advice.lacks_trigger(caption.text, trigger) for caption in found.values() if caption.text
+        ),
+    )
+
+
+def _report(
+    path: Path,
+    resolution: int,
+    trigger: str,
+    recursive: bool,
+    deep: bool,
+    items: list[Item],
+    problems: list[Finding],
+    counts: Counts,
+) -> DatasetReport:
+    table = Counter(item.size for item in items)
+    words, words_are = _histogram([item.caption for item in items])
+    return DatasetReport(
+        folder=str(path),
+        resolution=resolution,
+        trigger=trigger,
+        recursive=recursive,
+        deep=deep,
+        items=tuple(items),
+        problems=tuple(
+            sorted(problems, key=lambda finding: (_LEVEL_ORDER[finding.level], finding.code, finding.file))
+        ),
+        counts=counts,
+        buckets=dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))),
+        median_size=(
+            round(statistics.median(item.width for item in items)) if items else 0,
+            round(statistics.median(item.height for item in items)) if items else 0,
+        ),
+        words=words,
+        words_are=words_are,
+    )
+
+
+def _histogram(captions: list[str]) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The TOP_WORDS tags (where most captions list them) or words, with how many captions hold each."""
+    tagged = sum(caption.count(",") >= 3 for caption in captions) * 2 > len(captions)
+    counter: Counter[str] = Counter()
+    for caption in captions:
+        if tagged:
+            counter.update({tag for part in caption.split(",") if (tag := part.strip().lower())})
+        else:
+            counter.update(set(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", caption.lower())) - _SMALL_WORDS)
+    ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
+    return tuple(ranked[:TOP_WORDS]), "tags" if tagged else "words"
