@@ -1,0 +1,1 @@
+"""What a run is doing: its directory, events, control, view, lock and supervision; imports no torch."""

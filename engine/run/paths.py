@@ -1,0 +1,221 @@
+"""Where runs live on the disk: the names inside a run directory, and how a run is made and found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.run.files import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The directory of one run; every path in it has its name here and nowhere else."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def plan_file(self) -> Path:
+        return self.path / "plan.toml"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control_file(self) -> Path:
+        return self.path / "control.jsonl"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "engine.lock"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "engine.log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "export"
+
+    @property
+    def cache(self) -> Path:
+        return self.path / "cache"
+
+    def exists(self) -> bool:
+        """Whether there is a run here: a plan, or at least events."""
+        try:
+            return self.plan_file.is_file() or self.events_file.is_file()
+        except OSError:
+            return False  # a name that is too long, or a folder that may not be entered
+
+
+def runs_root() -> Path:
+    """$SDTRAIN_HOME/runs, else $XDG_DATA_HOME/sdtrain/runs, else ~/.local/share/sdtrain/runs."""
+    return _base("runs", "XDG_DATA_HOME", ".local/share", "runs")
+
+
+def cache_root() -> Path:
+    """$SDTRAIN_HOME/cache, else $XDG_CACHE_HOME/sdtrain, else ~/.cache/sdtrain."""
+    return _base("cache", "XDG_CACHE_HOME", ".cache", "")
+
+
+def _base(own: str, variable: str, fallback: str, below: str) -> Path:
+    if home := os.environ.get("SDTRAIN_HOME"):
+        return Path(home).expanduser().absolute() / own
+    given = os.environ.get(variable, "")
+    # The XDG specification says that a path that is not absolute must be ignored.
+    root = Path(given) if given.startswith("/") else Path.home() / fallback
+    return root / "sdtrain" / below
+
+
+def safe_name(name: str) -> str:
+    """`name` as a folder name of letters, digits, dots, dashes, underscores; "run" when nothing is left."""
+    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in name.strip())
+    # 60 characters are at most 240 bytes, which leaves room for "-2" below the limit of 255.
+    return kept.strip(".-")[:60].strip(".-") or "run"
+
+
+def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunDir:
+    """Make a new run directory that holds the plan; nothing that exists is overwritten.
+
+    Without `directory` it is `runs_root()/name`, or name-2, name-3... when that is taken. A given
+    `directory` is the run's own and must be new or empty. Raises UserError.
+    """
+    try:
+        run = RunDir(_claim_name(safe_name(name)) if directory is None else _claim_directory(directory))
+        for folder in (run.samples, run.exports):
+            folder.mkdir(exist_ok=True)
+        _link_cache(run)
+        write_atomic(run.plan_file, plan_toml)
+    except OSError as error:
+        where = error.filename or directory or runs_root()
+        raise UserError(
+            f"The run directory cannot be written: {where}",
+            why=error.strerror or str(error),
+            fix="give another place with --dir, or set SDTRAIN_HOME to a folder that you may write to",
+        ) from error
+    return run
+
+
+def _claim_name(name: str) -> Path:
+    root = runs_root()
+    root.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            continue
+        (path / "checkpoints").mkdir()
+        return path
+
+
+def _claim_directory(directory: Path) -> Path:
+    path = directory.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"This is a file, not a folder: {path}", fix="give a new or an empty folder")
+    path.mkdir(parents=True, exist_ok=True)
+    if RunDir(path).exists():
+        raise UserError(
+            f"This folder already holds a run: {path}",
+            why="a run is never overwritten",
+            fix=f"continue it with `sdtrain resume {path}`, or give another folder",
+        )
+    if any(path.iterdir()):
+        raise UserError(
+            f"This folder is not empty: {path}",
+            why="a run keeps its own folder, so that nothing of yours can be touched",
+            fix="give a new or an empty folder",
+        )
+    try:
+        # mkdir either makes it or fails, so of two starts at once only one gets the folder.
+        (path / "checkpoints").mkdir()
+    except FileExistsError as error:
+        raise UserError(
+            f"Another start has just taken this folder: {path}", fix="give another one"
+        ) from error
+    return path
+
+
+def _link_cache(run: RunDir) -> None:
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    try:
+        run.cache.symlink_to(root, target_is_directory=True)
+    except PermissionError:
+        # FAT and some network shares have no links; the run then keeps a cache of its own.
+        run.cache.mkdir(exist_ok=True)
+
+
+def list_runs(root: Path | None = None) -> list[RunDir]:
+    """Every run below `root` (default: runs_root()), the one with the newest activity first."""
+    top = runs_root() if root is None else root
+    try:
+        runs = [RunDir(path) for path in top.iterdir() if not path.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    dated = [(_touched(run), run.name, run) for run in runs if run.exists()]
+    return [run for _, _, run in sorted(dated, key=lambda item: (-item[0], item[1]))]
+
+
+def _touched(run: RunDir) -> float:
+    times = []
+    for path in (run.events_file, run.plan_file):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:
+            continue
+    return max(times, default=0.0)
+
+
+def find_run(text: str, root: Path | None = None) -> RunDir:
+    """The run that `text` names: its name, its directory, or a part of either that fits only one run.
+
+    Raises UserError that lists the runs it could have meant.
+    """
+    top = runs_root() if root is None else root
+    path = Path(os.path.expanduser(text)).absolute()  # noqa: PTH111 - Path's own raises for "~nobody"
+    exact = RunDir(top / text)
+    direct = RunDir(path)
+    # A word is a name first; only something with a slash in it (or no such name) is a path.
+    order = [direct] if os.sep in text or text in {"", ".", ".."} else [exact, direct]
+    for run in order:
+        if text and run.exists():
+            return run
+    runs = list_runs(top)
+    part = text.casefold().rstrip("/")
+    fitting = [run for run in runs if part and part in str(run.path).casefold()]
+    # The folder that holds all runs is in every path: a part found in names counts for more.
+    named = [run for run in fitting if part in run.name.casefold()]
+    chosen = named or (fitting if part not in str(top).casefold() else [])
+    if len(chosen) == 1:
+        return chosen[0]
+    raise _not_found(text, top, chosen or runs, ambiguous=bool(chosen))
+
+
+def _not_found(text: str, top: Path, candidates: list[RunDir], *, ambiguous: bool) -> UserError:
+    names = ", ".join(run.name for run in candidates[:8]) + (", ..." if len(candidates) > 8 else "")
+    if ambiguous:
+        return UserError(f"{text!r} fits {len(candidates)} runs: {names}", fix="give more of the name")
+    if not candidates:
+        return UserError(f"There is no run {text!r}", why=f"{top} holds no run", fix="start one: sdtrain new")
+    return UserError(
+        f"There is no run {text!r}", why=f"the runs in {top} are: {names}", fix="give one of these names"
+    )

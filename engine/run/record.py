@@ -1,0 +1,179 @@
+"""The picture of a run that the fold draws from its events: plain values, nothing that acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.run.series import Grown, StepSeries
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInfo:
+    """A sample picture, or the `error` that came instead of it; paths are relative to the run directory."""
+
+    t: float
+    step: int
+    index: int
+    prompt: str = ""
+    seed: int = 0
+    path: str = ""
+    thumb: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """A checkpoint that was committed; an old one may have been pruned from the disk since."""
+
+    t: float
+    step: int
+    path: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExportInfo:
+    """A finished export file that was read back and compared."""
+
+    t: float
+    step: int
+    format: str
+    path: str
+    bytes: int
+    tensors: int
+
+
+@dataclass(frozen=True, slots=True)
+class WarningInfo:
+    """Something that the user should know and that did not end the run."""
+
+    t: float
+    text: str
+    key: str = ""
+    code: str = ""
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableInfo:
+    """A module group that trains."""
+
+    module: str
+    parameters: int
+    tensors: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a run failed; `state` is failed, out-of-memory, disk-full or crashed."""
+
+    t: float
+    what: str
+    why: str = ""
+    fix: str = ""
+    state: str = "failed"
+    signal: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Where a run waits; `reason` is empty when the user asked for it, "disk-full" when the disk did."""
+
+    t: float
+    step: int
+    reason: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A clean leave before the end."""
+
+    t: float
+    step: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The end as planned; `seconds` is what the worker measured."""
+
+    t: float
+    step: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One readable line; `level` is info, good, warning or error."""
+
+    t: float
+    level: str
+    text: str
+
+
+@dataclass(slots=True)
+class RunView:
+    """What a run is and how far it is. A value: only the fold makes new ones, nobody changes one.
+
+    Times are unix seconds by the engine's clock. `loss`, `lr`, `grad_norm`, `images_per_s` and
+    `epoch` are those of the last step event, None before the first.
+    """
+
+    name: str = ""
+    method: str = ""
+    family: str = ""
+    device: str = ""
+    host: str = ""
+    version: str = ""
+    torch: str = ""
+    plan_hash: str = ""
+    pid: int = 0
+    total_steps: int = 0
+    step: int = 0
+    loss: float | None = None
+    lr: float | None = None
+    grad_norm: float | None = None
+    images_per_s: float | None = None
+    epoch: float | None = None
+    skipped_steps: int = 0
+    phase: str = ""
+    phase_text: str = ""
+    progress: tuple[int, int] | None = None
+    progress_text: str = ""
+    started_at: float | None = None
+    attempt_at: float | None = None
+    last_event_at: float | None = None
+    seq: int = 0
+    restarts: int = 0
+    pace_from: int = 0
+    """Place in `steps` from which the speed is measured: pauses and restarts move it."""
+    steps: StepSeries = field(default_factory=StepSeries)
+    samples: Grown[SampleInfo] = field(default_factory=Grown)
+    checkpoints: Grown[CheckpointInfo] = field(default_factory=Grown)
+    exports: Grown[ExportInfo] = field(default_factory=Grown)
+    warnings: Grown[WarningInfo] = field(default_factory=Grown)
+    trainables: Grown[TrainableInfo] = field(default_factory=Grown)
+    log: Grown[LogLine] = field(default_factory=Grown)
+    commands: Mapping[str, str] = field(default_factory=dict)
+    command_texts: Mapping[str, str] = field(default_factory=dict)
+    failed: Failure | None = None
+    finished: Finish | None = None
+    stopped: Stop | None = None
+    paused: Pause | None = None
+
+
+def text_of(event: Mapping[str, Any], key: str) -> str:
+    """A text field; "" when it is missing or no text, because an event may come from anywhere."""
+    value = event.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def int_of(event: Mapping[str, Any], key: str, default: int = 0) -> int:
+    """A whole number that fits 53 bits, else `default`."""
+    value = event.get(key)
+    return value if type(value) is int and abs(value) < 1 << 53 else default

@@ -1,0 +1,1 @@
+"""Tests of engine.run: files, events, views, locks and processes."""

@@ -1,0 +1,92 @@
+"""Summaries come from the ends of the events, however long they are, and bear any content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.run.events import EventWriter
+from engine.run.jsonl import encode
+from engine.run.listing import summaries
+from engine.run.lock import RunLock
+from engine.run.paths import RunDir
+from tests.run.engine_fakes import new_run
+
+
+def long_run(tmp_path: Path, lines: int, name: str = "long") -> RunDir:
+    run = new_run(tmp_path, name)
+    with EventWriter(run.events_file) as writer:
+        writer.emit("started", name=name, method="full", total_steps=lines, resumed=False)
+    with run.events_file.open("ab") as file:
+        for step in range(1, lines + 1):
+            fields = {
+                "t": 1e9 + step,
+                "kind": "step",
+                "step": step,
+                "loss": 1.0,
+                "lr": 1e-4,
+                "images_per_s": 8.5,
+            }
+            file.write(encode({"v": 1, "seq": step + 1} | fields)[0])
+    return run
+
+
+def test_a_long_run_is_summed_up_by_its_ends(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 200_000)
+    with EventWriter(run.events_file) as writer:
+        writer.emit("step", step=200_001, loss=0.25)
+        writer.emit("stopped", step=200_001, reason="SIGTERM")
+    (summary,) = summaries(tmp_path)
+    assert (summary.name, summary.method, summary.state) == ("long", "full", "stopped")
+    assert (summary.step, summary.loss) == (200_001, 0.25)
+    assert summary.path == run.path
+
+
+def test_the_middle_of_the_events_is_never_read(tmp_path: Path) -> None:
+    # A sparse file of 1 TiB: reading it would take longer than any test may.
+    run = long_run(tmp_path, 500)
+    with run.events_file.open("r+b") as file:
+        file.truncate(1 << 40)
+    with EventWriter(run.events_file) as writer:
+        writer.emit("step", step=600, loss=0.5)
+        writer.emit("finished", step=600, seconds=1)
+    (summary,) = summaries(tmp_path)
+    assert (summary.state, summary.step, summary.loss, summary.method) == ("finished", 600, 0.5, "full")
+
+
+def test_the_total_of_a_long_run_is_the_plans(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 2_000)
+    run.plan_file.write_text("[train]\nsteps = 5000\n")
+    assert summaries(tmp_path)[0].total == 5000
+
+
+def test_a_run_that_has_not_begun_is_told_by_its_plan(tmp_path: Path) -> None:
+    new_run(tmp_path)
+    (summary,) = summaries(tmp_path)
+    assert (summary.state, summary.method, summary.step, summary.total, summary.loss) == (
+        "queued",
+        "lora",
+        0,
+        10,
+        None,
+    )
+    assert summary.updated > 0
+
+
+def test_a_silent_long_run_is_stalled_in_the_list_too(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 5_000)
+    with RunLock(run.lock_file) as lock:
+        assert lock.acquire()
+        assert summaries(tmp_path)[0].state == "stalled"
+    assert summaries(tmp_path)[0].state == "crashed"
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 200_000, b"{}\n" * 50_000, b"\xff\n[", b'{"kind":"step","t":"x"}\n']
+)
+def test_events_of_any_content_are_listed_without_an_error(tmp_path: Path, content: bytes) -> None:
+    run = new_run(tmp_path)
+    run.events_file.write_bytes(content)
+    run.plan_file.write_bytes(b"\xff = [")
+    assert len(summaries(tmp_path)) == 1
