@@ -1,0 +1,109 @@
+"""What the loop and the methods ask of a model family; a family never names a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engine.families.schedule import NoiseSchedule
+from engine.plan.families import FamilySpec
+
+Residuals = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the denoiser is told: `hidden` [b, tokens, width] and named extras, each [b, ...]."""
+
+    hidden: Tensor
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def map(self, change: Any) -> Conditioning:
+        """The same conditioning with `change` applied to every tensor."""
+        return Conditioning(change(self.hidden), {name: change(value) for name, value in self.extra.items()})
+
+    def rows(self) -> dict[str, Tensor]:
+        """Named tensors, as a cache keeps them."""
+        return {"hidden": self.hidden, **self.extra}
+
+    @classmethod
+    def from_rows(cls, rows: Mapping[str, Tensor]) -> Conditioning:
+        """The inverse of `rows`."""
+        return cls(rows["hidden"], {name: value for name, value in rows.items() if name != "hidden"})
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes in pixels that some families condition on: original size, crop offset, target size."""
+
+    original: tuple[int, int]
+    crop: tuple[int, int]
+    target: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class BaseFiles:
+    """Where a base model lies on this machine and which files its hash covers."""
+
+    kind: str
+    path: Path
+    files: tuple[Path, ...]
+
+
+class ModelFamily(Protocol):
+    """One loaded base model. `parts` are modules by diffusers' folder names."""
+
+    spec: FamilySpec
+    schedule: NoiseSchedule
+    configs: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]: ...
+
+    @property
+    def denoiser(self) -> nn.Module: ...
+
+    def encode_image(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the scaled latents, each [b, c, h/f, w/f]; pixels are in [-1, 1]."""
+        ...
+
+    def decode_latents(self, latents_bchw: Tensor) -> Tensor:
+        """Pixels in [-1, 1], [b, 3, h, w], of scaled latents."""
+        ...
+
+    def tokenize(self, captions: Sequence[str]) -> dict[str, Tensor]:
+        """Token ids by text part, each [b, tokens]."""
+        ...
+
+    def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:
+        """Embeddings of tokenised captions, differentiable in the text encoders' weights."""
+        ...
+
+    def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
+        """The conditioning with sizes and crops where the family uses them; else unchanged."""
+        ...
+
+    def denoise(self, noisy: Tensor, timesteps: Tensor, cond: Conditioning, residuals: Residuals) -> Tensor:
+        """The denoiser's prediction, [b, c, h, w]."""
+        ...
+
+    def lora_targets(self, part: str, role: str) -> list[str]:
+        """Module paths within `part` that the role (attention, attention_ff, all) names."""
+        ...
+
+    def enable_gradient_checkpointing(self) -> None: ...
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """The module in eval mode with no parameter asking for a gradient."""
+    return module.eval().requires_grad_(False)
+
+
+def module_dtype(module: nn.Module) -> torch.dtype:
+    """The dtype of the first floating-point parameter."""
+    return next(value.dtype for value in module.parameters() if value.is_floating_point())

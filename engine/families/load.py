@@ -1,0 +1,167 @@
+"""From a base model's place on disk to a loaded family, with no network."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.errors import UserError
+from engine.families.base import ModelFamily, frozen
+from engine.families.detect import Detected, detect
+from engine.families.schedule import NoiseSchedule
+from engine.families.sd1 import StableDiffusion1
+from engine.families.single_file import read_single_file
+from engine.families.tokenizers import find_tokenizer, load_tokenizer
+
+FAMILIES: dict[str, type[StableDiffusion1]] = {"sd1": StableDiffusion1}
+
+
+def load_family(path: Path, tokenizer: str | None = None, vae: str | None = None) -> ModelFamily:
+    """The model at `path` (a diffusers folder or a single file), frozen, in the dtype it was stored in, on the CPU."""
+    found = detect(path)
+    if found.family not in FAMILIES:
+        raise UserError(
+            f"{path} is a {found.family} model",
+            "this version trains " + ", ".join(FAMILIES),
+            "choose another base model",
+        )
+    if found.variant != "base":
+        raise UserError(
+            f"{path} is an {found.variant} model",
+            f"an {found.variant} UNet has more input channels",
+            "choose the base model it was made from",
+        )
+    parts, configs = _from_folder(found) if found.kind == "diffusers" else _from_file(found)
+    if vae is not None:
+        parts["vae"], configs["vae"] = _other_vae(Path(vae))
+    words = load_tokenizer(find_tokenizer(path if found.kind == "diffusers" else None, tokenizer))
+    schedule = NoiseSchedule.from_config({**configs["scheduler"], "prediction_type": found.prediction})
+    return FAMILIES[found.family](
+        unet=frozen(parts["unet"]),
+        vae=frozen(parts["vae"]),
+        text_encoder=frozen(parts["text_encoder"]),
+        tokenizer=words,
+        schedule=schedule,
+        configs=configs,
+    )
+
+
+def model_class(part: str) -> Any:
+    """The class of a part, by its folder name in a diffusers model."""
+    import diffusers
+    import transformers
+
+    return {
+        "unet": diffusers.UNet2DConditionModel,
+        "vae": diffusers.AutoencoderKL,
+        "text_encoder": transformers.CLIPTextModel,
+        "text_encoder_2": transformers.CLIPTextModelWithProjection,
+    }[part]
+
+
+def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
+    parts: dict[str, nn.Module] = {}
+    configs: dict[str, Mapping[str, Any]] = {}
+    for part in ("unet", "vae", "text_encoder"):
+        folder = found.path / part
+        configs[part] = _json(folder / "config.json")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                parts[part] = model_class(part).from_pretrained(
+                    folder, local_files_only=True, torch_dtype=stored_dtype(folder)
+                )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"cannot load {folder}",
+                str(error).splitlines()[0],
+                "check that the folder is a whole diffusers model",
+            ) from error
+    configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
+    return parts, configs
+
+
+def stored_dtype(folder: Path) -> torch.dtype:
+    """The dtype that a part's weights have on disk; fp32 where there is no safetensors file to ask."""
+    from engine.families.header import read_header
+
+    kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+    for file in sorted(folder.glob("*.safetensors")):
+        for info in read_header(file).tensors.values():
+            if info.dtype in kinds:
+                return kinds[info.dtype]
+    return torch.float32
+
+
+def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
+    single = read_single_file(found.path)
+    parts: dict[str, nn.Module] = {}
+    for part in ("unet", "vae", "text_encoder"):
+        parts[part] = build(part, single.configs[part], single.parts[part])
+    return parts, dict(single.configs)
+
+
+def build(part: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> nn.Module:
+    """A module from its config with these weights, without initialising it first."""
+    kind = model_class(part)
+    with torch.device("meta"):
+        if part.startswith("text_encoder"):
+            module: nn.Module = kind(kind.config_class(**config))
+        else:
+            module = kind.from_config(dict(config))
+    if part.startswith("text_encoder"):
+        from engine.families.keymap_text import for_module
+
+        state = for_module(state, module.state_dict().keys())
+    missing, unexpected = module.load_state_dict(dict(state), strict=False, assign=True)
+    if missing:
+        raise UserError(
+            f"the {part} in the file lacks {len(missing)} tensors",
+            f"for example {missing[0]}",
+            "the file is incomplete: get it again",
+        )
+    assert not unexpected, unexpected[:3]
+    _fill_buffers(module)
+    return module
+
+
+def _fill_buffers(module: nn.Module) -> None:
+    # Buffers that no file stores (position ids) stay on the meta device after an assigning load.
+    for owner in module.modules():
+        for name, buffer in list(owner.named_buffers(recurse=False)):
+            if buffer.is_meta:
+                assert name == "position_ids", name
+                filled = torch.arange(buffer.shape[-1]).expand(buffer.shape)
+                owner.register_buffer(name, filled, persistent=False)
+
+
+def _other_vae(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
+    folder = path / "vae" if (path / "vae").is_dir() else path
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"base.vae: {path} has no config.json",
+            "a VAE is given as a diffusers folder",
+            "name a folder with config.json and diffusion_pytorch_model.safetensors",
+        )
+    module = model_class("vae").from_pretrained(
+        folder, local_files_only=True, torch_dtype=stored_dtype(folder)
+    )
+    return module, _json(folder / "config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path}", str(error), "the model folder is incomplete: get it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is not a config", "it holds no JSON object", "get the model again")
+    return value

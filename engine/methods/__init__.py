@@ -1,0 +1,1 @@
+"""Training methods: what each one adds to a base model, one file a method; see `registry`."""

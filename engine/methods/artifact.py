@@ -1,0 +1,22 @@
+"""What a training method hands to the exporters: tensors under canonical names, and the facts they need."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The result of a method, in no file format yet.
+
+    `kind` is what the tensors are ("lora", "checkpoint", ...). `tensors` are on the CPU. For a LoRA the keys
+    are `PART.MODULE.lora_A.weight`, `PART.MODULE.lora_B.weight` and, for DoRA,
+    `PART.MODULE.lora_magnitude_vector`, where PART is the pipeline's part (unet, text_encoder,
+    text_encoder_2) and MODULE its diffusers path; text encoders are always written with their `text_model.`
+    level. LoRA facts: rank (int), alpha (float), rslora (bool), dora (bool), and ranks/alphas: overrides
+    {"PART.MODULE": value}.
+    """
+
+    kind: str
+    tensors: dict[str, torch.Tensor]
+    facts: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,68 @@
+"""What the loop asks of a method; a method never names a family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from engine.families.base import Conditioning, ModelFamily, Residuals
+from engine.methods.artifact import Artifact
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """One parameter that trains. `name` is unique and stable across restarts; `module` is what a person
+    reads (unet, text_encoder); its rate is `learning_rate`, or the plan's where that is none."""
+
+    name: str
+    parameter: nn.Parameter
+    module: str
+    learning_rate: float | None = None
+    weight_decay: bool = True
+
+
+class Method(Protocol):
+    """Behaviour of one method on one loaded model."""
+
+    def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
+        """Inject modules, say what trains. Called once, before dtypes and devices are decided."""
+        ...
+
+    def residuals(
+        self,
+        family: ModelFamily,
+        noisy: Tensor,
+        timesteps: Tensor,
+        cond: Conditioning,
+        batch: Mapping[str, Any],
+    ) -> Residuals:
+        """Extra inputs of the denoiser; mostly none."""
+        ...
+
+    def after_step(self, family: ModelFamily) -> None:
+        """Called after each update, for what must not drift."""
+        ...
+
+    def artifact(self, family: ModelFamily) -> Artifact:
+        """What was learned, in canonical keys, fp32 on the CPU."""
+        ...
+
+
+class PlainMethod:
+    """The two hooks that most methods leave empty."""
+
+    def residuals(
+        self,
+        family: ModelFamily,
+        noisy: Tensor,
+        timesteps: Tensor,
+        cond: Conditioning,
+        batch: Mapping[str, Any],
+    ) -> Residuals:
+        return {}
+
+    def after_step(self, family: ModelFamily) -> None:
+        return None

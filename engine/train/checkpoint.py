@@ -1,0 +1,204 @@
+"""Whole states that a run goes on from: safetensors and JSON, committed by one rename, verified before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from engine.errors import UserError
+from engine.methods.base import Trainable
+from engine.run.files import commit_dir, fsync_dir
+
+MANIFEST = "manifest.json"
+WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One complete checkpoint folder."""
+
+    step: int
+    path: Path
+
+
+def save(
+    folder: Path,
+    step: int,
+    trainables: Sequence[Trainable],
+    optimizer: torch.optim.Optimizer,
+    state: Mapping[str, Any],
+) -> tuple[Saved, int]:
+    """Write `folder/step-00000123`; returns it and its size in bytes.
+
+    Everything is written to a temporary folder, fsynced, listed with sizes and SHA-256 in a manifest, and
+    renamed into place. An OSError (disk full) leaves older checkpoints as they were.
+    """
+    final = folder / f"step-{step:08d}"
+    temporary = folder / f".tmp-{final.name}-{time.time_ns()}"
+    temporary.mkdir(parents=True)
+    try:
+        save_file({item.name: _host(item.parameter) for item in trainables}, temporary / WEIGHTS)
+        tensors, numbers = _optimizer_state(trainables, optimizer)
+        save_file(tensors, temporary / OPTIMIZER)
+        text = json.dumps({**state, "step": step, "optimizer": numbers}, indent=1, sort_keys=True)
+        (temporary / STATE).write_text(text)
+        files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+        (temporary / MANIFEST).write_text(json.dumps({"version": 1, "step": step, "files": files}, indent=1))
+        for name in (*files, MANIFEST):
+            _fsync_file(temporary / name)
+        fsync_dir(temporary)
+        if final.exists():
+            shutil.rmtree(final)
+        commit_dir(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return Saved(step, final), sum(int(entry["bytes"]) for entry in files.values())
+
+
+def complete(folder: Path) -> list[Saved]:
+    """Checkpoints with a manifest, oldest first; leftovers of a killed save have none under this name."""
+    if not folder.is_dir():
+        return []
+    found = [
+        path for path in folder.glob("step-*") if (path / MANIFEST).is_file() and path.name[5:].isdigit()
+    ]
+    return [Saved(int(path.name[5:]), path) for path in sorted(found)]
+
+
+def verify(saved: Saved) -> str:
+    """An empty text when every file is as the manifest says, or else what is wrong."""
+    try:
+        manifest = json.loads((saved.path / MANIFEST).read_text())
+        for name, entry in manifest["files"].items():
+            if _fingerprint(saved.path / name) != entry:
+                return f"{name} differs from the manifest"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"manifest or file cannot be read: {error}"
+    return ""
+
+
+def latest(folder: Path) -> tuple[Saved | None, list[str]]:
+    """The newest checkpoint that verifies, and what is wrong with newer ones."""
+    broken: list[str] = []
+    for saved in reversed(complete(folder)):
+        problem = verify(saved)
+        if not problem:
+            return saved, broken
+        broken.append(f"{saved.path.name}: {problem}")
+    return None, broken
+
+
+def load(saved: Saved, trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put a checkpoint's weights and moments in place; returns its state (step and what the loop saved)."""
+    load_weights(saved, trainables)
+    try:
+        moments = load_file(saved.path / OPTIMIZER)
+        state: dict[str, Any] = json.loads((saved.path / STATE).read_text())
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(saved, error) from error
+    _restore_optimizer(trainables, optimizer, moments, state["optimizer"])
+    return state
+
+
+def load_weights(saved: Saved, trainables: Sequence[Trainable]) -> None:
+    """Put only a checkpoint's weights in place."""
+    try:
+        weights = load_file(saved.path / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(saved, error) from error
+    odd = sorted({item.name for item in trainables} ^ set(weights))[:3]
+    if odd:
+        raise UserError(
+            f"the checkpoint {saved.path} belongs to another plan",
+            f"tensors differ: {', '.join(odd)}",
+            "resume with the run's own plan, or start a new run",
+        )
+    with torch.no_grad():
+        for item in trainables:
+            item.parameter.copy_(weights[item.name])
+
+
+def _unreadable(saved: Saved, error: Exception) -> UserError:
+    return UserError(f"cannot read the checkpoint {saved.path}", str(error), "remove it to use an older one")
+
+
+def prune(folder: Path, keep: int) -> list[Path]:
+    """Remove all but the newest `keep` (0 keeps all) and leftovers of killed saves; never the only verified one."""
+    for leftover in folder.glob(".tmp-step-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    found = complete(folder)
+    if keep == 0 or len(found) <= keep or verify(found[-1]):
+        return []
+    gone = [saved.path for saved in found[:-keep]]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return gone
+
+
+def size_of(trainables: Sequence[Trainable]) -> int:
+    """About how many bytes a checkpoint takes: fp32 weights and two moments, and 1 MB for the rest."""
+    return 12 * sum(item.parameter.numel() for item in trainables) + 1_000_000
+
+
+def _host(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().contiguous()
+
+
+def _optimizer_state(
+    trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, dict[str, float]] = {}
+    for item in trainables:
+        for name, value in optimizer.state.get(item.parameter, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"{item.name}|{name}"] = _host(value)
+            else:
+                numbers.setdefault(item.name, {})[name] = value
+    return tensors, numbers
+
+
+def _restore_optimizer(
+    trainables: Sequence[Trainable],
+    optimizer: torch.optim.Optimizer,
+    tensors: Mapping[str, Tensor],
+    numbers: Mapping[str, Mapping[str, float]],
+) -> None:
+    owners = {item.name: item.parameter for item in trainables}
+    for name, values in numbers.items():
+        optimizer.state[owners[name]].update(values)
+    for key, value in tensors.items():
+        name, _, field = key.rpartition("|")
+        parameter = owners[name]
+        # A 0-d step counter stays where the optimiser made it; moments live beside their weights.
+        optimizer.state[parameter][field] = value.to(parameter.device)
+
+
+def _fingerprint(path: Path) -> dict[str, str | int]:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+
+
+def _fsync_file(path: Path) -> None:
+    import os
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,89 @@
+"""What a person asks of a running engine - stop, pause, resume, save, sample - and what it answers."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import FrameType
+
+from engine.run.control import ControlReader
+from engine.run.events import EventWriter
+
+KNOWN = ("stop", "pause", "resume", "save", "sample")
+
+
+@dataclass
+class Wishes:
+    """What is asked for and not yet done, in the order of asking."""
+
+    stop: str = ""
+    paused: bool = False
+    saves: list[str] = field(default_factory=list)
+    samples: list[tuple[str, str]] = field(default_factory=list)
+    stop_ids: list[str] = field(default_factory=list)
+
+
+class Commands:
+    """Reads the control file and the signals; the worker acts on `wishes` between steps."""
+
+    def __init__(self, reader: ControlReader, writer: EventWriter) -> None:
+        self.wishes = Wishes()
+        self._reader = reader
+        self._writer = writer
+        self._signal = ""
+
+    def listen(self) -> None:
+        """SIGTERM and SIGINT finish the step, save and leave; SIGHUP is none of our business."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    @property
+    def signalled(self) -> bool:
+        """Has a signal asked the engine to leave?"""
+        return bool(self._signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signal = signal.Signals(number).name
+
+    def poll(self) -> Wishes:
+        """Take in what is new."""
+        if self._signal:
+            self.wishes.stop = self.wishes.stop or f"signal {self._signal}"
+        for command in self._reader.poll():
+            self._take(str(command["id"]), str(command["cmd"]), str(command.get("prompt", "")))
+        return self.wishes
+
+    def _take(self, ident: str, name: str, prompt: str) -> None:
+        wishes = self.wishes
+        if name not in KNOWN:
+            self.answer(ident, name, "refused", f"unknown command; known are {', '.join(KNOWN)}")
+            return
+        if name == "resume" and not wishes.paused:
+            self.answer(ident, name, "done", "the run was not paused")
+            return
+        self.answer(ident, name, "accepted")
+        if name == "stop":
+            wishes.stop = "stop command"
+            wishes.stop_ids.append(ident)
+        elif name == "save":
+            wishes.saves.append(ident)
+        elif name == "sample":
+            wishes.samples.append((ident, prompt))
+        else:
+            wishes.paused = name == "pause"
+            self.answer(ident, name, "done")
+
+    def answer(self, ident: str, name: str, status: str, text: str = "") -> None:
+        """One command event."""
+        self._writer.emit("command", id=ident, cmd=name, status=status, text=text)
+
+    def act(self, save: Callable[[], bool], sample: Callable[[str], bool]) -> None:
+        """Do what was asked to be done now, and answer each."""
+        while self.wishes.saves:
+            ident = self.wishes.saves.pop(0)
+            self.answer(ident, "save", "done" if save() else "refused")
+        while self.wishes.samples:
+            ident, prompt = self.wishes.samples.pop(0)
+            self.answer(ident, "sample", "done" if sample(prompt) else "refused")

@@ -1,0 +1,41 @@
+"""An exponential moving average of what trains, kept in fp32 beside the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Averages with a warm-up: at update n the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    ExponentialMovingAverage, so that early averages are not the initial weights."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
+        self.parameters = list(parameters)
+        self.decay = decay
+        self.shadow: list[Tensor] = [value.detach().clone() for value in self.parameters]
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after update `step` (1-based)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.shadow, [value.data for value in self.parameters], 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model has the averaged weights."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for value, shadow in zip(self.parameters, self.shadow, strict=True):
+            own = value.detach().clone()
+            value.copy_(shadow)
+            shadow.copy_(own)

@@ -1,0 +1,94 @@
+"""Latents of the pictures: encoded once and kept by content, or encoded for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.dataset.cache import CachedEncoder, TensorCache, latent_key
+from engine.dataset.images import fit, load_rgb
+from engine.dataset.report import Item
+from engine.train.modelhash import module_hash
+from engine.train.setup import Ready
+
+Crop = tuple[float, float]
+Place = tuple[int, bool]
+CENTRE: Crop = (0.5, 0.5)
+
+
+def pixels(item: Item, flip: bool, crop: Crop) -> Tensor:
+    """The picture as the model sees it: fp32 in [-1, 1], [3, h, w]."""
+    array = fit(load_rgb(item.path), *item.size, crop=crop)
+    if flip:
+        array = np.ascontiguousarray(array[:, ::-1])
+    return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1.0
+
+
+@torch.no_grad()
+def encode(ready: Ready, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of scaled latents on the CPU, for [b, 3, h, w] pixels."""
+    mean, std = ready.family.encode_image(batch.to(ready.device))
+    return mean.cpu(), std.cpu()
+
+
+class LatentTable:
+    """Latents in memory, [2, c, h, w] a picture and orientation: mean and standard deviation."""
+
+    def __init__(self, rows: dict[Place, Tensor]) -> None:
+        self._rows = rows
+
+    @classmethod
+    def build(
+        cls,
+        items: Sequence[Item],
+        ready: Ready,
+        cache: TensorCache,
+        flip: bool,
+        progress: Callable[[int, int], None],
+    ) -> LatentTable:
+        """Read what the cache holds and encode the rest, one by one: a picture's latents then do not depend
+        on which others happened to be missing, so an interrupted start changes nothing."""
+        model = module_hash(ready.family.parts["vae"])
+        places = [
+            (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))
+        ]
+
+        def key_of(place: Place) -> str:
+            item = items[place[0]]
+            return latent_key(cache.contents.sha256(item.path), item.size, CENTRE, place[1], model)
+
+        def encode_one(batch: Sequence[Place]) -> list[dict[str, Tensor]]:
+            ((index, side),) = batch
+            mean, std = encode(ready, pixels(items[index], side, CENTRE)[None])
+            return [{"latent": torch.cat([mean, std])}]
+
+        encoder: CachedEncoder[Place] = CachedEncoder(cache, key_of, encode_one)
+        encoder.ensure(places, progress)
+        return cls({place: encoder.get(place)["latent"] for place in places})
+
+    def rows(
+        self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, each [b, c, h, w]."""
+        table = torch.stack([self._rows[place] for place in zip(indexes, flips, strict=True)])
+        return table[:, 0], table[:, 1]
+
+
+class LiveLatents:
+    """Latents encoded for every batch: for random crops, or where nothing should be cached."""
+
+    def __init__(self, items: Sequence[Item], ready: Ready) -> None:
+        self._items = items
+        self._ready = ready
+
+    def rows(
+        self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, each [b, c, h, w]."""
+        images = [
+            pixels(self._items[i], flip, crop) for i, flip, crop in zip(indexes, flips, crops, strict=True)
+        ]
+        return encode(self._ready, torch.stack(images))

@@ -1,0 +1,204 @@
+"""The training loop: for each step its batches, one loss, one update. It knows the two protocols and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from engine.families.base import Conditioning, Geometry, ModelFamily
+from engine.keys import key
+from engine.methods.base import Method, Trainable
+from engine.plan.schema import Plan
+from engine.train import draws
+from engine.train.objective import offset_noise, sample_losses
+from engine.train.optimizers import make_optimizer, rate_factor, set_rates
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that run together. `slots` are their places in the step's whole batch; `mean` and `std`
+    [b, c, h, w] describe the latents; `cond` is an embedding, or token ids where a text encoder trains;
+    `weights` [b] weigh the loss, `extra` is for the method."""
+
+    slots: tuple[int, ...]
+    mean: Tensor
+    std: Tensor
+    cond: Conditioning | Mapping[str, Tensor]
+    weights: Tensor
+    sizes: tuple[Geometry, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Feed(Protocol):
+    """Where batches come from: all of a step's, each with at most `limit` samples."""
+
+    def step(self, step: int, limit: int) -> Iterator[Batch]: ...
+
+    def epoch(self, step: int) -> float: ...
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One finished update. `skipped` means that loss or gradients were not finite and no weight moved."""
+
+    step: int
+    loss: float
+    lr: float
+    grad_norm: float
+    skipped: bool
+    images_per_s: float
+    epoch: float
+
+
+@dataclass
+class Loop:
+    """All that a step needs; build it, then iterate `run`."""
+
+    plan: Plan
+    family: ModelFamily
+    method: Method
+    trainables: Sequence[Trainable]
+    feed: Feed
+    device: torch.device
+    autocast: torch.dtype | None
+    warn: Callable[[str, str], None]
+    report_every_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        reachable = {id(value) for part in self.family.parts.values() for value in part.parameters()}
+        owned = {id(value) for value in getattr(self.method, "parameters", lambda: ())()}
+        lost = [item.name for item in self.trainables if id(item.parameter) not in reachable | owned]
+        assert not lost, f"these would train without an effect: {lost[:3]}"
+        self.optimizer = make_optimizer(self.trainables, self.plan.train, self.plan.optimizer)
+        fp16 = self.autocast is torch.float16
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
+        self.parameters = [item.parameter for item in self.trainables]
+        self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
+        self.limit = self.plan.train.batch_size
+        # Dropout layers draw from the global generator, which is therefore set by key before each forward pass.
+        modules = (module for part in self.family.parts.values() for module in part.modules())
+        self.stochastic = any(isinstance(module, nn.Dropout) and module.p > 0 for module in modules)
+
+    def run(self, start: int, boundary: Callable[[int], bool]) -> Iterator[list[StepReport]]:
+        """Updates start+1 to the plan's last, in groups of finished ones.
+
+        A group ends where `boundary(step)` says so, after `report_every_s`, and at the last step; when it is
+        handed out, the weights are exactly those after its last step.
+        """
+        waiting: list[tuple[int, float, Tensor]] = []
+        since = time.perf_counter()
+        for step in range(start + 1, self.plan.train.steps + 1):
+            rate = set_rates(self.optimizer, rate_factor(step, self.plan.train))
+            waiting.append((step, rate, self._fitting(step)))
+            now = time.perf_counter()
+            ends = step == self.plan.train.steps or step == start + 1 or boundary(step)
+            if ends or now - since >= self.report_every_s:
+                yield self._reports(waiting, now - since)
+                waiting, since = [], time.perf_counter()
+
+    def _reports(self, waiting: list[tuple[int, float, Tensor]], seconds: float) -> list[StepReport]:
+        # One copy to the host for the whole group: the only place of a step where the host waits for the device.
+        rows = torch.stack([numbers for *_, numbers in waiting]).tolist()
+        speed = len(waiting) * self.effective_batch / max(seconds, 1e-9)
+        return [
+            StepReport(step, loss, rate, norm, bool(bad), speed, self.feed.epoch(step))
+            for (step, rate, _), (loss, norm, bad) in zip(waiting, rows, strict=True)
+        ]
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside weights and moments: nothing random, as every draw is keyed."""
+        return {"limit": self.limit, "scaler": self.scaler.state_dict() if self.scaler.is_enabled() else {}}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.limit = int(state["limit"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(dict(state["scaler"]))
+
+    def _fitting(self, step: int) -> Tensor:
+        """The step; when memory runs out, the same step again in smaller pieces."""
+        while True:
+            try:
+                return self._step(step)
+            except torch.OutOfMemoryError:
+                if self.limit == 1:
+                    raise
+                self.limit = (self.limit + 1) // 2
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.warn(
+                "batch-split",
+                f"out of memory: batches now run in pieces of {self.limit}; "
+                f"the effective batch stays {self.effective_batch}",
+            )
+
+    def _step(self, step: int) -> Tensor:
+        """One update; returns [loss, gradient norm, skipped] on the device, unread."""
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for batch in self.feed.step(step, self.limit):
+            loss = self._loss(step, batch)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        norm, bad = self._update(total)
+        self.method.after_step(self.family)
+        return torch.stack([total, norm, bad])
+
+    def _loss(self, step: int, batch: Batch) -> Tensor:
+        """This batch's share of the step's mean loss."""
+        seed, slots, objective = self.plan.seed, batch.slots, self.plan.objective
+        shape = tuple(batch.mean.shape[1:])
+        latents = batch.mean + batch.std * self._to(draws.normal(seed, "latent", step, slots, shape))
+        noise = self._to(draws.normal(seed, "noise", step, slots, shape))
+        if objective.noise_offset > 0:
+            offset = self._to(draws.normal(seed, "offset", step, slots, (shape[0], 1, 1)))
+            noise = offset_noise(noise, offset, objective.noise_offset)
+        times = draws.timesteps(seed, step, slots, objective.min_timestep, objective.max_timestep)
+        times = self._to(times)
+        schedule = self.family.schedule
+        noisy = schedule.add_noise(latents, noise, times)
+        if self.stochastic:
+            torch.manual_seed(key(seed, "dropout", step, slots[0]) >> 1)
+        with self._autocast():
+            cond = batch.cond if isinstance(batch.cond, Conditioning) else self.family.encode_text(batch.cond)
+            cond = self.family.with_geometry(cond, batch.sizes)
+            extra = self.method.residuals(self.family, noisy, times, cond, batch.extra)
+            prediction = self.family.denoise(noisy, times, cond, extra)
+        losses = sample_losses(prediction, schedule.target(latents, noise, times), times, schedule, objective)
+        return (losses * batch.weights).sum() / self.effective_batch
+
+    def _update(self, loss: Tensor) -> tuple[Tensor, Tensor]:
+        """Clip and apply the gradients unless something is not finite; returns (norm, 1.0 if skipped)."""
+        self.scaler.unscale_(self.optimizer)
+        gradients = [value.grad for value in self.parameters if value.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients).to(self.device)
+        bad = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
+        if self.plan.train.clip_norm > 0:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.plan.train.clip_norm, norm)
+        if self.device.type == "cpu":
+            if not bad:
+                self.optimizer.step()
+        else:
+            # The fused kernel reads found_inf itself: no weight and no moment moves where it is 1.
+            self.optimizer.found_inf = bad  # type: ignore[attr-defined]
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.step()
+        self.scaler.update()
+        return norm, bad
+
+    def _to(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.autocast)

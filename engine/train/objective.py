@@ -1,0 +1,40 @@
+"""The training objective: from a prediction and its target to one number a sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from engine.families.schedule import NoiseSchedule
+from engine.plan.schema import Objective
+
+
+def sample_losses(
+    prediction: Tensor, target: Tensor, timesteps: Tensor, schedule: NoiseSchedule, objective: Objective
+) -> Tensor:
+    """The weighted loss of each sample, [b] in fp32; prediction and target are [b, c, h, w]."""
+    if objective.loss == "huber":
+        errors = functional.smooth_l1_loss(prediction.float(), target.float(), reduction="none")
+    else:
+        errors = functional.mse_loss(prediction.float(), target.float(), reduction="none")
+    losses = errors.mean(dim=(1, 2, 3))
+    if objective.min_snr_gamma > 0:
+        losses = losses * min_snr_weight(schedule, timesteps, objective.min_snr_gamma)
+    return losses
+
+
+def min_snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights [b] (Hang et al. 2023, arXiv:2303.09556).
+
+    min(SNR, gamma) / SNR for epsilon; for v-prediction the divisor is SNR + 1, which also keeps the
+    last step of a zero-terminal schedule (SNR 0) finite.
+    """
+    snr = schedule.snr(timesteps)
+    capped = torch.clamp(snr, max=gamma)
+    return capped / (snr if schedule.prediction == "epsilon" else snr + 1)
+
+
+def offset_noise(noise: Tensor, offset: Tensor, strength: float) -> Tensor:
+    """Noise with a constant added per channel; `offset` is [b, c, 1, 1] standard normal."""
+    return noise + strength * offset

@@ -1,0 +1,139 @@
+"""From a plan to a loaded, adapted model on its device, every part in the dtype that it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from engine.errors import UserError
+from engine.families.base import ModelFamily
+from engine.families.load import load_family
+from engine.methods.base import Method, Trainable
+from engine.methods.registry import make_method
+from engine.plan.bases import locate
+from engine.plan.schema import Plan
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model with the method's modules in it. `autocast` none means plain fp32."""
+
+    family: ModelFamily
+    method: Method
+    trainables: Sequence[Trainable]
+    device: torch.device
+    precision: str
+    autocast: torch.dtype | None
+
+
+def choose_device(name: str) -> torch.device:
+    """The device a plan asks for; auto is the first CUDA device, or else the CPU."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"hardware.device: {name} is not there",
+                f"torch sees {count} CUDA devices",
+                'run `sdtrain doctor`, or set hardware.device = "auto"',
+            )
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """auto: bf16 where the GPU has it, else fp16; fp32 on a CPU, where half formats are slower."""
+    if name != "auto":
+        return name
+    if device.type == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+
+
+def configure_torch(plan: Plan, device: torch.device) -> None:
+    """Process-wide switches: threads, TF32, determinism."""
+    if plan.hardware.threads:
+        torch.set_num_threads(plan.hardware.threads)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = not plan.hardware.deterministic
+    if plan.hardware.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+
+
+def load_plan_family(plan: Plan) -> ModelFamily:
+    """The plan's base model on the CPU."""
+    base = locate(plan.base.model, allow_download=plan.base.allow_download)
+    path = base.path or download(plan.base.model)
+    return load_family(path, tokenizer=plan.base.tokenizer, vae=plan.base.vae)
+
+
+def download(model: str) -> Path:
+    """A hub model's folder, fetched now; only reached when the plan allows it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    wanted = ["model_index.json", "*/config.json", "*/*.safetensors", "tokenizer*/*", "scheduler/*"]
+    try:
+        return Path(snapshot_download(model, allow_patterns=wanted))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"cannot download {model}",
+            str(error).splitlines()[0],
+            "check the name and the network, or give a folder or file on this machine",
+        ) from error
+
+
+def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
+    """Inject the method, then decide dtypes: what trains is fp32, what is frozen has the compute dtype.
+
+    The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews.
+    """
+    method = make_method(plan)
+    precision = choose_precision(plan.train.precision, device)
+    compute = DTYPES[precision]
+    trainables = method.prepare(family)
+    training = {id(item.parameter) for item in trainables}
+    for name, part in family.parts.items():
+        part.requires_grad_(False)
+        own = any(id(value) in training for value in part.parameters())
+        part.to(torch.float32 if name == "vae" else compute)
+        part.train(own)
+    for item in trainables:
+        item.parameter.data = item.parameter.data.float()
+        item.parameter.requires_grad_(True)
+    if plan.hardware.gradient_checkpointing:
+        family.enable_gradient_checkpointing()
+    place(family, device, plan)
+    return Ready(family, method, trainables, device, precision, None if precision == "fp32" else compute)
+
+
+def place(family: ModelFamily, device: torch.device, plan: Plan) -> None:
+    """Move the parts to the device; convolutions of a CUDA denoiser take the layout that tensor cores like."""
+    for part in family.parts.values():
+        part.to(device)
+    if device.type == "cuda" and plan.hardware.channels_last:
+        _channels_last(family.denoiser)
+
+
+def _channels_last(module: nn.Module) -> None:
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def parameter_table(trainables: Sequence[Trainable]) -> dict[str, tuple[int, int]]:
+    """For each module that trains: (parameters, tensors)."""
+    table: dict[str, tuple[int, int]] = {}
+    for item in trainables:
+        count, tensors = table.get(item.module, (0, 0))
+        table[item.module] = (count + item.parameter.numel(), tensors + 1)
+    return table

@@ -1,0 +1,97 @@
+"""Conditioning of the captions: embedded once and kept, or tokenised for every batch where an encoder trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
+from engine.dataset.captions import variant
+from engine.dataset.report import Item
+from engine.families.base import Conditioning
+from engine.plan.schema import Plan
+from engine.train.modelhash import module_hash
+from engine.train.setup import Ready
+
+Draw = tuple[int, int]
+
+
+class TextTable:
+    """Embeddings of every caption and of the empty one."""
+
+    def __init__(
+        self, captions: Sequence[str], table: Mapping[str, Mapping[str, Tensor]], device: torch.device
+    ) -> None:
+        self._captions = captions
+        self._table = table
+        self._device = device
+
+    @classmethod
+    def build(
+        cls, items: Sequence[Item], ready: Ready, cache: TensorCache, progress: Callable[[int, int], None]
+    ) -> TextTable:
+        """Read what the cache holds and embed the rest."""
+        captions = [item.caption for item in items]
+        distinct = sorted({"", *captions})
+        parts = [module_hash(ready.family.parts[part]) for part in ready.family.spec.text_parts]
+        encoder: CachedEncoder[str] = CachedEncoder(
+            cache,
+            lambda text: cache_key("text", text, ready.precision, *parts),
+            lambda texts: [embed(ready, text) for text in texts],
+        )
+        encoder.ensure(distinct, progress)
+        return cls(captions, {text: encoder.get(text) for text in distinct}, ready.device)
+
+    def rows(self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]) -> Conditioning:
+        """The conditioning of these pictures, the empty caption's where dropped."""
+        found = [
+            self._table["" if drop else self._captions[row]]
+            for row, drop in zip(indexes, dropped, strict=True)
+        ]
+        names = found[0].keys()
+        stacked = {name: torch.stack([rows[name] for rows in found]) for name in names}
+        return Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))
+
+
+@torch.no_grad()
+def embed(ready: Ready, text: str) -> dict[str, Tensor]:
+    """A text's named embeddings on the CPU, without the batch dimension."""
+    cond = ready.family.encode_text(ready.family.tokenize([text]))
+    return {name: value[0].cpu() for name, value in cond.rows().items()}
+
+
+class LiveTexts:
+    """Token ids, for text encoders that train, and embeddings made anew where tags are shuffled."""
+
+    def __init__(self, items: Sequence[Item], ready: Ready, plan: Plan) -> None:
+        self._captions = [item.caption for item in items]
+        self._ready = ready
+        self._data = plan.data
+        self._seed = plan.seed
+        self._trains = plan.options.trains_text
+
+    def rows(
+        self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
+    ) -> Conditioning | Mapping[str, Tensor]:
+        """Token ids of this draw's captions, or their embeddings where no encoder trains."""
+        data = self._data
+        texts = [
+            ""
+            if drop
+            else variant(
+                self._captions[row],
+                self._seed,
+                epoch,
+                draw,
+                shuffle_tags=data.shuffle_tags,
+                keep_tokens=data.keep_tags,
+            )
+            for row, drop, (epoch, draw) in zip(indexes, dropped, draws, strict=True)
+        ]
+        ids = self._ready.family.tokenize(texts)
+        if self._trains:
+            return ids
+        with torch.no_grad():
+            return self._ready.family.encode_text(ids)
