@@ -1,0 +1,36 @@
+"""Fixtures for all tests; every child process runs with one thread and its own home."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh SDTRAIN_HOME: runs and caches of this test go there."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("SDTRAIN_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random narrow SD 1.x model as a diffusers folder."""
+    from tests.support.models import write_sd1
+
+    return write_sd1(tmp_path_factory.mktemp("models") / "sd1")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Six random pictures with captions, two of them wide."""
+    from tests.support.pictures import write_pictures
+
+    return write_pictures(tmp_path / "pictures", wide=2)

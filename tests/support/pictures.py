@@ -1,0 +1,19 @@
+"""Small picture folders, made anew for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_pictures(folder: Path, count: int = 6, side: int = 64, seed: int = 0, wide: int = 0) -> Path:
+    """`count` random pictures with captions; the first `wide` of them are twice as wide as high."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        size = (side // 2, side) if index < wide else (side, side)
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / f"{index:02d}.png")
+        (folder / f"{index:02d}.txt").write_text(f"a picture, number {index}, style {index % 3}")
+    return folder

@@ -1,0 +1,94 @@
+"""Plans and real runs of the tests: started as a user's are, watched through their events."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.plan.files import dumps, from_dict
+from engine.plan.schema import Plan
+from engine.plan.sets import put
+from engine.run.events import EventReader
+from engine.run.fold import fold
+from engine.run.launch import launch
+from engine.run.lock import is_alive
+from engine.run.paths import RunDir, create_run
+from engine.run.record import RunView
+
+Event = dict[str, Any]
+QUICK: dict[str, object] = {
+    "name": "quick",
+    "seed": 7,
+    "data.resolution": 64,
+    "train.steps": 6,
+    "train.batch_size": 2,
+    "train.learning_rate": 1e-3,
+    "train.precision": "fp32",
+    "lora.rank": 4,
+    "lora.alpha": 4.0,
+    "samples.every": 0,
+    "checkpoints.every": 3,
+    "hardware.device": "cpu",
+    "hardware.threads": 1,
+}
+
+
+def quick_plan(base: Path | str, pictures: Path, **changes: object) -> Plan:
+    """A plan that trains in a second; `changes` name fields with `__` for the dot."""
+    data: dict[str, Any] = {}
+    named = {key.replace("__", "."): value for key, value in changes.items()}
+    for key, value in {**QUICK, "base.model": str(base), "data.path": str(pictures), **named}.items():
+        put(data, key, value)
+    return from_dict(data)
+
+
+def new_run(plan: Plan) -> RunDir:
+    """A run directory below SDTRAIN_HOME, which the `home` fixture sets."""
+    return create_run(dumps(plan), plan.name)
+
+
+def events_of(run: RunDir) -> list[Event]:
+    """Everything said so far."""
+    reader, found = EventReader(run.events_file), []
+    while events := reader.poll():
+        found += events
+    return found
+
+
+def view_of(run: RunDir) -> RunView:
+    """The run as the app sees it."""
+    return fold(events_of(run))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0, what: str = "condition") -> None:
+    """Poll until it holds; fails after a deadline that only a broken run reaches."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.005)
+
+
+def run_to_end(run: RunDir, seconds: float = 180.0) -> RunView:
+    """Launch, wait until the engine has left, and return the view; shows the log when it did not finish."""
+    launch(run)
+    wait_until(lambda: not is_alive(run), seconds, f"the end of {run.name}")
+    view = view_of(run)
+    assert view.finished is not None, (view.failed, run.log_file.read_text()[-2000:])
+    return view
+
+
+def pid_of(run: RunDir, kind: str) -> int:
+    """The last known pid of the supervisor (kind `launched`) or the worker (kind `started`)."""
+    return int([event for event in events_of(run) if event["kind"] == kind][-1]["pid"])
+
+
+def kill(pid: int) -> None:
+    """SIGKILL; gone already is fine."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

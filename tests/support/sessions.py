@@ -1,0 +1,66 @@
+"""A prepared loop inside the test process, put together as the worker does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from engine.dataset.report import DatasetReport
+from engine.dataset.scan import scan
+from engine.plan.schema import Plan
+from engine.train.feeding import DataFeed, make_feed
+from engine.train.loop import Loop, StepReport
+from engine.train.setup import Ready, load_plan_family, prepare
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Prepared:
+    """Everything that a step needs."""
+
+    plan: Plan
+    ready: Ready
+    report: DatasetReport
+    feed: DataFeed
+    loop: Loop
+    warnings: list[str]
+
+
+def prepared(plan: Plan, cache: Path) -> Prepared:
+    """Load, scan, cache and build the loop for a plan on the CPU."""
+    torch.set_num_threads(1)
+    data = plan.data
+    report = scan(Path(data.path), resolution=data.resolution, trigger=data.trigger, bucket=data.bucket)
+    ready = prepare(plan, load_plan_family(plan), CPU)
+    feed = make_feed(plan, ready, report, cache, lambda text, done, total: None)
+    warnings: list[str] = []
+    loop = Loop(
+        plan,
+        ready.family,
+        ready.method,
+        ready.trainables,
+        feed,
+        CPU,
+        ready.autocast,
+        lambda code, text: warnings.append(code),
+    )
+    return Prepared(plan, ready, report, feed, loop, warnings)
+
+
+def run_steps(made: Prepared, start: int = 0, until: int | None = None) -> list[StepReport]:
+    """Reports of updates start+1 to `until` (default: the plan's last)."""
+    last = until or made.plan.train.steps
+    found: list[StepReport] = []
+    for group in made.loop.run(start, lambda step: True):
+        found += group
+        if found[-1].step >= last:
+            break
+    return found
+
+
+def weights(made: Prepared) -> dict[str, torch.Tensor]:
+    """Copies of everything that trains."""
+    return {item.name: item.parameter.detach().clone() for item in made.ready.trainables}

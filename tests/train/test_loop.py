@@ -1,0 +1,189 @@
+"""The loop: what one update is, whatever the batch is split into, and what must never reach the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.methods.base import Trainable
+from engine.plan.schema import Optimizer, Train
+from engine.train import checkpoint, loop
+from engine.train.optimizers import make_optimizer, rate_factor
+from tests.support.runs import quick_plan
+from tests.support.sessions import Prepared, prepared, run_steps, weights
+
+
+def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _closest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+@pytest.fixture
+def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
+    return prepared(quick_plan(sd1_folder, pictures), tmp_path / "cache")
+
+
+def test_only_the_trainables_change(made: Prepared) -> None:
+    trained = {id(item.parameter) for item in made.ready.trainables}
+    frozen = {
+        f"{part}.{name}": value
+        for part, module in made.ready.family.parts.items()
+        for name, value in module.named_parameters()
+        if id(value) not in trained
+    }
+    before, learned = {name: value.clone() for name, value in frozen.items()}, weights(made)
+    run_steps(made)
+    assert len(frozen) > 500
+    assert _equal({name: value.detach() for name, value in frozen.items()}, before)
+    changed = [name for name, value in weights(made).items() if not torch.equal(value, learned[name])]
+    assert len(changed) == len(learned), "every LoRA tensor moves"
+
+
+def test_the_same_plan_twice_is_bit_equal(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    plan = quick_plan(sd1_folder, pictures, data__flip=True, lora__dropout=0.2, data__caption_dropout=0.4)
+    first, second = prepared(plan, tmp_path / "one"), prepared(plan, tmp_path / "two")
+    losses = [report.loss for report in run_steps(first)]
+    torch.manual_seed(99)
+    torch.rand(17)
+    assert [report.loss for report in run_steps(second)] == losses
+    assert _equal(weights(first), weights(second))
+
+
+def test_a_smaller_limit_changes_no_draw_and_no_gradient(
+    sd1_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    plan = quick_plan(sd1_folder, pictures, train__batch_size=4, train__steps=3)
+    whole, split = prepared(plan, tmp_path / "cache"), prepared(plan, tmp_path / "cache")
+    split.loop.limit = 1
+    pairs = zip(run_steps(whole), run_steps(split), strict=True)
+    assert all(abs(one.loss - other.loss) < 1e-6 for one, other in pairs)
+    assert _closest(weights(whole), weights(split)) < 1e-5
+
+
+def test_accumulation_equals_a_larger_batch(sd1_folder: Path, tmp_path: Path) -> None:
+    from tests.support.pictures import write_pictures
+
+    folder = write_pictures(tmp_path / "square", count=4)
+    common = {"train__steps": 1, "data__caption_dropout": 0.0}
+    one = prepared(quick_plan(sd1_folder, folder, train__batch_size=4, **common), tmp_path / "cache")
+    plan = quick_plan(sd1_folder, folder, train__batch_size=2, train__gradient_accumulation=2, **common)
+    two = prepared(plan, tmp_path / "cache")
+    rows = [[int(row) for row in one.feed.order.batch(0)]]
+    order = [int(row) for index in range(2) for row in two.feed.order.batch(index)]
+    assert sorted(rows[0]) == sorted(order)
+    two.feed.order.batch = lambda index: one.feed.order.batch(0)[2 * index : 2 * index + 2]  # type: ignore[method-assign]
+    assert abs(run_steps(one)[0].loss - run_steps(two)[0].loss) < 1e-6
+
+
+def test_running_out_of_memory_halves_the_pieces_and_keeps_the_batch(
+    made: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = loop.sample_losses
+    refused: list[int] = []
+
+    def small_only(prediction: torch.Tensor, *rest: object) -> torch.Tensor:
+        if len(prediction) > 1:
+            refused.append(len(prediction))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(prediction, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "sample_losses", small_only)
+    reports = run_steps(made)
+    assert refused == [2]
+    assert made.warnings == ["batch-split"]
+    assert [report.step for report in reports] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_never_reaches_weights_or_moments(
+    made: Prepared, poison: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_steps(made, until=2)
+    before = weights(made)
+    moments = {k: v.clone() for k, v in _moments(made).items()}
+    real = loop.sample_losses
+    monkeypatch.setattr(loop, "sample_losses", lambda *given: real(*given) * poison)
+    (report,) = run_steps(made, start=2, until=3)
+    assert report.skipped
+    assert _equal(weights(made), before)
+    assert _equal(_moments(made), moments)
+    monkeypatch.setattr(loop, "sample_losses", real)
+    assert not run_steps(made, start=3, until=4)[0].skipped
+    assert not _equal(weights(made), before)
+
+
+def _moments(made: Prepared) -> dict[str, torch.Tensor]:
+    state = made.loop.optimizer.state
+    return {
+        f"{item.name}.{name}": value
+        for item in made.ready.trainables
+        for name, value in state[item.parameter].items()
+    }
+
+
+@pytest.mark.parametrize("start", [1, 3, 5])
+def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path, start: int) -> None:
+    plan = quick_plan(
+        sd1_folder,
+        pictures,
+        train__schedule="cosine",
+        train__warmup=2,
+        lora__text_encoder=True,
+        lora__dropout=0.1,
+    )
+    straight = prepared(plan, tmp_path / "cache")
+    losses = [report.loss for report in run_steps(straight)]
+    first = prepared(plan, tmp_path / "cache")
+    run_steps(first, until=start)
+    saved, _ = checkpoint.save(
+        tmp_path / "checkpoints",
+        start,
+        first.ready.trainables,
+        first.loop.optimizer,
+        {"loop": first.loop.state()},
+    )
+    second = prepared(plan, tmp_path / "cache")
+    state = checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)
+    second.loop.restore(state["loop"])
+    assert [report.loss for report in run_steps(second, start=start)] == losses[start:]
+    assert _equal(weights(second), weights(straight))
+    assert _equal(_moments(second), _moments(straight))
+
+
+def test_bf16_trains_fp32_masters_and_stays_finite(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    made = prepared(quick_plan(sd1_folder, pictures, train__precision="bf16"), tmp_path / "cache")
+    assert {item.parameter.dtype for item in made.ready.trainables} == {torch.float32}
+    assert next(made.ready.family.denoiser.parameters()).dtype is torch.bfloat16
+    assert not any(report.skipped for report in run_steps(made))
+
+
+def test_gradient_checkpointing_computes_the_same(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    changes = {"lora__text_encoder": True, "lora__dropout": 0.1, "train__steps": 3}
+    plain = prepared(quick_plan(sd1_folder, pictures, **changes), tmp_path / "cache")
+    thrifty = prepared(
+        quick_plan(sd1_folder, pictures, hardware__gradient_checkpointing=True, **changes), tmp_path / "cache"
+    )
+    pairs = zip(run_steps(plain), run_steps(thrifty), strict=True)
+    assert all(one.loss == other.loss for one, other in pairs)
+
+
+def test_the_rate_is_a_pure_function_of_step_and_total() -> None:
+    linear = Train(steps=10, warmup=2, schedule="linear")
+    assert [rate_factor(step, linear) for step in (1, 2, 3)] == [0.5, 1.0, 1.0]
+    assert rate_factor(10, linear) == pytest.approx(1 / 8)
+    cosine = Train(steps=11, warmup=1, schedule="cosine")
+    assert rate_factor(2, cosine) == 1.0
+    assert rate_factor(7, cosine) == pytest.approx(0.5)
+    assert [rate_factor(step, Train(steps=5)) for step in (1, 3, 5)] == [1.0, 1.0, 1.0]
+
+
+def test_the_text_encoder_has_its_own_rate() -> None:
+    unet, text = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
+    items = [Trainable("unet.a", unet, "unet"), Trainable("text_encoder.a", text, "text_encoder", 2e-5)]
+    groups = make_optimizer(items, Train(learning_rate=1e-4), Optimizer()).param_groups
+    assert [group["lr"] for group in groups] == [1e-4, 2e-5]
