@@ -1,0 +1,289 @@
+"""The sample pictures: how the same prompts looked at the start and at the chosen step, side by side."""
+
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+
+from engine.run.view import RunView, SampleInfo
+
+from .cells import Part, clean, cut, parts_width, row
+from .diff_lines import Pane
+from .thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
+from .tiles import GAP, Grid, SampleBook, best_grid, steps_shown
+
+
+class _Want(NamedTuple):
+    """A picture at a size; `t` is when the sample was made, as a step may be sampled again into one file."""
+
+    path: Path
+    t: float
+    width: int
+    height: int
+    mode: Mode
+
+
+class SamplesPane(Pane):
+    """Shows the samples of a `RunView`; give it each new view through `show`. Pictures are read in a thread."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "step(-1)", "Earlier step", show=False, id="samples.earlier"),
+        Binding("right", "step(1)", "Later step", show=False, id="samples.later"),
+        Binding("home", "step_end(0)", "First step", show=False, id="samples.first"),
+        Binding("end,G", "step_end(1)", "Latest step, follow", show=False, id="samples.last"),
+        Binding("up,k", "prompt(-1)", "Prompt before", show=False, id="samples.previous"),
+        Binding("down,j", "prompt(1)", "Next prompt", show=False, id="samples.next"),
+        Binding("b", "compare", "Before and after, or one large", show=False, id="samples.compare"),
+        Binding("enter", "open", "Open the picture", show=False, id="samples.open"),
+    ]
+
+    class Opened(Message):
+        """The user asks for one sample in full."""
+
+        def __init__(self, pane: "SamplesPane", sample: SampleInfo) -> None:
+            super().__init__()
+            self.pane = pane
+            self.sample = sample
+
+        @property
+        def control(self) -> "SamplesPane":
+            """The pane."""
+            return self.pane
+
+    class _Loaded(Message):
+        def __init__(self, found: dict[_Want, Rows | str]) -> None:
+            super().__init__()
+            self.found = found
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._root = Path()
+        self._samples: Sequence[SampleInfo] = ()
+        self._book = SampleBook()
+        self._prompt = 0
+        self._step: int | None = None  # None follows the newest
+        self._compare = True
+        self._cache = ThumbCache()
+        self._ready: dict[_Want, Rows | str] = {}
+        self._wanted: list[_Want] = []
+        self._started = self._busy = False
+
+    def on_mount(self) -> None:
+        # Textual paints a starting screen about four times: pictures come after that.
+        self.call_after_refresh(self._start)
+
+    def show(self, view: RunView, root: Path) -> None:
+        """Takes the newest view; `root` is the run directory that picture paths start from."""
+        samples = view.samples
+        changed = len(samples) != len(self._samples) or (
+            len(samples) > 0 and (samples[-1] is not self._samples[-1] or samples[0] is not self._samples[0])
+        )
+        if changed or root != self._root:
+            self._root, self._samples = root, samples
+            self._book = SampleBook(samples)
+            self._prompt = max(0, min(self._prompt, len(self._book.prompts) - 1))
+            self.redraw()
+
+    def go_to_step(self, step: int) -> None:
+        """Shows the newest samples that are not later than a step."""
+        earlier = [known for known in self._book.steps if known <= step]
+        if earlier:
+            self._choose(earlier[-1])
+
+    @property
+    def chosen(self) -> SampleInfo | None:
+        """The sample at the chosen step of the chosen prompt."""
+        step = self._chosen_step
+        return None if step is None else self._book.at(self._book.prompts[self._prompt], step)
+
+    @property
+    def _chosen_step(self) -> int | None:
+        if not self._book.steps:
+            return None
+        return self._book.steps[-1] if self._step is None else self._step
+
+    # What is shown
+
+    def heading(self) -> list[Part]:
+        palette = self.palette
+        parts: list[Part] = [("samples", palette.strong)]
+        if self._book.prompts:
+            index = self._book.prompts[self._prompt]
+            parts += [
+                (f"  {self._prompt + 1}/{len(self._book.prompts)} ", palette.quiet),
+                (clean(self._book.prompt(index)), palette.text),
+            ]
+        return parts
+
+    def footing(self) -> list[Part]:
+        step = self._chosen_step
+        if step is None or self._step is None:
+            return []
+        return [("held at step ", self.palette.quiet), (f"{step:,}", self.palette.accent)]
+
+    def body(self, width: int, height: int) -> list[Strip]:
+        palette, step = self.palette, self._chosen_step
+        if step is None:
+            text = "no samples yet"
+            blank = Strip.blank(width, palette.text)
+            text = cut(text, width, self.glyphs.ellipsis).center(width)
+            return [*[blank] * ((height - 1) // 2), row([(text, palette.quiet)], width, palette.text)]
+        shown = steps_shown(self._book.steps, step, 99)
+        prompts = self._book.prompts[self._prompt :] + self._book.prompts[: self._prompt]
+        grid = best_grid(width, height, len(prompts), len(shown) if self._compare else 1, 2)
+        if grid is None:
+            return [row([(self._summary(step), palette.quiet)], width, palette.text)]
+        steps = steps_shown(self._book.steps, step, grid.columns)
+        rows: list[Strip] = []
+        for index in prompts[: grid.rows]:
+            rows.extend(self._band(index, steps, grid, width))
+        self._ask()
+        return rows
+
+    def _summary(self, step: int) -> str:
+        sample = self.chosen
+        return clean(sample.error or sample.path) if sample else f"step {step:,}"
+
+    def _band(self, index: int, steps: list[int], grid: Grid, width: int) -> list[Strip]:
+        """One prompt's pictures over its steps, and the captions below."""
+        fill = self.palette.text
+        tiles = [self._tile(self._book.at(index, step), grid) for step in steps]
+        rows = []
+        for y in range(grid.height):
+            parts: list[Part] = []
+            for tile in tiles:
+                parts += [*tile[y], (" " * GAP, fill)]
+            rows.append(row(parts, width, fill))
+        captions: list[Part] = []
+        for step in steps:
+            text = cut(self._caption(index, step, grid.width), grid.width, self.glyphs.ellipsis)
+            newest = step == steps[-1] and index == self._book.prompts[self._prompt]
+            style = self.palette.accent if newest else self.palette.quiet
+            captions += [(text.center(grid.width), style), (" " * GAP, fill)]
+        return [*rows, row(captions, width, fill)]
+
+    def _caption(self, index: int, step: int, width: int) -> str:
+        place = f"{self._book.prompts.index(index) + 1}: " if len(self._book.prompts) > 1 else ""
+        text = f"{place}step {step:,}"
+        return text if len(text) <= width else f"{place}{step:,}"
+
+    def _tile(self, sample: SampleInfo | None, grid: Grid) -> Rows:
+        """The cells of one tile, each row of exactly the tile's width."""
+        palette = self.palette
+        if sample is None:
+            return self._message("", grid)
+        if sample.error:
+            return self._message(f"not drawn: {clean(sample.error)}", grid)
+        path = self._root / (sample.thumb or sample.path)
+        if ".." in path.parts or not path.is_relative_to(self._root):
+            return self._message("path outside of the run", grid)
+        want = _Want(path, sample.t, grid.width, grid.height, mode_for(self.app))
+        found = self._ready.get(want)
+        if found is None:
+            if want not in self._wanted:
+                self._wanted.append(want)
+            return self._message("", grid)
+        if isinstance(found, str):
+            return self._message(found, grid)
+        return _centred(found, grid, palette.text)
+
+    def _message(self, text: str, grid: Grid) -> Rows:
+        palette = self.palette
+        lines = textwrap.wrap(text, grid.width)[: grid.height]
+        rows = [[(cut(line, grid.width, self.glyphs.ellipsis), palette.warn)] for line in lines]
+        return _centred(rows, grid, palette.text)
+
+    # Reading pictures
+
+    def _start(self) -> None:
+        self._started = True
+        self._ask()
+
+    def _ask(self) -> None:
+        """Reads what is missing, in a thread; one batch at a time."""
+        if not self._started or self._busy or not self._wanted:
+            return
+        wanted, self._wanted, self._busy = self._wanted, [], True
+        self.run_worker(partial(self._load, wanted), thread=True, group="thumbs", exit_on_error=False)
+
+    def _load(self, wanted: list[_Want]) -> None:
+        found: dict[_Want, Rows | str] = {}
+        for want in wanted:
+            try:
+                found[want] = self._cache.get(want.path, want.width, want.height, want.mode)
+            except ThumbError as error:
+                found[want] = str(error)
+        self.post_message(self._Loaded(found))
+
+    def on_samples_pane__loaded(self, message: _Loaded) -> None:
+        """Pictures have been read: shows them, and goes on with what was asked for meanwhile."""
+        message.stop()
+        self._busy = False
+        if len(self._ready) > 256:
+            self._ready.clear()
+        self._ready.update(message.found)
+        self.redraw()
+        self._ask()
+
+    # What the keys do
+
+    def action_step(self, by: int) -> None:
+        """To an earlier or later step that has samples."""
+        steps, chosen = self._book.steps, self._chosen_step
+        if chosen is not None:
+            place = min(range(len(steps)), key=lambda i: abs(steps[i] - chosen))
+            self._choose(steps[max(0, min(len(steps) - 1, place + by))])
+
+    def action_step_end(self, last: int) -> None:
+        """To the first step, or to the latest one and follow."""
+        if self._book.steps:
+            self._choose(self._book.steps[-1 if last else 0])
+
+    def action_prompt(self, by: int) -> None:
+        """To the prompt before or the next one, round the end."""
+        if self._book.prompts:
+            self._prompt = (self._prompt + by) % len(self._book.prompts)
+            self.redraw()
+
+    def action_compare(self) -> None:
+        """Switches between before-and-after and one large picture."""
+        self._compare = not self._compare
+        self.redraw()
+
+    def action_open(self) -> None:
+        """Tells the screen that the chosen sample is wanted in full."""
+        if self.chosen is not None:
+            self.post_message(self.Opened(self, self.chosen))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """To an earlier step."""
+        event.stop()
+        self.action_step(-1)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """To a later step."""
+        event.stop()
+        self.action_step(1)
+
+    def _choose(self, step: int) -> None:
+        self._step = None if step == self._book.steps[-1] else step
+        self.redraw()
+
+
+def _centred(rows: Rows, grid: Grid, fill: Style) -> Rows:
+    """The rows in the middle of a tile, every row filled to its width; parts without a style get `fill`."""
+    above = (grid.height - len(rows)) // 2
+    tile: Rows = []
+    for y in range(grid.height):
+        parts = rows[y - above] if 0 <= y - above < len(rows) else []
+        parts = [(text, style if style else fill) for text, style in parts]
+        spare = grid.width - parts_width(parts)
+        tile.append([(" " * (spare // 2), fill), *parts, (" " * (spare - spare // 2), fill)])
+    return tile
