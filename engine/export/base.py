@@ -1,0 +1,182 @@
+"""What every export format shares: the request, the record, the metadata, and the one way to write."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.errors import UserError
+from engine.export.safetensors_file import verify, write_safetensors
+from engine.methods.artifact import Artifact
+
+PROGRAM = "sdtrain-tui"
+FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
+_ARCHITECTURES = {
+    ("sd1", "epsilon"): "stable-diffusion-v1",
+    ("sd1", "v_prediction"): "stable-diffusion-v1",
+    ("sd2", "epsilon"): "stable-diffusion-v2-512",
+    ("sd2", "v_prediction"): "stable-diffusion-v2-768-v",
+    ("sdxl", "epsilon"): "stable-diffusion-xl-v1-base",
+    ("sdxl", "v_prediction"): "stable-diffusion-xl-v1-base",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What an exporter needs to know of the base model: its family, prediction type, and configs by part.
+
+    `configs` needs "unet" only where names follow from it (SDXL's kohya names).
+    """
+
+    family: str
+    prediction: str = "epsilon"
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file says about its origin. `created` is Unix time in seconds; `resolution` in pixels."""
+
+    name: str
+    plan_hash: str
+    base_model: str
+    base_hash: str
+    created: float
+    seed: int = 0
+    resolution: tuple[int, int] = (512, 512)
+    trigger_words: tuple[str, ...] = ()
+    images: int = 0
+    tag_frequency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """One file to write: what was learnt, for which model, at which step, where to, and as which dtype."""
+
+    artifact: Artifact
+    model: ModelFacts
+    about: About
+    step: int
+    out: Path
+    dtype: torch.dtype = torch.float16
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, read back and compared."""
+
+    format: str
+    path: Path
+    bytes: int
+    tensors: int
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A file's content before it is written."""
+
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One file format: for whom it is, and how an artifact becomes its content.
+
+    `kind` is the artifact's; `opens_in` are the programs that read it; `compose` raises UserError for what
+    the format cannot hold.
+    """
+
+    name: str
+    title: str
+    extension: str
+    kind: str
+    methods: frozenset[str]
+    families: frozenset[str]
+    opens_in: tuple[str, ...]
+    compose: Callable[[ExportRequest], Composed]
+
+    def write(self, request: ExportRequest) -> Exported:
+        """Composes, writes beside the goal, reads back key by key, and only then gives the file its name."""
+        _check(self, request)
+        content = self.compose(request)
+        size = write_safetensors(
+            request.out,
+            content.tensors,
+            content.metadata,
+            dtype=request.dtype,
+            check=lambda path: self.verify(path, content, request.dtype),
+        )
+        return Exported(self.name, request.out, size, len(content.tensors))
+
+    def verify(self, path: Path, content: Composed, dtype: torch.dtype | None = None) -> None:
+        """UserError when the file on disk is not this content, to the last name, shape, dtype and value."""
+        verify(path, content.tensors, content.metadata, dtype=dtype)
+
+
+def _check(form: Format, request: ExportRequest) -> None:
+    out = request.out
+    if request.artifact.kind != form.kind or request.model.family not in form.families:
+        raise UserError(
+            f"the format {form.name} does not hold a {request.artifact.kind} for {request.model.family}",
+            fix="choose another format",
+        )
+    if out.suffix != form.extension or not out.stem.strip("."):
+        raise UserError(
+            f"{out} must end in {form.extension}",
+            why=f"programs tell {form.title} files by that ending",
+            fix=f"name it {out.stem or request.about.name}{form.extension}",
+        )
+    if out.is_dir() or (out.exists() and not request.overwrite):
+        raise UserError(
+            f"{out} is already there",
+            why="nothing is overwritten unasked",
+            fix="give another name, or move the old one away",
+        )
+
+
+def common_metadata(
+    request: ExportRequest, kind: str = "lora", implementation: str = "diffusers"
+) -> dict[str, str]:
+    """sdtrain's own facts and modelspec 1.0.1 entries (github.com/Stability-AI/ModelSpec), all texts."""
+    about, model = request.about, request.model
+    width, height = about.resolution
+    architecture = _ARCHITECTURES[model.family, model.prediction]
+    if model.family == "sdxl":
+        implementation = "https://github.com/Stability-AI/generative-models"
+    notes = {
+        "format": "pt",
+        "sdtrain.plan_hash": about.plan_hash,
+        "sdtrain.base_model": about.base_model,
+        "sdtrain.base_hash": about.base_hash,
+        "sdtrain.step": str(request.step),
+        "sdtrain.trigger_words": ", ".join(about.trigger_words),
+        **{
+            f"sdtrain.version.{name}": package_version(name)
+            for name in (PROGRAM, "torch", "diffusers", "peft")
+        },
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": f"{architecture}/{kind}" if kind else architecture,
+        "modelspec.implementation": implementation,
+        "modelspec.title": about.name,
+        "modelspec.resolution": f"{width}x{height}",
+        "modelspec.date": datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds"),
+        "modelspec.prediction_type": "v" if model.prediction == "v_prediction" else "epsilon",
+    }
+    if about.trigger_words:
+        notes["modelspec.trigger_phrase"] = ", ".join(about.trigger_words)
+    return {**notes, **about.extra}
+
+
+def package_version(name: str) -> str:
+    """An installed package's version; "unknown" in a source tree that was never installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

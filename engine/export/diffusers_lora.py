@@ -1,0 +1,68 @@
+"""LoRA as diffusers' `load_lora_weights` reads it: peft's own names, and the strength in the metadata."""
+
+import json
+from collections import Counter
+
+import torch
+
+from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
+from engine.export.lora import DOWN, UP, Pair, is_dora, pairs_of, some_attention
+from engine.families.keymap_text import LEVEL
+
+# diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
+METADATA_KEY = "lora_adapter_metadata"
+# With ".weight": peft takes the name with and without, transformers' own loader (text encoders) only with.
+MAGNITUDE = ".lora_magnitude_vector.weight"
+
+
+def compose(request: ExportRequest) -> Composed:
+    """Raw peft names for every module; diffusers' loader drops a part of files with mixed names."""
+    pairs = some_attention(pairs_of(request.artifact))
+    rslora, dora = bool(request.artifact.facts.get("rslora")), is_dora(request.artifact)
+    tensors: dict[str, torch.Tensor] = {}
+    for pair in pairs:
+        path = f"{pair.part}.{pair.module}"
+        tensors[path + DOWN], tensors[path + UP] = pair.down, pair.up
+        if pair.magnitude is not None:
+            tensors[path + MAGNITUDE] = pair.magnitude
+    settings: dict[str, object] = {}
+    for part in dict.fromkeys(pair.part for pair in pairs):
+        of_part = [pair for pair in pairs if pair.part == part]
+        settings |= {f"{part}.{key}": value for key, value in _config(of_part, rslora, dora).items()}
+    notes = common_metadata(request)
+    notes[METADATA_KEY] = json.dumps(settings, sort_keys=True)
+    return Composed(tensors, notes)
+
+
+def _config(pairs: list[Pair], rslora: bool, dora: bool) -> dict[str, object]:
+    """One part's peft LoraConfig. Without it alpha is read as the rank, and the strength is wrong.
+
+    Only settings that every peft since 0.9 knows: an unknown one makes the file unreadable. Text encoder
+    paths leave out `text_model.`, which matches models with and without that level.
+    """
+    rank = Counter(pair.rank for pair in pairs).most_common(1)[0][0]
+    alpha = Counter(pair.alpha for pair in pairs).most_common(1)[0][0]
+    paths = {id(pair): pair.module.removeprefix(LEVEL) for pair in pairs}
+    return {
+        "r": rank,
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted(paths.values()),
+        "use_rslora": rslora,
+        "use_dora": dora,
+        "rank_pattern": {paths[id(pair)]: pair.rank for pair in pairs if pair.rank != rank},
+        "alpha_pattern": {paths[id(pair)]: pair.alpha for pair in pairs if pair.alpha != alpha},
+    }
+
+
+FORMAT = Format(
+    name="diffusers",
+    title="diffusers LoRA",
+    extension=".safetensors",
+    kind="lora",
+    methods=frozenset({"lora", "style_lora", "dreambooth"}),
+    families=FAMILIES,
+    opens_in=("diffusers",),
+    compose=compose,
+)

@@ -1,0 +1,150 @@
+"""LoRA as kohya's sd-scripts names it: what ComfyUI, AUTOMATIC1111, kohya and diffusers all read."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+
+from engine.errors import UserError
+from engine.export.base import FAMILIES, Composed, ExportRequest, Format, ModelFacts, common_metadata
+from engine.export.lora import Pair, complete_attention, is_dora, pairs_of
+from engine.export.safetensors_file import serialise
+from engine.families.keymap_unet import unet_module_map
+
+_TEXT_PREFIXES = {
+    "sd1": {"text_encoder": "lora_te"},
+    "sd2": {"text_encoder": "lora_te"},
+    "sdxl": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
+}
+_BASES = {
+    ("sd1", "epsilon"): "sd_v1",
+    ("sd1", "v_prediction"): "sd_v1",
+    ("sd2", "epsilon"): "sd_v2",
+    ("sd2", "v_prediction"): "sd_v2_v",
+    ("sdxl", "epsilon"): "sdxl_base_v1-0",
+    ("sdxl", "v_prediction"): "sdxl_base_v1-0",
+}
+
+
+def compose(request: ExportRequest) -> Composed:
+    """Three tensors a module (lora_down, lora_up, alpha), so that alpha / r is the trained strength.
+
+    rsLoRA's alpha / sqrt(r) is folded into alpha. UserError for DoRA, which the layout has no exact place
+    for.
+    """
+    if is_dora(request.artifact):
+        raise UserError(
+            "a DoRA cannot be exported in the kohya layout",
+            why="its magnitudes are per output; ComfyUI and AUTOMATIC1111 read dora_scale differently and would"
+            " draw something else",
+            fix="export it with --format diffusers, or train with lora.dora = false",
+        )
+    pairs = complete_attention(pairs_of(request.artifact))
+    modules = module_names(pairs, request.model)
+    alphas = _alphas(pairs)
+    tensors: dict[str, torch.Tensor] = {}
+    for pair, name in zip(pairs, modules, strict=True):
+        # diffusers reads one alpha a part and misplaces others: what differs goes into the up matrix,
+        # exactly.
+        alpha = alphas[pair.part]
+        ratio = pair.scale * pair.rank / alpha
+        tensors[f"{name}.lora_down.weight"] = pair.down
+        tensors[f"{name}.lora_up.weight"] = pair.up if ratio == 1.0 else pair.up * ratio
+        tensors[f"{name}.alpha"] = torch.tensor(alpha, dtype=torch.float32)
+    if len(tensors) != 3 * len(pairs):
+        raise UserError(
+            "two modules of this LoRA have one name in the kohya layout", fix="export as diffusers"
+        )
+    notes = {**common_metadata(request), **_training(request, pairs, alphas)}
+    return Composed(tensors, {**notes, **_hashes(tensors, notes, request.dtype)})
+
+
+def module_names(pairs: list[Pair], model: ModelFacts) -> list[str]:
+    """kohya's names: diffusers paths with underscores; for SDXL's UNet the paths of the SGM code."""
+    blocks = unet_module_map(model.configs["unet"]) if model.family == "sdxl" else {}
+    prefixes = _TEXT_PREFIXES[model.family]
+    names = []
+    for pair in pairs:
+        if pair.part == "unet":
+            path = blocks.get(pair.module) if model.family == "sdxl" else pair.module
+        else:
+            path = pair.module if pair.part in prefixes else None
+        if path is None:
+            raise UserError(
+                f"{pair.part}.{pair.module} has no name in the kohya layout for {model.family}",
+                fix="export as diffusers, or choose other target layers",
+            )
+        names.append(f"{prefixes.get(pair.part, 'lora_unet')}_{path}".replace(".", "_"))
+    return names
+
+
+def _alphas(pairs: list[Pair]) -> dict[str, float]:
+    """The alpha that most modules of each part have, with rsLoRA folded in."""
+    counts: dict[str, Counter[float]] = {}
+    for pair in pairs:
+        counts.setdefault(pair.part, Counter())[pair.scale * pair.rank] += 1
+    return {part: counter.most_common(1)[0][0] for part, counter in counts.items()}
+
+
+def _training(request: ExportRequest, pairs: list[Pair], alphas: Mapping[str, float]) -> dict[str, str]:
+    """kohya's ss_* entries: those that A1111 files a LoRA by, and the minimum that kohya itself reads."""
+    about, model = request.about, request.model
+    ranks = {pair.rank for pair in pairs}
+    dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
+    alpha = alphas.get("unet", next(iter(alphas.values())))
+    convolves = any(pair.down.dim() == 4 and pair.down.shape[-1] > 1 for pair in pairs)
+    arguments = {"conv_dim": dim, "conv_alpha": str(alpha)} if convolves else {}
+    frequency = about.tag_frequency or {about.name: dict.fromkeys(about.trigger_words, about.images or 1)}
+    return {
+        "ss_v2": str(model.family == "sd2"),
+        "ss_base_model_version": _BASES[model.family, model.prediction],
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": dim,
+        "ss_network_alpha": str(alpha),
+        "ss_network_args": json.dumps(arguments),
+        "ss_output_name": request.out.stem,
+        "ss_resolution": str(tuple(about.resolution)),
+        "ss_num_train_images": str(about.images),
+        "ss_tag_frequency": json.dumps(frequency, ensure_ascii=False),
+        "ss_steps": str(request.step),
+        "ss_seed": str(about.seed),
+        "ss_sd_model_name": about.base_model,
+        "ss_training_comment": ", ".join(about.trigger_words),
+    }
+
+
+def _hashes(
+    tensors: Mapping[str, torch.Tensor], notes: Mapping[str, str], dtype: torch.dtype | None
+) -> dict[str, str]:
+    """The two hashes by which A1111 and kohya know a LoRA whatever its other metadata says.
+
+    sshs_model_hash is sha256 of the bytes behind the header; sshs_legacy_hash the first 8 digits of sha256 of
+    the 64 KiB at 1 MiB in a file with the ss_* entries only.
+    """
+    chunks = serialise(tensors, {key: text for key, text in notes.items() if key.startswith("ss_")}, dtype)
+    model, legacy = hashlib.sha256(), hashlib.sha256()
+    offset, first, start, end = 0, True, 0x100000, 0x110000
+    for chunk in chunks:
+        if not first:
+            model.update(chunk)
+        legacy.update(chunk[max(0, start - offset) : max(0, end - offset)])
+        offset, first = offset + len(chunk), False
+    return {
+        "sshs_model_hash": model.hexdigest(),
+        "sshs_legacy_hash": legacy.hexdigest()[:8],
+        "modelspec.hash_sha256": f"0x{model.hexdigest()}",
+    }
+
+
+FORMAT = Format(
+    name="kohya",
+    title="kohya LoRA",
+    extension=".safetensors",
+    kind="lora",
+    methods=frozenset({"lora", "style_lora", "dreambooth"}),
+    families=FAMILIES,
+    opens_in=("ComfyUI", "AUTOMATIC1111", "kohya sd-scripts", "diffusers"),
+    compose=compose,
+)

@@ -1,0 +1,33 @@
+"""Every export format by its name."""
+
+import difflib
+
+from engine.errors import UserError
+from engine.export import diffusers_lora, kohya
+from engine.export.base import Exported, ExportRequest, Format
+
+FORMATS: dict[str, Format] = {form.name: form for form in (kohya.FORMAT, diffusers_lora.FORMAT)}
+
+
+def formats_for(method: str, family: str) -> list[Format]:
+    """The formats in which a method's result for a family can be written, the most useful one first."""
+    return [form for form in FORMATS.values() if method in form.methods and family in form.families]
+
+
+def get_format(name: str) -> Format:
+    """A format by its name; UserError offers the nearest one."""
+    if name in FORMATS:
+        return FORMATS[name]
+    near = difflib.get_close_matches(name, FORMATS, 1)
+    raise UserError(
+        f"there is no export format {name!r}",
+        fix=(f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(FORMATS)}",
+    )
+
+
+def export(name: str, request: ExportRequest) -> Exported:
+    """Writes one file and proves it: it is read back and compared before it gets its name.
+
+    UserError for what the format cannot hold or a name that is taken; OSError when the disk is full.
+    """
+    return get_format(name).write(request)

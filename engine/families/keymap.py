@@ -1,0 +1,56 @@
+"""How one parameter is stored in a single file: under which name and in which form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+# same: as it is. conv: a Linear [o, i] stored as a 1x1 convolution [o, i, 1, 1]. transposed: [o, i] stored as
+# [i, o]. q, k, v: one third of open_clip's fused in_proj, in this order along the first axis.
+Form = Literal["same", "conv", "transposed", "q", "k", "v"]
+THIRDS: tuple[Form, ...] = ("q", "k", "v")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The place of one diffusers parameter in a single file."""
+
+    key: str
+    form: Form = "same"
+
+
+KeyMap = dict[str, Slot]
+
+
+def unpack(stored: torch.Tensor, form: Form) -> torch.Tensor:
+    """The diffusers parameter inside the stored tensor (a view where that is possible)."""
+    if form == "conv":
+        return stored.reshape(stored.shape[0], stored.shape[1]) if stored.dim() > 2 else stored
+    if form == "transposed":
+        return stored.t()
+    if form in THIRDS:
+        return stored.chunk(3, dim=0)[THIRDS.index(form)]
+    return stored
+
+
+def unpacked_shape(shape: tuple[int, ...], form: Form) -> tuple[int, ...]:
+    """The shape that `unpack` gives for a stored tensor of this shape."""
+    if form == "conv":
+        return shape[:2]
+    if form == "transposed":
+        return tuple(reversed(shape))
+    if form in THIRDS:
+        return (shape[0] // 3, *shape[1:])
+    return shape
+
+
+def pack(parameters: dict[Form, torch.Tensor]) -> torch.Tensor:
+    """The stored tensor for the parameters that share one key: one of them, or open_clip's three thirds."""
+    if set(parameters) == set(THIRDS):
+        return torch.cat([parameters[form] for form in THIRDS], dim=0)
+    if len(parameters) != 1:
+        raise ValueError(f"one stored tensor cannot hold the forms {sorted(parameters)}")
+    form, tensor = next(iter(parameters.items()))
+    if form == "conv":
+        return tensor[:, :, None, None] if tensor.dim() == 2 else tensor
+    return tensor.t().contiguous() if form == "transposed" else tensor
