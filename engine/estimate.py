@@ -1,0 +1,290 @@
+"""What a run will cost in memory, disk and time, before it starts and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.dataset.report import DatasetReport
+from engine.errors import UserError
+from engine.families.header import Header, read_header
+from engine.plan.bases import ASSETS, BaseInfo, read_config
+from engine.plan.layers import Layer, targeted, text_layers, unet_layers
+from engine.plan.machine import Machine, disk_free
+from engine.plan.methods.lora import LoraOptions
+from engine.plan.rates import measured_rate
+from engine.plan.schema import Plan
+from engine.plan.units import duration, size_text
+from engine.run.paths import runs_root
+
+GIB = 2**30
+Parts = tuple[tuple[str, int], ...]
+
+# Counted on diffusers' own modules (meta device); local safetensors are read instead where there are any.
+SD1_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
+# Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
+SD1_ELEMENTS = 235_332_160
+# Saved activations of SD 1.5 LoRA at 512 px in bf16 with fused attention: 0.75 GiB a picture, 0.14 GiB with
+# gradient checkpointing (counted with saved_tensors_hooks on the meta device). The rule that they grow with
+# the layers' outputs gives SDXL's counted 5.22 GiB within 9 %.
+ACTIVATION_BYTES = 0.75 * GIB / SD1_ELEMENTS
+CHECKPOINTED_BYTES = 0.14 * GIB / SD1_ELEMENTS
+# CUDA context, cuBLAS and cuDNN workspaces, allocator slack: an allowance, not a measurement.
+CUDA_OVERHEAD = int(0.9 * GIB)
+# Resident memory of Python with torch, diffusers, transformers and peft imported, measured on Linux.
+PROCESS = 365 * 2**20
+# The VAE decoder's widest maps: 256 channels at full picture size, three of them alive at once, fp32.
+DECODE_BYTES_A_PIXEL = 3 * 256 * 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All sizes in bytes. `memory_*` is VRAM on a GPU and main memory on a CPU; none means not known."""
+
+    device: str
+    vram_parts: Parts
+    vram_available: int | None
+    disk_parts: Parts
+    disk_free: int | None
+    seconds: float | None
+    seconds_why: str
+    notes: tuple[str, ...]
+
+    @property
+    def vram_total(self) -> int:
+        """The forecast peak in bytes."""
+        return sum(size for _, size in self.vram_parts)
+
+    @property
+    def disk_total(self) -> int:
+        """The most that the run holds on disk at one time, in bytes."""
+        return sum(size for _, size in self.disk_parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return {**asdict(self), "vram_total": self.vram_total, "disk_total": self.disk_total}
+
+    def lines(self) -> list[str]:
+        """A table for a terminal."""
+        memory = "VRAM" if self.device != "cpu" else "memory"
+        rows = [f"{memory} on {self.device}, forecast peak{_of(self.vram_available)}"]
+        rows += _table((*self.vram_parts, ("total", self.vram_total)))
+        rows += [f"disk{_of(self.disk_free, 'free')}"]
+        rows += _table((*self.disk_parts, ("total", self.disk_total)))
+        rows += [
+            f"time: {duration(self.seconds)} ({self.seconds_why})"
+            if self.seconds
+            else f"time: {self.seconds_why}"
+        ]
+        return rows + [f"note: {note}" for note in self.notes]
+
+
+def estimate(plan: Plan, base: BaseInfo | None, report: DatasetReport | None, machine: Machine) -> Estimate:
+    """The forecast for a plan; where `base` or `report` is not known (none), a note says so."""
+    model = _Model(plan, base)
+    gpu = machine.gpu_for(plan.hardware.device)
+    device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
+    seconds, why = _time(plan)
+    return Estimate(
+        device=device,
+        vram_parts=_memory(plan, model, device),
+        vram_available=gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None,
+        disk_parts=_disk(plan, model, report),
+        disk_free=disk_free(runs_root()),
+        seconds=seconds,
+        seconds_why=why,
+        notes=tuple(_notes(base, report, device)),
+    )
+
+
+class _Model:
+    """Parameter counts and layer tables of the plan's base, from its files where they can be read."""
+
+    def __init__(self, plan: Plan, base: BaseInfo | None) -> None:
+        self.parameters = part_parameters(base)
+        assets = ASSETS / "families" / "sd1"
+        folder = base.path if base is not None and base.path is not None and base.path.is_dir() else None
+        unet = read_config(folder / "unet" / "config.json") if folder else {}
+        text = read_config(folder / "text_encoder" / "config.json") if folder else {}
+        self.unet = unet_layers(unet or read_config(assets / "unet.json"))
+        self.text = text_layers(text or read_config(assets / "text_encoder.json"))
+        self.trainable = trainable_parameters(plan, self.unet, self.text)
+        self.text_width = self.text[0].outputs
+
+
+def trainable_parameters(plan: Plan, unet: list[Layer], text: list[Layer]) -> int:
+    """How many numbers train."""
+    options = plan.options
+    assert isinstance(options, LoraOptions)
+    layers = targeted(unet, options.targets) + (
+        targeted(text, options.targets) if options.text_encoder else []
+    )
+    pairs = sum(layer.lora_parameters(options.rank) for layer in layers)
+    return pairs + (sum(layer.outputs for layer in layers) if options.dora else 0)
+
+
+def part_parameters(base: BaseInfo | None) -> dict[str, int]:
+    """Numbers in each part of the base: read from its safetensors, or SD 1.5's known counts."""
+    if base is None or base.path is None:
+        return dict(SD1_PARAMETERS)
+    try:
+        counts = _from_folder(base.path) if base.path.is_dir() else _from_file(base.path)
+    except UserError:
+        counts = {}
+    return {**SD1_PARAMETERS, **counts}
+
+
+def _from_folder(folder: Path) -> dict[str, int]:
+    counts = {}
+    for part in SD1_PARAMETERS:
+        # Folders often hold the same weights twice (fp16 and fp32 variants): the first set counts.
+        files = sorted(
+            (folder / part).glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name)
+        )
+        if files:
+            counts[part] = _count(read_header(files[0]), "")
+    return counts
+
+
+def _from_file(path: Path) -> dict[str, int]:
+    if path.suffix != ".safetensors":
+        return {}
+    header = read_header(path)
+    prefixes = {
+        "unet": "model.diffusion_model.",
+        "vae": "first_stage_model.",
+        "text_encoder": "cond_stage_model.",
+    }
+    return {part: _count(header, prefix) for part, prefix in prefixes.items()}
+
+
+def _count(header: Header, prefix: str) -> int:
+    total = 0
+    for name, info in header.tensors.items():
+        if name.startswith(prefix):
+            size = 1
+            for side in info.shape:
+                size *= side
+            total += size
+    return total
+
+
+def number_bytes(plan: Plan, device: str) -> int:
+    """Bytes of one number of the frozen parts: fp32 on a CPU unless asked otherwise, else half of that."""
+    precision = plan.train.precision
+    if precision == "auto":
+        return 4 if device == "cpu" else 2
+    return 4 if precision == "fp32" else 2
+
+
+def _memory(plan: Plan, model: _Model, device: str) -> Parts:
+    width = number_bytes(plan, device)
+    text_width = 4 if plan.options.trains_text else width
+    activations = _activations(plan, model, width)
+    preview = _preview(plan) if plan.samples.every else 0
+    if not plan.caches_latents:
+        preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
+    training = activations + 4 * model.trainable
+    parts = [
+        (f"UNet weights, {8 * width} bit", model.parameters["unet"] * width),
+        (f"text encoder, {8 * text_width} bit", model.parameters["text_encoder"] * text_width),
+        ("VAE, 32 bit", model.parameters["vae"] * 4),
+        (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
+        ("gradients", 4 * model.trainable),
+        ("AdamW states", 8 * model.trainable),
+        ("activations", activations),
+        ("previews, beyond the training peak", max(0, preview - training)),
+        ("CUDA context and workspaces", CUDA_OVERHEAD)
+        if device != "cpu"
+        else ("Python and libraries", PROCESS),
+    ]
+    return tuple((name, int(size)) for name, size in parts if size)
+
+
+def _activations(plan: Plan, model: _Model, width: int) -> int:
+    area = (plan.data.resolution / 8) ** 2
+    elements = sum(layer.output_elements(int(area)) for layer in model.unet)
+    each = CHECKPOINTED_BYTES if plan.hardware.gradient_checkpointing else ACTIVATION_BYTES
+    total = elements * each * width / 2
+    if plan.options.trains_text:
+        # 34 s h bytes a layer in 16 bit without attention maps: Korthikanti et al. 2022, arXiv:2205.05198.
+        total += 34 * 77 * model.text_width * (len(model.text) // 6) * 2
+    return int(total * plan.train.batch_size)
+
+
+def _preview(plan: Plan) -> int:
+    width, height = preview_size(plan)
+    return width * height * DECODE_BYTES_A_PIXEL
+
+
+def preview_size(plan: Plan) -> tuple[int, int]:
+    """Width and height of a preview in pixels."""
+    return plan.samples.width or plan.data.resolution, plan.samples.height or plan.data.resolution
+
+
+def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Parts:
+    state = model.trainable * 12
+    keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
+    formats = len(plan.export_formats)
+    export = model.trainable * (4 if plan.output.dtype == "fp32" else 2)
+    exports = formats * (keep if plan.checkpoints.export_each else 1)
+    parts: list[tuple[str, int]] = [
+        # One more than is kept: the new one is whole before the oldest is removed.
+        (f"checkpoints ({keep} kept, 1 being written)", state * (keep + 1)),
+        (f"exported files ({exports})", export * exports),
+        ("previews", _sample_bytes(plan)),
+    ]
+    if report is not None:
+        parts += _caches(plan, model, report)
+    return tuple((name, size) for name, size in parts if size)
+
+
+def _sample_bytes(plan: Plan) -> int:
+    if not plan.samples.every:
+        return 0
+    width, height = preview_size(plan)
+    prompts = len(plan.samples.prompts) or plan.samples.count
+    rounds = plan.train.steps // plan.samples.every + (1 if plan.samples.at_start else 0)
+    # A PNG of a photograph takes about 1.6 bytes a pixel; the thumbnail about 12 kB.
+    return int(rounds * prompts * (width * height * 1.6 + 12_000))
+
+
+def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str, int]]:
+    parts: list[tuple[str, int]] = []
+    if plan.caches_latents:
+        latents = sum(count * (w // 8) * (h // 8) * 4 for (w, h), count in report.buckets.items())
+        # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
+        parts.append(("cached latents", latents * 2 * 4 * (2 if plan.data.flip else 1)))
+    if plan.caches_text:
+        captions = len({item.caption for item in report.items}) + 1
+        parts.append(("cached captions", captions * 77 * model.text_width * 4))
+    return parts
+
+
+def _time(plan: Plan) -> tuple[float | None, str]:
+    rate = measured_rate(plan)
+    if rate is None:
+        return None, "not known before the first steps; no earlier run on this machine is like this one"
+    images = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+    why = f"{rate.images_per_s:.3g} pictures a second in run {rate.run}; previews and checkpoints come on top"
+    return images / rate.images_per_s, why
+
+
+def _notes(base: BaseInfo | None, report: DatasetReport | None, device: str) -> Iterable[str]:
+    yield "memory is computed, not measured: see the first minutes of the run for the real peak"
+    if base is None or base.path is None:
+        yield "the base model is not on this machine: counted as Stable Diffusion 1.5"
+    if report is None:
+        yield "the data folder was not read: caches are not in the disk forecast"
+    if device == "cuda":
+        yield "the plan asks for CUDA, and no NVIDIA device answers here"
+
+
+def _table(parts: Parts) -> list[str]:
+    return [f"  {name:<38} {size_text(size):>10}" for name, size in parts]
+
+
+def _of(size: int | None, word: str = "there") -> str:
+    return f" ({size_text(size)} {word})" if size is not None else ""

@@ -1,0 +1,127 @@
+"""Plans as TOML: read with every problem at once, written in one canonical form, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from engine.errors import UserError
+from engine.plan.methods import METHODS
+from engine.plan.problems import PlanErrors, Problem, from_validation
+from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
+
+
+def from_dict(data: dict[str, Any], where: str = "the plan") -> Plan:
+    """A plan from nested tables; raises PlanErrors with all problems."""
+    version = data.get("version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        fix = (
+            "upgrade sdtrain-tui"
+            if isinstance(version, int) and version > SCHEMA_VERSION
+            else "set version = 1"
+        )
+        problem = Problem(
+            "version", f"{version!r} is not known here", f"this program reads {SCHEMA_VERSION}", fix
+        )
+        raise PlanErrors([problem], where)
+    try:
+        return Plan.model_validate(data)
+    except ValidationError as error:
+        method = str(data.get("method", "lora"))
+        known = [field.key for field in plan_fields(method if method in METHODS else "lora")]
+        raise PlanErrors(from_validation(error, known), where) from None
+
+
+def parse(text: str, where: str = "the plan") -> dict[str, Any]:
+    """TOML text to tables; a syntax error names line and column."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UserError(
+            f"{where} is not valid TOML", str(error), "correct the line, or make a new plan: sdtrain new"
+        ) from None
+
+
+def loads(text: str, where: str = "the plan") -> Plan:
+    """A plan from TOML text."""
+    return from_dict(parse(text, where), where)
+
+
+def read_text(path: Path) -> str:
+    """A plan file's text; a missing, unreadable or non-text file is a UserError."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no plan at {path}", fix="make one: sdtrain new -o plan.toml") from None
+    except OSError as error:
+        raise UserError(
+            f"cannot read the plan {path}", error.strerror or str(error), "check the path and its rights"
+        ) from None
+    if len(data) > 1_000_000:
+        raise UserError(f"{path} is too large for a plan", f"{len(data)} bytes", "give a plan file in TOML")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(
+            f"{path} is not a text file", "a plan is TOML in UTF-8", "give a plan, not a model"
+        ) from None
+
+
+def load_plan(path: Path, sets: list[str] | None = None) -> Plan:
+    """A plan from a file, its relative paths taken from the file's folder, `sets` applied on top."""
+    from engine.plan.sets import apply_sets
+
+    data = apply_sets(parse(read_text(path), str(path)), sets or [])
+    return resolve(from_dict(data, str(path)), path.resolve().parent)
+
+
+def resolve(plan: Plan, folder: Path) -> Plan:
+    """The same plan with absolute paths, read relative to `folder`."""
+    data = plan.data.model_copy(update={"path": _absolute(plan.data.path, folder)})
+    base = plan.base
+    changes = {
+        name: _absolute(value, folder)
+        for name, value in (("model", base.model), ("tokenizer", base.tokenizer), ("vae", base.vae))
+        if isinstance(value, str) and is_path(value, folder)
+    }
+    return plan.model_copy(update={"data": data, "base": base.model_copy(update=changes)})
+
+
+def is_path(value: str, folder: Path) -> bool:
+    """Is it a path on this machine rather than builtin:NAME or a hub id (owner/name)?"""
+    if value.startswith("builtin:"):
+        return False
+    marks = value.startswith((".", "/", "~")) or value.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
+    return marks or value.count("/") != 1 or (folder / value).exists()
+
+
+def _absolute(value: str, folder: Path) -> str:
+    return str((folder / Path(value).expanduser()).resolve()) if value else value
+
+
+def to_dict(plan: Plan) -> dict[str, Any]:
+    """Nested tables, without what is unset and without other methods' tables."""
+    return _without_none(plan.model_dump(mode="json"))
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
+
+
+def dumps(plan: Plan) -> str:
+    """The canonical text: every field, in the order of the schema."""
+    return tomli_w.dumps(to_dict(plan))
+
+
+def plan_hash(plan: Plan) -> str:
+    """The first 16 hex digits of the canonical text's SHA-256."""
+    return hashlib.sha256(dumps(plan).encode()).hexdigest()[:16]

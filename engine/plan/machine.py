@@ -1,0 +1,139 @@
+"""What this machine offers a run, asked without torch: GPUs through NVML, memory, free disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PROC_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA device as NVML numbers it. Memory is in bytes; `capability` is CUDA's, (0, 0) if unknown."""
+
+    index: int
+    name: str
+    uuid: str
+    memory_total: int
+    memory_free: int
+    capability: tuple[int, int] = (0, 0)
+
+    @property
+    def gigabytes(self) -> float:
+        """Memory in GiB, the unit in which cards are named."""
+        return self.memory_total / 2**30
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`reason` says why there is no GPU in the list; empty when there is one."""
+
+    gpus: tuple[Gpu, ...]
+    reason: str
+    driver: str
+    cpus: int
+    memory_total: int
+
+    @property
+    def vram_gb(self) -> float | None:
+        """GiB of the largest card, or none without one."""
+        return max((gpu.gigabytes for gpu in self.gpus), default=None)
+
+    def gpu_for(self, device: str) -> Gpu | None:
+        """The card that a plan's hardware.device means; auto and cuda take the first that CUDA shows."""
+        visible = visible_gpus(self.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        if device == "cpu":
+            return None
+        index = int(device.partition(":")[2] or 0)
+        return visible[index] if index < len(visible) else None
+
+
+def visible_gpus(gpus: tuple[Gpu, ...], mask: str | None) -> tuple[Gpu, ...]:
+    """The cards that CUDA_VISIBLE_DEVICES leaves, in its order; the first unknown entry ends the list."""
+    if mask is None:
+        return gpus
+    chosen: list[Gpu] = []
+    for item in (part.strip() for part in mask.split(",")):
+        match = [gpu for gpu in gpus if item and (str(gpu.index) == item or gpu.uuid.startswith(item))]
+        if not match:
+            break
+        chosen.append(match[0])
+    return tuple(chosen)
+
+
+@lru_cache(maxsize=1)
+def machine() -> Machine:
+    """This machine, read once a process."""
+    gpus, reason, driver = _nvml()
+    return Machine(gpus, reason, driver, os.cpu_count() or 1, _memory_total())
+
+
+def _nvml() -> tuple[tuple[Gpu, ...], str, str]:
+    try:
+        import pynvml
+    except ImportError:
+        return (), "the package nvidia-ml-py is not installed", _driver_from_proc()
+    try:
+        pynvml.nvmlInit()
+    except (pynvml.NVMLError, OSError) as error:
+        return (), f"no NVIDIA driver answers ({error})", _driver_from_proc()
+    try:
+        found = tuple(_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        return (
+            found,
+            "" if found else "the NVIDIA driver lists no device",
+            _text(pynvml.nvmlSystemGetDriverVersion()),
+        )
+    except pynvml.NVMLError as error:
+        return (), f"the NVIDIA driver failed ({error})", _driver_from_proc()
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(pynvml: Any, index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    sizes = int(memory.total), int(memory.free)
+    return Gpu(index, _text(name), _text(uuid), *sizes, (int(major), int(minor)))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _driver_from_proc() -> str:
+    try:
+        return PROC_DRIVER.read_text(encoding="utf-8", errors="replace").splitlines()[0]
+    except (OSError, IndexError):
+        return ""
+
+
+def _memory_total() -> int:
+    """Bytes of memory: the machine's, or the control group's limit where that is lower."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def disk_free(path: Path) -> int | None:
+    """Bytes that may still be written where `path` is or would be; none where that cannot be asked."""
+    for folder in (path, *path.parents):
+        if folder.exists():
+            try:
+                return shutil.disk_usage(folder).free
+            except OSError:
+                return None
+    return None

@@ -1,0 +1,42 @@
+"""The card and the contract of a method, without torch: what it is for, needs and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.plan.fields import Section
+
+
+class MethodOptions(Section):
+    """Base of every method's own table."""
+
+    @property
+    def trains_text(self) -> bool:
+        """Do weights of a text encoder change, so that cached text embeddings would be wrong?"""
+        return False
+
+    def format_obstacle(self, name: str) -> str:
+        """Why these options cannot be written in one of the method's formats; empty when they can."""
+        return ""
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as the wizard shows it and as the check uses it.
+
+    `requires` names what a family must provide; `formats` are export formats, the defaults first;
+    `default_formats` says how many of them are written when the plan names none.
+    """
+
+    name: str
+    title: str
+    goal: str
+    input: str
+    output: str
+    use: str
+    options: type[MethodOptions]
+    formats: tuple[str, ...]
+    default_formats: int = 1
+    requires: frozenset[str] = frozenset({"unet"})
+    typical_pictures: tuple[int, int] = (10, 100)
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,119 @@
+"""Everything that is wrong with a plan, all at once, each with its key, reason and fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from engine.errors import UserError
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing to look at: an error stops a run, a warning does not."""
+
+    key: str
+    what: str
+    why: str = ""
+    fix: str = ""
+    level: Level = "error"
+
+    def text(self) -> str:
+        """One readable paragraph."""
+        parts = [f"{self.level}: {self.key}: {self.what}" if self.key else f"{self.level}: {self.what}"]
+        parts += [f"  why: {self.why}"] if self.why else []
+        parts += [f"  fix: {self.fix}"] if self.fix else []
+        return "\n".join(parts)
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+class PlanErrors(UserError):
+    """A plan that cannot be read; carries every problem found."""
+
+    def __init__(self, problems: list[Problem], where: str = "the plan") -> None:
+        count = len(problems)
+        super().__init__(f"{where} has {count} problem{'s' if count > 1 else ''}")
+        self.problems = problems
+
+    def lines(self) -> list[str]:
+        return [self.what, *(problem.text() for problem in self.problems)]
+
+
+def from_validation(error: ValidationError, known: Iterable[str]) -> list[Problem]:
+    """The problems behind a pydantic error; `known` are all keys, for suggestions."""
+    keys = list(known)
+    return [_problem(dict(item), keys) for item in error.errors(include_url=False)]
+
+
+def _problem(item: dict[str, Any], keys: list[str]) -> Problem:
+    key = ".".join(str(part) for part in item["loc"])
+    kind, value = str(item["type"]), item.get("input")
+    context = item.get("ctx", {})
+    if kind == "extra_forbidden":
+        tables = {name.rpartition(".")[0] for name in keys} - {""}
+        close = difflib.get_close_matches(key, [*keys, *sorted(tables)], n=1, cutoff=0.6)
+        table = key.rpartition(".")[0]
+        inside = [name for name in keys if name.rpartition(".")[0] == table]
+        inside = inside if table else sorted({name.split(".")[0] for name in keys})
+        fix = f"did you mean {close[0]}?" if close else f"known here: {', '.join(inside) or 'nothing'}"
+        return Problem(key, "no such key", "a plan only has keys that the engine reads", fix)
+    if kind == "missing":
+        return Problem(key, "is missing", "there is no default for it", f"add {key} to the plan")
+    if kind == "literal_error":
+        expected = str(context.get("expected", ""))
+        return Problem(
+            key, f"{_short(value)} is not a choice", f"it must be {expected}", _closest(value, expected)
+        )
+    if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
+        sign = {"greater_than_equal": "at least", "greater_than": "more than"}.get(kind)
+        sign = sign or {"less_than_equal": "at most", "less_than": "less than"}[kind]
+        bound = next(iter(context.values()))
+        return Problem(
+            key,
+            f"{_short(value)} is out of range",
+            f"it must be {sign} {bound}",
+            f"set {key} within the range",
+        )
+    if kind == "string_pattern_mismatch":
+        return Problem(
+            key, f"{_short(value)} has a form that is not allowed", _pattern_reason(key), f"change {key}"
+        )
+    reason = _KINDS.get(kind, str(item["msg"]))
+    return Problem(key, f"{_short(value)} is not right here", reason, f"see `sdtrain schema` for {key}")
+
+
+_KINDS = {
+    "int_type": "it must be a whole number",
+    "float_type": "it must be a number",
+    "bool_type": "it must be true or false",
+    "string_type": "it must be a text in quotes",
+    "list_type": "it must be a list in brackets",
+    "dict_type": "it must be a table",
+    "model_type": "it must be a table",
+    "finite_number": "it must be a finite number",
+}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _closest(value: object, expected: str) -> str:
+    names = [part.strip(" '\"") for part in expected.replace(" or ", ",").split(",")]
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
+
+
+def _pattern_reason(key: str) -> str:
+    if key == "name":
+        return "a name becomes a folder and file: letters, digits, dot, dash and underscore, 80 at most"
+    return "the device is auto, cpu, cuda or cuda:N"

@@ -1,0 +1,80 @@
+"""How fast earlier runs went on this machine: the only source of a time forecast."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UserError
+from engine.plan.files import from_dict, parse, read_text
+from engine.plan.schema import Plan
+from engine.run.events import as_float
+from engine.run.jsonl import head, tail
+from engine.run.paths import RunDir, list_runs
+
+# A run's speed depends on these; two runs that agree in all of them go at the same rate.
+SAME = (
+    "method",
+    "base.model",
+    "data.resolution",
+    "train.batch_size",
+    "train.precision",
+    "hardware.device",
+    "hardware.gradient_checkpointing",
+    "hardware.threads",
+    "hardware.compile",
+)
+_HEAD, _TAIL = 64 << 10, 256 << 10
+_ENOUGH = 5
+_RUNS = 50
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Pictures a second, as the named run measured it on its last steps."""
+
+    images_per_s: float
+    run: str
+
+
+def measured_rate(plan: Plan, root: Path | None = None) -> Rate | None:
+    """The rate of the newest run on this machine that equals the plan in everything that sets the speed."""
+    for run in list_runs(root)[:_RUNS]:
+        if not _alike(plan, run):
+            continue
+        rates = _rates(run)
+        if len(rates) >= _ENOUGH:
+            return Rate(statistics.median(rates), run.name)
+    return None
+
+
+def _alike(plan: Plan, run: RunDir) -> bool:
+    started = [event for event in head(run.events_file, _HEAD) if event.get("kind") == "started"]
+    if not started or started[0].get("host") != platform.node():
+        return False
+    try:
+        data = parse(read_text(run.plan_file))
+        earlier = from_dict(data)
+    except UserError:
+        return False
+    return (
+        all(value_at(plan, key) == value_at(earlier, key) for key in SAME) and plan.options == earlier.options
+    )
+
+
+def value_at(plan: Plan, key: str) -> Any:
+    """The value of a dotted key."""
+    value: Any = plan
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def _rates(run: RunDir) -> list[float]:
+    steps = [event for event in tail(run.events_file, _TAIL) if event.get("kind") == "step"]
+    # The first steps of a run also pay for warming up, so only the later half of what is there counts.
+    rates = [as_float(event.get("images_per_s")) for event in steps[len(steps) // 2 :]]
+    return [rate for rate in rates if rate > 0 and rate != float("inf")]

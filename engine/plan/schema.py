@@ -1,0 +1,217 @@
+"""The plan: what a run is asked to do, as frozen tables with every field declared once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from engine.plan.fields import PlanField, Section, option, section_fields
+from engine.plan.methods import METHODS, MethodName, MethodOptions
+from engine.plan.methods.lora import LoraOptions
+
+SCHEMA_VERSION = 1
+CacheChoice = Literal["auto", "on", "off"]
+
+
+class Base(Section):
+    """The model that is taught."""
+
+    model: str = option(..., "builtin:NAME, a diffusers folder, a .safetensors file, or a hub id")
+    family: Literal["auto", "sd1"] = option("auto", "model family; auto reads it from the weights")
+    tokenizer: str | None = option(
+        None, "folder with vocab.json and merges.txt, for a single file that carries none", advanced=True
+    )
+    vae: str | None = option(None, "another VAE: a diffusers folder or file", advanced=True)
+    allow_download: bool = option(
+        False, "may the hub be asked for a model that is not on this machine?", advanced=True
+    )
+
+
+class Data(Section):
+    """The pictures and their captions; the folder is only read."""
+
+    path: str = option(..., "folder of pictures, with .txt/.caption files or metadata.jsonl for captions")
+    trigger: str = option("", "trigger word; alone where a picture has no caption, in front where it has one")
+    resolution: int = option(
+        512, "target side; pictures are fitted to buckets of this area", unit="px", ge=32, le=4096
+    )
+    bucket: bool = option(True, "aspect buckets: keep each picture's shape instead of cropping to a square")
+    flip: bool = option(
+        False, "also show each picture mirrored (not for text, faces with one-sided features)"
+    )
+    random_crop: bool = option(
+        False, "crop at another place each epoch; needs latents encoded on the fly", advanced=True
+    )
+    repeats: int = option(1, "how often each picture counts in one epoch", ge=1, le=10_000, advanced=True)
+    recursive: bool = option(True, "look for pictures in sub-folders too", advanced=True)
+    caption_dropout: float = option(
+        0.05, "share of steps that see an empty caption, for guidance", ge=0, le=1
+    )
+    shuffle_tags: bool = option(False, "shuffle comma-separated tags", advanced=True)
+    keep_tags: int = option(
+        1, "tags at the front that stay in place when tags are shuffled", ge=0, advanced=True
+    )
+    cache_latents: CacheChoice = option(
+        "auto", "encode pictures once and keep the latents on disk; auto: unless random_crop", advanced=True
+    )
+    cache_text: CacheChoice = option(
+        "auto", "encode captions once; auto: unless a text encoder trains or tags are shuffled", advanced=True
+    )
+
+
+class Train(Section):
+    """How long, how much at once, how fast."""
+
+    steps: int = option(1000, "optimiser updates", ge=1, le=100_000_000)
+    batch_size: int = option(1, "pictures at once", ge=1, le=4096)
+    gradient_accumulation: int = option(1, "batches added up for one update", ge=1, le=4096)
+    learning_rate: float = option(1e-4, "learning rate", gt=0, le=10)
+    schedule: Literal["constant", "linear", "cosine"] = option("constant", "learning rate over the steps")
+    warmup: int = option(0, "steps over which the rate rises from 0", ge=0)
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
+        "auto", "number format of the frozen parts and the maths"
+    )
+    clip_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is off", ge=0)
+
+
+class Optimizer(Section):
+    """What turns gradients into updates."""
+
+    name: Literal["adamw"] = option("adamw", "optimiser")
+    beta1: float = option(0.9, "decay of the gradient's mean", ge=0, lt=1, advanced=True)
+    beta2: float = option(0.999, "decay of the gradient's square", ge=0, lt=1, advanced=True)
+    weight_decay: float = option(0.01, "decoupled weight decay", ge=0, le=1, advanced=True)
+    epsilon: float = option(1e-8, "added to the denominator", gt=0, le=1, advanced=True)
+
+
+class Objective(Section):
+    """What the model is asked to predict and how errors are weighed."""
+
+    loss: Literal["mse", "huber"] = option("mse", "distance between prediction and target", advanced=True)
+    min_snr_gamma: float = option(0.0, "min-SNR loss weight (5 is usual); 0 is off", ge=0, le=100)
+    noise_offset: float = option(
+        0.0, "adds a constant per channel to the noise, for darker darks", ge=0, le=1
+    )
+    min_timestep: int = option(0, "lowest timestep that is trained", ge=0, lt=1000, advanced=True)
+    max_timestep: int = option(999, "highest timestep that is trained", ge=0, lt=1000, advanced=True)
+
+
+class Samples(Section):
+    """Previews while training, always from the same seeds."""
+
+    every: int = option(100, "steps between previews; 0 is off", unit="steps", ge=0)
+    prompts: list[str] = option([], "what to draw; empty takes captions of the data set")
+    negative: str = option("", "what not to draw", advanced=True)
+    count: int = option(4, "how many captions to take when no prompt is given", ge=1, le=64, advanced=True)
+    at_start: bool = option(True, "also before the first step, to have something to compare with")
+    seed: int = option(1234, "seed of the first preview; the next ones count up", ge=0, advanced=True)
+    steps: int = option(25, "denoising steps of a preview", ge=1, le=1000, advanced=True)
+    guidance: float = option(7.0, "classifier-free guidance scale; 1 is off", ge=1, le=50)
+    width: int = option(0, "width; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
+    height: int = option(0, "height; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
+
+
+class Checkpoints(Section):
+    """Whole states that a run can go on from."""
+
+    every: int = option(250, "steps between checkpoints; 0 keeps only the last", unit="steps", ge=0)
+    keep: int = option(3, "how many to keep; 0 keeps all", ge=0)
+    export_each: bool = option(False, "write the output formats at each checkpoint too", advanced=True)
+
+
+class Hardware(Section):
+    """Where and how thriftily it runs."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
+    threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
+    channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)
+    compile: bool = option(False, "torch.compile the denoiser (slow first step)", advanced=True)
+    deterministic: bool = option(
+        False, "only deterministic CUDA kernels, for bit-equal repeats", advanced=True
+    )
+
+
+class Output(Section):
+    """The files that come out."""
+
+    formats: list[str] = option([], "export formats; empty takes the method's defaults")
+    dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "number format of exported weights")
+    file_name: str = option("", "file stem; empty takes the plan's name", advanced=True)
+
+
+class Plan(Section):
+    """One run, as asked for. Paths are absolute once a run was made from it."""
+
+    version: Literal[1] = option(SCHEMA_VERSION, "schema version")
+    name: str = option(..., "name of the run and of its files", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+    method: MethodName = option("lora", "what kind of training")
+    seed: int = option(42, "every random draw follows from it", ge=0, lt=2**63)
+    base: Base
+    data: Data
+    lora: LoraOptions | None = option(None, "options of method lora")
+    train: Train = option(Train(), "")
+    optimizer: Optimizer = option(Optimizer(), "")
+    objective: Objective = option(Objective(), "")
+    samples: Samples = option(Samples(), "")
+    checkpoints: Checkpoints = option(Checkpoints(), "")
+    hardware: Hardware = option(Hardware(), "")
+    output: Output = option(Output(), "")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_table(cls, value: object) -> object:
+        if isinstance(value, dict):
+            method = value.get("method", "lora")
+            if isinstance(method, str) and method in METHODS:
+                return {method: {}, **value}
+        return value
+
+    @property
+    def options(self) -> MethodOptions:
+        """The options of the plan's own method."""
+        table = getattr(self, self.method)
+        assert isinstance(table, MethodOptions)
+        return table
+
+    @property
+    def export_formats(self) -> tuple[str, ...]:
+        """The formats to write: output.formats, or the method's defaults less what its options rule out."""
+        if self.output.formats:
+            return tuple(self.output.formats)
+        spec = METHODS[self.method]
+        defaults = spec.formats[: spec.default_formats]
+        return tuple(name for name in defaults if not self.options.format_obstacle(name))
+
+    @property
+    def text_cache_obstacle(self) -> str:
+        """Why caption embeddings cannot be encoded once, or an empty text when they can."""
+        if self.options.trains_text:
+            return "the text encoder trains, so its embeddings change at every step"
+        return "shuffled tags make another caption at every step" if self.data.shuffle_tags else ""
+
+    @property
+    def latent_cache_obstacle(self) -> str:
+        """Why latents cannot be encoded once, or an empty text when they can."""
+        return "each epoch crops at another place" if self.data.random_crop else ""
+
+    @property
+    def caches_text(self) -> bool:
+        """Are caption embeddings encoded once? (data.cache_text with auto resolved)"""
+        return self.data.cache_text == "on" or (
+            self.data.cache_text == "auto" and not self.text_cache_obstacle
+        )
+
+    @property
+    def caches_latents(self) -> bool:
+        """Are latents encoded once? (data.cache_latents with auto resolved)"""
+        return self.data.cache_latents == "on" or (
+            self.data.cache_latents == "auto" and not self.latent_cache_obstacle
+        )
+
+
+def plan_fields(method: str) -> list[PlanField]:
+    """Every field that a plan of this method has, in the order of the file."""
+    others = {name for name in METHODS if name != method}
+    return [field for field in section_fields(Plan, "") if field.key.split(".")[0] not in others]

@@ -1,0 +1,154 @@
+"""The forecast: grows with what costs, agrees with counted figures, and never invents a time."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from engine.dataset.scan import scan
+from engine.estimate import Estimate, estimate, part_parameters
+from engine.plan.bases import BaseInfo, locate
+from engine.plan.files import dumps
+from engine.plan.machine import Machine
+from engine.plan.schema import Plan
+from engine.run.events import EventWriter
+from engine.run.paths import create_run
+from tests.plan.conftest import GIB, card, make_plan
+
+
+def forecast(plan: Plan, here: Machine, base: BaseInfo | None = None) -> Estimate:
+    return estimate(plan, base, None, here)
+
+
+def size(found: Estimate, start: str) -> int:
+    return sum(part for name, part in (*found.vram_parts, *found.disk_parts) if name.startswith(start))
+
+
+@pytest.fixture(autouse=True)
+def own_home(home: Path) -> Path:
+    """No run of another test may tell a speed."""
+    return home
+
+
+def sd15(pictures: Path, **changes: object) -> Plan:
+    return make_plan(pictures, data__resolution=512, train__batch_size=1, **changes)
+
+
+def test_sd15_has_its_counted_sizes(pictures: Path) -> None:
+    found = forecast(sd15(pictures), card(24))
+    assert size(found, "UNet weights, 16 bit") == 2 * 859_520_964
+    assert size(found, "activations") == pytest.approx(0.75 * GIB, rel=1e-6)
+    saving = forecast(sd15(pictures, hardware__gradient_checkpointing=True), card(24))
+    assert size(saving, "activations") == pytest.approx(0.14 * GIB, rel=1e-6)
+
+
+def test_memory_grows_with_batch_resolution_rank_and_precision(pictures: Path) -> None:
+    plain = forecast(sd15(pictures), card(24)).vram_total
+    for changes in (
+        {"lora__rank": 128},
+        {"lora__targets": "all"},
+        {"train__precision": "fp32"},
+        {"lora__text_encoder": True},
+        {
+            "train__gradient_accumulation": 1,
+            "data__cache_latents": "off",
+            "hardware__gradient_checkpointing": False,
+        },
+    ):
+        assert forecast(sd15(pictures, **changes), card(24)).vram_total >= plain, changes
+    four = make_plan(pictures, data__resolution=512, train__batch_size=4)
+    assert size(forecast(four, card(24)), "activations") == 4 * size(
+        forecast(sd15(pictures), card(24)), "activations"
+    )
+
+
+def test_the_total_is_the_sum_of_the_parts(pictures: Path) -> None:
+    found = forecast(sd15(pictures), card(24))
+    assert found.vram_total == sum(part for _, part in found.vram_parts)
+    assert found.disk_total == sum(part for _, part in found.disk_parts)
+    assert found.vram_available == 24 * GIB
+
+
+def test_accumulation_costs_no_memory(pictures: Path) -> None:
+    one, eight = (
+        forecast(sd15(pictures, train__gradient_accumulation=n), card(24)).vram_total for n in (1, 8)
+    )
+    assert one == eight
+
+
+def test_a_local_base_is_counted_from_its_files() -> None:
+    torch = pytest.importorskip("torch")
+    from diffusers import UNet2DConditionModel
+
+    base = locate("builtin:tiny")
+    assert base.path is not None
+    unet = UNet2DConditionModel.from_pretrained(base.path / "unet", torch_dtype=torch.float16)
+    assert part_parameters(base)["unet"] == sum(value.numel() for value in unet.parameters())
+    assert part_parameters(None)["unet"] == 859_520_964
+
+
+def test_on_a_cpu_it_is_main_memory_in_32_bit(pictures: Path, tmp_path: Path) -> None:
+    here = Machine((), "none", "", 4, 8 * GIB)
+    found = estimate(make_plan(pictures), locate("builtin:tiny"), None, here)
+    assert found.device == "cpu" and found.vram_available == 8 * GIB
+    assert any("32 bit" in name and name.startswith("UNet") for name, _ in found.vram_parts)
+    assert not any("CUDA" in name for name, _ in found.vram_parts)
+
+
+def test_disk_counts_what_is_kept_and_what_is_cached(pictures: Path) -> None:
+    report = scan(pictures, resolution=64)
+    base, here = locate("builtin:tiny"), card(8)
+    one = estimate(make_plan(pictures, checkpoints__keep=1), base, report, here)
+    three = estimate(make_plan(pictures, checkpoints__keep=3), base, report, here)
+    assert size(three, "checkpoints") == 2 * size(one, "checkpoints")
+    assert size(one, "cached latents") == sum(
+        n * (w // 8) * (h // 8) * 4 * 8 for (w, h), n in report.buckets.items()
+    )
+    off = estimate(make_plan(pictures, data__cache_latents="off", samples__every=0), base, report, here)
+    assert not {"cached latents", "previews"} & {name for name, _ in off.disk_parts}
+
+
+def test_time_is_not_invented(pictures: Path) -> None:
+    found = forecast(make_plan(pictures), card(8))
+    assert found.seconds is None
+    assert "not known before the first steps" in found.seconds_why
+
+
+def earlier_run(plan: Plan, rate: float, host: str, steps: int = 20) -> None:
+    run = create_run(dumps(plan), plan.name)
+    with EventWriter(run.events_file) as writer:
+        writer.emit("started", host=host, total_steps=steps, name=plan.name)
+        for step in range(1, steps + 1):
+            writer.emit(
+                "step", step=step, loss=1.0, lr=1e-4, grad_norm=1.0, images_per_s=1.0 if step < 3 else rate
+            )
+
+
+def test_time_comes_from_an_earlier_run_that_is_alike(pictures: Path) -> None:
+    plan = make_plan(pictures, train__steps=300, train__batch_size=2)
+    earlier_run(plan.model_copy(update={"name": "earlier", "seed": 5}), 10.0, platform.node())
+    found = forecast(plan, card(8))
+    assert found.seconds == pytest.approx(60.0)
+    assert "earlier" in found.seconds_why
+
+
+@pytest.mark.parametrize("changes", [{"data__resolution": 128}, {"train__batch_size": 1}, {"lora__rank": 2}])
+def test_a_run_that_differs_tells_no_speed(pictures: Path, changes: dict[str, object]) -> None:
+    earlier_run(make_plan(pictures, **changes), 10.0, platform.node())
+    assert forecast(make_plan(pictures), card(8)).seconds is None
+
+
+def test_neither_does_a_run_on_another_machine_or_one_that_hardly_began(pictures: Path) -> None:
+    earlier_run(make_plan(pictures), 10.0, "another-host")
+    earlier_run(make_plan(pictures), 10.0, platform.node(), steps=3)
+    assert forecast(make_plan(pictures), card(8)).seconds is None
+
+
+def test_the_lines_name_every_part(pictures: Path) -> None:
+    found = forecast(sd15(pictures), card(24))
+    text = "\n".join(found.lines())
+    for name, _ in (*found.vram_parts, *found.disk_parts):
+        assert name in text
+    assert found.to_json()["vram_total"] == found.vram_total
