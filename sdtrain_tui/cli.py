@@ -1,0 +1,144 @@
+"""The command `sdtrain`: finds the command that is meant, and turns every way to end into an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module, metadata
+from typing import Protocol
+
+from engine.errors import UserError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# Help only: each command's module is imported when it is called, so that `sdtrain list` stays light.
+COMMANDS: dict[str, str] = {
+    "new": "make a plan: the wizard, or straight from flags",
+    "check": "everything that is wrong or doubtful about a plan",
+    "estimate": "what a plan will cost: VRAM, disk, time",
+    "run": "start a plan and watch it",
+    "attach": "watch a run; leaving it does not stop it",
+    "list": "all runs",
+    "show": "one run in detail",
+    "stop": "finish the step, save, leave",
+    "pause": "wait after the step, keeping everything in memory",
+    "resume": "go on with a paused, stopped or crashed run",
+    "save": "write a checkpoint now",
+    "sample": "draw the previews, or one prompt, now",
+    "export": "write a run's result in another format",
+    "data": "the dataset doctor: what a folder of pictures is like",
+    "doctor": "this machine: what works, what does not, what to do",
+    "demo": "teach the built-in tiny model something, in minutes on a CPU",
+    "schema": "the plan's fields as JSON schema or as a page",
+}
+
+EPILOG = """\
+Without a command the app opens. RUN is a run's name, its folder, or a part of either that fits one run.
+`sdtrain COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted or stopped.
+"""
+
+
+class Command(Protocol):
+    """A module of sdtrain_tui.commands."""
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Never raises for a user's mistake."""
+    words = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in words
+    try:
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _refuse(error, as_json)
+    except BrokenPipeError:
+        # The reader of a pipe has left (`sdtrain list | head`): nothing more to say, and nothing wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _refuse(UserError(what, fix="check the path, its rights and the free space"), as_json)
+        return FAILED
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words:
+        from sdtrain_tui.commands.terminal import open_app
+
+        return open_app(start="home")
+    name = words[0]
+    if name in COMMANDS:
+        module: Command = import_module(f"sdtrain_tui.commands.{name}")
+        return _with_parser(name, module.arguments, module.run, words[1:])
+    parser = _top_parser()
+    if not name.startswith("-"):
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
+        fix = f"did you mean `sdtrain {close[0]}`?" if close else "see `sdtrain --help`"
+        raise UserError(f"there is no command {name!r}", fix=fix)
+    code = _parsed(parser, words)
+    return code if isinstance(code, int) else DONE
+
+
+def _with_parser(
+    name: str,
+    arguments: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int],
+    words: list[str],
+) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"sdtrain {name}", description=f"{COMMANDS[name]}.", allow_abbrev=False
+    )
+    arguments(parser)
+    args = _parsed(parser, words)
+    return args if isinstance(args, int) else run(args)
+
+
+def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace | int:
+    try:
+        return parser.parse_args(words)
+    except SystemExit as leave:
+        # argparse leaves by itself after --help (0) and after a wrong option (2).
+        return leave.code if isinstance(leave.code, int) else BAD_INPUT
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    lines = "\n".join(f"  {name:<9} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="sdtrain",
+        usage="sdtrain [COMMAND] [OPTIONS]",
+        description=f"Train Stable Diffusion from a terminal.\n\ncommands:\n{lines}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sdtrain {_version()}")
+    return parser
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sdtrain-tui")
+    except metadata.PackageNotFoundError:
+        return "from a source folder"
+
+
+def _refuse(error: UserError, as_json: bool) -> int:
+    from sdtrain_tui.commands.texts import clean, print_json
+
+    for line in "\n".join(error.lines()).splitlines():
+        print(clean(line), file=sys.stderr)
+    if as_json:
+        problems = [problem.to_json() for problem in getattr(error, "problems", [])]
+        print_json({"error": {"what": error.what, "why": error.why, "fix": error.fix, "problems": problems}})
+    return BAD_INPUT

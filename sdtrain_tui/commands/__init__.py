@@ -1,0 +1,1 @@
+"""The commands of `sdtrain`, one file each: `arguments(parser)` declares the options, `run(args)` does it."""

@@ -1,0 +1,29 @@
+"""`sdtrain estimate PLAN`: VRAM by part, disk by part, and time where an earlier run tells the speed."""
+
+from __future__ import annotations
+
+import argparse
+
+from sdtrain_tui.cli import DONE
+from sdtrain_tui.commands.plans import plan_arguments, read_plan
+from sdtrain_tui.commands.texts import print_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    plan_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from engine.estimate import estimate
+    from engine.plan.bases import locate
+    from engine.plan.check import scan_data
+    from engine.plan.machine import machine
+
+    plan = read_plan(args)
+    base = locate(plan.base.model, allow_download=plan.base.allow_download)
+    forecast = estimate(plan, base, scan_data(plan), machine())
+    if args.json:
+        print_json({"plan": str(args.plan), "name": plan.name, **forecast.to_json()})
+    else:
+        print("\n".join(forecast.lines()))
+    return DONE

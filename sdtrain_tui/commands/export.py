@@ -1,0 +1,48 @@
+"""`sdtrain export RUN --format F`: write what a run has learnt in another format, from any kept checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from engine.errors import UserError
+from engine.plan.units import size_text
+from engine.run.paths import find_run
+from sdtrain_tui.cli import DONE
+from sdtrain_tui.commands.child import Record, run_module
+from sdtrain_tui.commands.start import need_torch
+from sdtrain_tui.commands.texts import clean, print_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its name, its folder, or a part of either")
+    parser.add_argument("--format", required=True, metavar="F", help="the format, as in output.formats")
+    parser.add_argument(
+        "--step", type=int, metavar="N", help="the checkpoint of this step (default: the last)"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="the file (default: in the run's export folder)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = find_run(args.run)
+    need_torch()
+    words = [str(found.path), "--format", args.format]
+    words += [] if args.step is None else ["--step", str(args.step)]
+    words += [] if args.output is None else ["--out", str(args.output.expanduser().absolute())]
+    records = run_module("engine.export", *words, on_line=None if args.json else _tell)
+    exported = [record for record in records if record.get("kind") == "exported"]
+    if not exported:
+        raise UserError("nothing was exported", "the exporter said nothing", f"see {found.log_file}")
+    if args.json:
+        print_json({"run": found.name, "exported": exported})
+    return DONE
+
+
+def _tell(record: Record) -> None:
+    if record.get("kind") == "exported":
+        print(clean(f"{record.get('path')} ({size_text(float(record.get('bytes') or 0))})"))
+    elif record.get("text"):
+        print(clean(str(record["text"])))

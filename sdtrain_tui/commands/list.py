@@ -1,0 +1,32 @@
+"""`sdtrain list`: every run on one line, the newest activity first."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from engine.run.listing import RunSummary, summaries
+from sdtrain_tui.cli import DONE
+from sdtrain_tui.commands.texts import ago, clean, number, print_json, table
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    runs = summaries()
+    if args.json:
+        print_json(runs)
+    elif runs:
+        now = time.time()
+        rows = [("run", "state", "method", "step", "loss", "last event"), *(_row(item, now) for item in runs)]
+        print("\n".join(table(rows, right=frozenset({3, 4}))))
+    else:
+        print("there are no runs yet; start with: sdtrain new")
+    return DONE
+
+
+def _row(item: RunSummary, now: float) -> tuple[str, ...]:
+    steps = f"{item.step}/{item.total}" if item.total else "-"
+    return clean(item.name), item.state, clean(item.method), steps, number(item.loss), ago(now - item.updated)

@@ -1,0 +1,175 @@
+"""`sdtrain new`: the wizard, or straight to a plan when the flags say enough."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import UserError
+from sdtrain_tui.cli import BAD_INPUT, DONE
+from sdtrain_tui.commands.plans import counted, print_problems, set_argument
+from sdtrain_tui.commands.terminal import has_terminal, open_app
+from sdtrain_tui.commands.texts import clean, print_json
+
+if TYPE_CHECKING:
+    from engine.plan.build import Built
+    from engine.plan.fields import PlanField
+    from engine.plan.problems import Problem
+
+# Flags that have a name of their own; every other field is reached by --set.
+FLAGS: dict[str, str] = {
+    "--name": "name",
+    "--method": "method",
+    "--base": "base.model",
+    "--data": "data.path",
+    "--trigger": "data.trigger",
+    "--resolution": "data.resolution",
+    "--steps": "train.steps",
+    "--batch-size": "train.batch_size",
+    "--learning-rate": "train.learning_rate",
+    "--rank": "lora.rank",
+    "--alpha": "lora.alpha",
+    "--prompt": "samples.prompts",
+    "--seed": "seed",
+}
+NEEDED = {"base.model": "--base", "data.path": "--data"}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    fields = _fields()
+    for flag, key in FLAGS.items():
+        field = fields[key]
+        repeat = field.kind == "list"
+        parser.add_argument(
+            flag,
+            dest=key,
+            metavar=flag.lstrip("-").upper().replace("-", "_"),
+            action="append" if repeat else "store",
+            choices=field.choices or None,
+            help=_help(field, repeat),
+        )
+    set_argument(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the plan file (default: NAME.toml here; - is stdout)",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="write it although the file is there, or the plan has errors"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _fields() -> dict[str, PlanField]:
+    from engine.plan.methods import METHODS
+    from engine.plan.schema import plan_fields
+
+    return {field.key: field for method in METHODS for field in plan_fields(method)}
+
+
+def _help(field: PlanField, repeat: bool) -> str:
+    bounds = "" if field.choices else field.bounds_text
+    parts = [field.help, bounds, f"in {field.unit}" if field.unit and field.unit not in field.help else ""]
+    text = "; ".join(part for part in parts if part) + (" (repeatable)" if repeat else "")
+    return text.replace("%", "%%")
+
+
+def run(args: argparse.Namespace) -> int:
+    answers = _answers(args)
+    missing = [flag for key, flag in NEEDED.items() if not answers.get(key)]
+    if missing:
+        if has_terminal() and not args.json:
+            return open_app(start="wizard", answers=answers)
+        raise UserError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} needed",
+            "there is no terminal to ask in",
+            "for example: sdtrain new --base builtin:tiny --data photos/cat -o plan.toml",
+        )
+    return _write(args, answers)
+
+
+def _answers(args: argparse.Namespace) -> dict[str, object]:
+    from engine.plan.sets import parse_set, parse_value
+
+    fields = _fields()
+    answers: dict[str, object] = {}
+    for key in FLAGS.values():
+        value = getattr(args, key)
+        if isinstance(value, str):
+            # A flag's text stands for itself; only numbers and truth values have to be read.
+            kind = fields[key].kind
+            answers[key] = value if kind == "str" else parse_value(value, kind)
+        elif value is not None:
+            answers[key] = value
+    return answers | dict(parse_set(item) for item in args.sets)
+
+
+def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
+    from engine.plan.build import build, gather
+    from engine.plan.check import check, errors_of
+    from engine.plan.files import dumps
+
+    facts = gather(answers)
+    if facts.problems:
+        first = facts.problems[0]
+        raise UserError(f"{first.key}: {first.what}", first.why, first.fix)
+    built = build(answers, facts)
+    problems = check(built.plan, report=facts.report, base=facts.base)
+    refused = bool(errors_of(problems)) and not args.force
+    to_stdout = str(args.output) == "-"
+    path = args.output or Path(f"{built.plan.name}.toml")
+    if refused:
+        path = None
+    elif to_stdout:
+        sys.stdout.write(dumps(built.plan))
+    else:
+        _save(path, dumps(built.plan), args.force)
+    if not to_stdout:
+        _tell(args, built, problems, path)
+    elif problems:
+        print_problems(problems)
+    return BAD_INPUT if refused else DONE
+
+
+def _save(path: Path, text: str, force: bool) -> None:
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UserError(
+            f"{path} is there already", "a plan is never overwritten unasked", "give another -o, or --force"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}", error.strerror or str(error), "give another place with -o"
+        ) from error
+
+
+def _tell(args: argparse.Namespace, built: Built, problems: list[Problem], path: Path | None) -> None:
+    if args.json:
+        print_json(
+            {
+                "plan": path and path.absolute(),
+                "name": built.plan.name,
+                "derived": built.derived,
+                "problems": [problem.to_json() for problem in problems],
+            }
+        )
+        return
+    print_problems(problems)
+    if path is None:
+        print(f"no plan was written: {counted(problems)}", file=sys.stderr)
+        return
+    print("derived:")
+    for item in built.derived:
+        print(clean(f"  {item.key} = {_short(item.value)}  ({item.why})"))
+    print(f"wrote {path}\nstart it with: sdtrain run {path}")
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

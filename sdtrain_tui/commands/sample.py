@@ -1,0 +1,32 @@
+"""`sdtrain sample RUN`: draw the plan's previews now, or one prompt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sdtrain_tui.cli import FAILED
+from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
+from sdtrain_tui.commands.texts import clean
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    control_arguments(parser, 600)
+    parser.add_argument("--prompt", metavar="TEXT", help="draw this instead of the plan's prompts")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = living(args.run)
+    fields = {"prompt": args.prompt} if args.prompt else {}
+    answer = ask(found, "sample", args.wait, **fields)
+    earlier = {item.t for item in answer.before.samples}
+    drawn = [item for item in answer.view.samples if item.t not in earlier]
+    pictures = [str(found.path / item.path) for item in drawn if item.path]
+    errors = [item.error for item in drawn if item.error]
+    code = tell(found, "sample", answer, args.json, {"pictures": pictures, "errors": errors})
+    if not args.json:
+        for path in pictures:
+            print(path)
+        for error in errors:
+            print(clean(f"a preview failed: {error}"), file=sys.stderr)
+    return FAILED if errors and not pictures else code

@@ -1,0 +1,24 @@
+"""`sdtrain schema`: every field of a plan, as JSON schema or as the page docs/plan.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sdtrain_tui.cli import DONE
+from sdtrain_tui.commands.texts import print_json
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--markdown", action="store_true", help="the page docs/plan.md")
+    parser.add_argument("--json", action="store_true", help="JSON schema (the default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from engine.plan.docs import markdown, schema_json
+
+    if args.markdown:
+        sys.stdout.write(markdown())
+    else:
+        print_json(schema_json())
+    return DONE

@@ -1,0 +1,28 @@
+"""`sdtrain stop RUN`: the engine finishes its step, saves and leaves; waits until it has."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sdtrain_tui.cli import FAILED
+from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    control_arguments(parser, 600)
+    parser.add_argument("--no-wait", action="store_true", help="send it and leave")
+
+
+def run(args: argparse.Namespace) -> int:
+    found = living(args.run)
+    answer = ask(found, "stop", 0 if args.no_wait else args.wait, until_gone=True)
+    code = tell(found, "stop", answer, args.json)
+    gone = answer.state in ("stopped", "finished", "crashed", "failed", "out-of-memory", "disk-full")
+    if not gone and not args.no_wait:
+        print(
+            f"it has not left after {args.wait:g} s; it still will: sdtrain show {found.name}",
+            file=sys.stderr,
+        )
+        return FAILED
+    return code

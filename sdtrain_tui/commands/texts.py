@@ -1,0 +1,68 @@
+"""How commands print: JSON, tables, times, and text from files that must not steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+
+
+def clean(text: str) -> str:
+    """Text without control characters: what comes from a file may not steer the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " if char in "\t\n" else "\ufffd" for char in text)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout. Numbers that are not finite become the texts nan, inf and -inf."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def plain(value: object) -> object:
+    """Dataclasses, paths and sequences as JSON has them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(item) for item in value]
+    return value
+
+
+def table(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> list[str]:
+    """Rows in columns as wide as their widest cell; the columns in `right` are flush right."""
+    widths = [max((len(row[at]) for row in rows), default=0) for at in range(len(rows[0]) if rows else 0)]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
+
+
+def number(value: float | None) -> str:
+    """A figure of a step in a few characters; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def when(moment: float | None) -> str:
+    """A unix time as local date and time; a dash where there is none."""
+    return "-" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def ago(seconds: float) -> str:
+    """How long ago, in the largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return "now" if seconds < 5 else f"{int(seconds)} s ago"
