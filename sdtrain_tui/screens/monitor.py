@@ -1,0 +1,286 @@
+"""The monitor: a run as it goes, in panes; leaving it leaves the run alone."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from dataclasses import replace
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container
+from textual.screen import Screen
+from textual.timer import Timer
+
+from engine.errors import UserError
+from engine.run.control import send
+from engine.run.launch import launch
+from engine.run.paths import RunDir
+from engine.run.view import ENDED, RunView
+from sdtrain_tui.gpu import GpuMonitor, MachineReading
+from sdtrain_tui.screens.dialogs import Confirm, Message
+from sdtrain_tui.screens.hints import Hint, Hints
+from sdtrain_tui.screens.verdict import Verdict
+from sdtrain_tui.screens.watcher import News, Watcher
+from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.gpu_pane import GpuPane
+from sdtrain_tui.widgets.log_pane import LogPane
+from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.progress_pane import ProgressPane
+from sdtrain_tui.widgets.samples_pane import SamplesPane
+
+PANES = ("loss", "samples", "machine", "log")
+ASKED = {
+    "stop": "asked to stop: it finishes the step and saves",
+    "pause": "asked to pause after this step",
+    "resume": "asked to go on",
+    "save": "asked to save a checkpoint after this step",
+    "sample": "asked to draw samples after this step",
+}
+
+
+class MonitorScreen(Screen[None]):
+    """One run. A thread reads its files; panes are fed only with what changed."""
+
+    AUTO_FOCUS = ""
+    BINDINGS = [
+        Binding("q", "detach", "Detach; the run goes on", show=False, id="monitor.detach"),
+        Binding("escape", "out", "One level out", show=False, id="monitor.out"),
+        Binding("s", "stop", "Stop the run", show=False, id="monitor.stop"),
+        Binding("p", "pause", "Pause or go on", show=False, id="monitor.pause"),
+        Binding("r", "resume", "Resume from the last checkpoint", show=False, id="monitor.resume"),
+        Binding("c", "ask('save')", "Save a checkpoint now", show=False, id="monitor.save"),
+        Binding("g", "ask('sample')", "Draw samples now", show=False, id="monitor.sample"),
+        Binding("1", "pane('loss')", "Loss chart", show=False, id="monitor.loss"),
+        Binding("2", "pane('samples')", "Samples", show=False, id="monitor.samples"),
+        Binding("3", "pane('machine')", "Machine", show=False, id="monitor.machine"),
+        Binding("4,l", "pane('log')", "Log", show=False, id="monitor.log"),
+        Binding("z", "zoom", "One pane in full, and back", show=False, id="monitor.zoom"),
+        Binding("tab", "app.focus_next", show=False),
+        Binding("shift+tab", "app.focus_previous", show=False),
+    ]
+    HELP_PARTS = (
+        (
+            "run",
+            (
+                ("q", "detach: the run goes on; sdtrain attach comes back"),
+                ("s", "stop: finish the step, save, leave"),
+                ("p", "pause, and go on"),
+                ("r", "resume a stopped, failed or crashed run"),
+                ("c  g", "save a checkpoint now, draw samples now"),
+            ),
+        ),
+        (
+            "panes",
+            (
+                ("1 2 3 4", "loss, samples, machine, log; again: in full"),
+                ("z", "the pane in focus in full, and back"),
+                ("loss", "arrows crosshair, + - zoom, [ ] pan, y log axis, e E smoothing, w raw, 0 reset"),
+                ("samples", "left right steps, up down prompts, b before and after"),
+                ("log", "arrows scroll, / search, n N next match"),
+            ),
+        ),
+    )
+
+    def __init__(self, run: RunDir, *, alone: bool = False) -> None:
+        """`alone`: there is no home below, so that detaching leaves the app."""
+        super().__init__(classes="-no-samples")
+        self._dir = run
+        self._alone = alone
+        self._zoomed = ""
+        self._news = News(RunView(), "queued", False, ())
+        self._shown: tuple[object, ...] = ()
+        self._watcher = Watcher(run, self._from_thread)
+        self._gpus = GpuMonitor(on_reading=self._reading_from_thread)
+        self._clock: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield ProgressPane(id="progress")
+        yield Verdict(id="verdict-lines")
+        with Container(id="panes"):
+            with Container(id="pictures"):
+                yield LossPane(id="loss")
+                yield SamplesPane(id="samples")
+            with Container(id="facts"):
+                yield GpuPane(id="machine")
+                yield LogPane(id="log")
+        yield Hints([Hint("q", "back", "detach"), Hint("?", "help", "app.help")], id="hints")
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """After the first paint: readers start, and with them the work."""
+        self._watcher.start()
+        self._gpus.start()
+        self._clock = self.set_interval(1.0, self._tick)
+
+    def on_unmount(self) -> None:
+        self._watcher.stop()
+        threading.Thread(target=self._gpus.stop, daemon=True).start()
+
+    def _from_thread(self, news: News) -> None:
+        if self.is_running:
+            self.app.call_later(self._show, news)
+
+    def _reading_from_thread(self, reading: MachineReading) -> None:
+        if self.is_running:
+            self.app.call_later(self._show_reading, reading)
+
+    def _show_reading(self, reading: MachineReading) -> None:
+        if self.is_running and self.is_current:
+            pane = self.query_one(GpuPane)
+            wanted = pane.rows_wanted()
+            pane.show(reading, time.monotonic())
+            if pane.rows_wanted() != wanted:
+                self._fit_machine()
+
+    def _fit_machine(self) -> None:
+        """As many rows as there are GPUs, and no more than a third of the screen."""
+        pane = self.query_one(GpuPane)
+        gpus = pane.rows_wanted() - 3
+        detailed = self.size.height >= 32
+        rows = 3 + 2 * gpus if detailed and gpus > 2 else pane.rows_wanted()
+        pane.styles.height = min(max(5, rows), max(5, self.size.height // 3))
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._fit_machine()
+
+    def _show(self, news: News) -> None:
+        if not self.is_running:
+            return
+        view, state = news.view, news.state
+        if not view.name:
+            view = replace(view, name=self._dir.name)  # before the engine has told its own
+        if state != self._news.state or news.alive != self._news.alive:
+            self.query_one(Hints).show(hints_for(state, news.alive))
+            self._gpus.watch(view.pid if news.alive and view.host == platform.node() else None)
+        self._news = news
+        self.query_one(ProgressPane).show(view, state, time.time())
+        self.query_one(Verdict).show(view, state)
+        self.query_one(LossPane).show(view, state)
+        self.query_one(SamplesPane).show(view, self._dir.path)
+        log = self.query_one(LogPane)
+        log.show(view)
+        if news.output:
+            log.add_output(news.output)
+        self.set_class(not view.samples, "-no-samples")
+        self.set_class(state in ENDED and not news.alive, "-over")
+
+    def _tick(self) -> None:
+        """Time goes on between two events: elapsed, left, and how long nothing was heard."""
+        if self.is_current and self._news.state not in ENDED and self._news.view.last_event_at is not None:
+            self.query_one(ProgressPane).show(self._news.view, self._news.state, time.time())
+
+    @on(LossPane.StepChosen)
+    def _step_chosen(self, event: LossPane.StepChosen) -> None:
+        self.query_one(SamplesPane).go_to_step(event.step)
+
+    @on(SamplesPane.Opened)
+    def _opened(self) -> None:
+        self._zoom_on("" if self._zoomed == "samples" else "samples")
+
+    def action_pane(self, name: str) -> None:
+        """Focus a pane; the one that has the focus already is shown in full."""
+        pane = self.query_one(f"#{name}", Pane)
+        if pane.has_focus or self._zoomed or not pane.display:
+            self._zoom_on("" if self._zoomed == name else name)
+        pane.focus()
+
+    def action_zoom(self) -> None:
+        focused = self.focused
+        name = focused.id if focused is not None and focused.id in PANES else "loss"
+        self._zoom_on("" if self._zoomed else name or "loss")
+
+    def _zoom_on(self, name: str) -> None:
+        self._zoomed = name
+        self.set_class(bool(name), "-zoomed")
+        for pane in PANES:
+            self.query_one(f"#{pane}").set_class(bool(name) and pane != name, "-away")
+        self.query_one("#pictures").set_class(name in ("machine", "log"), "-away")
+        self.query_one("#facts").set_class(name in ("loss", "samples"), "-away")
+        if name:
+            self.query_one(f"#{name}").focus()
+
+    def action_out(self) -> None:
+        if self._zoomed:
+            self._zoom_on("")
+        elif self.focused is not None:
+            self.set_focus(None)
+        else:
+            self.action_detach()
+
+    def action_detach(self) -> None:
+        alive = self._news.alive
+        if self._alone:
+            name = self._dir.name
+            self.app.exit(
+                0, message=f"{name} goes on. Come back with: sdtrain attach {name}" if alive else None
+            )
+            return
+        self.app.pop_screen()
+
+    def action_ask(self, command: str) -> None:
+        if not self._news.alive:
+            self.query_one(Hints).say("the run is not alive: r resumes it")
+            return
+        try:
+            send(self._dir, command)
+        except UserError as error:
+            self.app.push_screen(Message.of(error))
+        else:
+            self.query_one(Hints).say(ASKED[command])
+
+    def action_stop(self) -> None:
+        if not self._news.alive:
+            self.action_ask("stop")
+            return
+        lines = ["It finishes the step, saves, and can be resumed later."]
+        self.app.push_screen(Confirm(f"stop {self._dir.name}?", lines, "Stop it"), self._stop)
+
+    def _stop(self, sure: bool | None) -> None:
+        if sure:
+            self.action_ask("stop")
+
+    def action_pause(self) -> None:
+        self.action_ask("resume" if self._news.view.paused is not None else "pause")
+
+    def action_resume(self) -> None:
+        if self._news.alive:
+            if self._news.view.paused is not None:
+                self.action_ask("resume")
+            else:
+                self.query_one(Hints).say("it runs already")
+        elif self._news.state == "finished":
+            self.query_one(Hints).say("it is finished: there is nothing to resume")
+        else:
+            self.query_one(Hints).say("starting the engine ...")
+            threading.Thread(target=self._launch, name="sdtrain-launch", daemon=True).start()
+
+    def _launch(self) -> None:
+        try:
+            launch(self._dir)
+        except UserError as error:
+            self.app.call_later(self.app.push_screen, Message.of(error, "the run did not start"))
+
+
+def hints_for(state: str, alive: bool) -> list[Hint]:
+    """The keys that do something in this state."""
+    hints = [Hint("q", "detach" if alive else "back", "detach")]
+    if alive:
+        hints.append(Hint("p", "go on" if state in ("paused", "disk-full") else "pause", "pause"))
+        hints += [
+            Hint("s", "stop", "stop"),
+            Hint("c", "save", "ask('save')"),
+            Hint("g", "sample", "ask('sample')"),
+        ]
+    elif state != "finished":
+        hints.append(Hint("r", "resume", "resume"))
+    return [
+        *hints,
+        Hint("1-4", "panes", "app.focus_next"),
+        Hint("z", "zoom", "zoom"),
+        Hint("?", "help", "app.help"),
+    ]

@@ -1,0 +1,318 @@
+"""The wizard: one page a question, everything that can be derived is derived, and a run or a plan comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Horizontal
+from textual.screen import Screen
+from textual.widgets import Button
+from textual.worker import get_current_worker
+
+from engine.errors import UserError
+from engine.run.launch import launch
+from engine.run.paths import RunDir, create_run
+from sdtrain_tui.screens.dialogs import Ask, Confirm, Message
+from sdtrain_tui.screens.hints import Hint, Hints
+from sdtrain_tui.wizard.bars import Explanation, Mark, StepBar
+from sdtrain_tui.wizard.base import BaseStep
+from sdtrain_tui.wizard.data import DataStep
+from sdtrain_tui.wizard.draft import LOOK_KEYS, Draft, Findings
+from sdtrain_tui.wizard.field_row import Answered, FieldRow, Settled
+from sdtrain_tui.wizard.hardware import HardwareStep
+from sdtrain_tui.wizard.method import MethodStep
+from sdtrain_tui.wizard.paths import expanded
+from sdtrain_tui.wizard.recipe import RecipeStep
+from sdtrain_tui.wizard.review import Jump, ReviewStep, Save, StartRun
+from sdtrain_tui.wizard.samples import SamplesStep
+from sdtrain_tui.wizard.step import GoNext, Step, inside
+
+STEPS: tuple[type[Step], ...] = (
+    MethodStep,
+    BaseStep,
+    DataStep,
+    RecipeStep,
+    SamplesStep,
+    HardwareStep,
+    ReviewStep,
+)
+LOOK_AFTER = 0.35
+"""Seconds without a key before folders and models are looked at."""
+
+
+class WizardScreen(Screen[None]):
+    """Seven pages over one draft. Leaving the wizard before the start leaves nothing behind."""
+
+    BINDINGS = [
+        Binding("escape", "back", "Back", show=False, id="wizard.back"),
+        Binding("ctrl+n,alt+right", "next", "Next step", show=False, id="wizard.next"),
+        Binding("alt+left", "back", "Previous step", show=False, id="wizard.previous"),
+        Binding("tab,down", "app.focus_next", show=False),
+        Binding("shift+tab,up", "app.focus_previous", show=False),
+        Binding("ctrl+s", "save", "Save the plan to a file", show=False, id="wizard.save"),
+    ]
+    HELP_PARTS = (
+        (
+            "new run",
+            (
+                ("Tab  Down", "next field; a folder is completed first"),
+                ("Enter", "take it and go on"),
+                ("Left  Right", "change a choice"),
+                ("Backspace", "empty: the wizard decides again"),
+                ("Ctrl+N", "next step (also Alt+Right)"),
+                ("Esc", "step back; on the first step leave"),
+                ("Ctrl+S", "save the plan to a file"),
+            ),
+        ),
+        (
+            "how it works",
+            (
+                ("grey values", "derived for you; the reason stands beside them"),
+                ("bright values", "yours; everything else adapts to them"),
+                ("nothing is lost", "pictures are only read; a plan is a small text file"),
+            ),
+        ),
+    )
+
+    def __init__(self, answers: Mapping[str, object], *, alone: bool = False) -> None:
+        super().__init__()
+        self.draft = Draft(answers)
+        self._alone = alone
+        self._steps: dict[int, Step] = {}
+        self._current = 0
+        self._reached = 0
+        self._busy = self._whole = False
+
+    def compose(self) -> ComposeResult:
+        yield StepBar(tuple(step.NAME for step in STEPS))
+        with Container(id="wizard-main"):
+            with Container(id="wizard-page"):
+                yield from ()
+            yield Explanation(id="wizard-help")
+        with Horizontal(id="wizard-buttons"):
+            yield Button("‹ Back", id="back", compact=True)
+            yield Button("Next ›", id="next", compact=True)
+        yield Hints(
+            [
+                Hint("Tab", "move", "app.focus_next"),
+                Hint("Enter", "choose", "app.focus_next"),
+                Hint("Ctrl+N", "next step", "next"),
+                Hint("Esc", "back", "back"),
+                Hint("Ctrl+S", "save plan", "save"),
+                Hint("?", "help", "app.help"),
+            ]
+        )
+
+    async def on_mount(self) -> None:
+        self._looking = self.set_timer(0.01, self._look)
+        await self._go(0)
+
+    async def _go(self, index: int, key: str = "") -> None:
+        """Bring a step to the front; it is mounted on its first visit and then stays."""
+        step = self._steps.get(index)
+        if step is None:
+            step = self._steps[index] = STEPS[index](self.draft)
+            await self.query_one("#wizard-page").mount(step)
+        for place, other in self._steps.items():
+            other.display = place == index
+        self._current, self._reached = index, max(self._reached, index)
+        step.show()
+        step.visited()
+        if not (key and step.focus_key(key)):
+            step.focus_first()
+        self.query_one("#next", Button).display = index < len(STEPS) - 1
+        self._show_bar()
+        self.call_after_refresh(self._explain)
+
+    def _show_bar(self) -> None:
+        marks: list[Mark] = []
+        for index, step in enumerate(STEPS):
+            levels = {problem.level for problem in self.draft.problems if self._step_of(problem.key) == index}
+            done: Mark = "done" if index < self._reached or index in self._steps else "open"
+            answered = any(step.owns(key) for key in self.draft.answers)
+            if levels and (index < self._reached or (answered and index == self._reached)):
+                done = "error" if "error" in levels else "warning"
+            marks.append(done)
+        self.query_one(StepBar).show(self._current, marks)
+
+    def _step_of(self, key: str) -> int:
+        owners = [index for index, step in enumerate(STEPS) if step.owns(key)]
+        return owners[0] if owners else STEPS.index(RecipeStep)
+
+    @on(Answered)
+    async def _answered(self, event: Answered) -> None:
+        event.stop()
+        method = self.draft.method
+        looks = self.draft.answer(event.key, event.value)
+        if self.draft.method != method:
+            await self._drop_pages_after_method()
+        if looks:
+            self._look_soon(LOOK_AFTER)
+        self._refresh()
+
+    async def _drop_pages_after_method(self) -> None:
+        """Another method has other fields, so pages that show them are built anew."""
+        for index in [
+            index for index, step in self._steps.items() if isinstance(step, RecipeStep | ReviewStep)
+        ]:
+            await self._steps.pop(index).remove()
+
+    def _refresh(self) -> None:
+        self._steps[self._current].show()
+        self._show_bar()
+        self._explain()
+
+    def _look_soon(self, delay: float, whole: bool = False) -> None:
+        self._looking.stop()
+        self._whole = self._whole or whole
+        self._looking = self.set_timer(max(delay, 0.01), self._look)
+
+    def _look(self) -> None:
+        """One look at a time; when the answers changed meanwhile, another one follows."""
+        if not self._busy:
+            self._busy = True
+            whole, self._whole = self._whole, False
+            self._look_in_thread(self.draft.snapshot(), whole)
+
+    @work(thread=True, group="look", exit_on_error=True)
+    def _look_in_thread(self, answers: dict[str, object], whole: bool) -> None:
+        found = Draft.look(answers, whole)
+        if not get_current_worker().is_cancelled:
+            self.app.call_from_thread(self._looked, answers, found, whole)
+
+    def _looked(self, answers: dict[str, object], found: Findings, whole: bool) -> None:
+        self._busy = False
+        if not self.is_running:
+            return
+        now = self.draft.snapshot()
+        if any(answers.get(key) != now.get(key) for key in LOOK_KEYS):
+            self._look_soon(0, whole)
+        else:
+            self.draft.take(found)
+            self._refresh()
+            if found.large and self._whole:
+                self._look_soon(0, True)
+
+    @on(Settled)
+    def _settled(self, event: Settled) -> None:
+        event.stop()
+        if event.key == "data.path" and not self.draft.fresh:
+            self._look_soon(0, True)
+
+    def on_descendant_focus(self) -> None:
+        self._explain()
+
+    def _explain(self) -> None:
+        widget = self.focused
+        step = self._steps.get(self._current)
+        explanation = self.query_one("#wizard-help", Explanation)
+        field_row = inside(widget, FieldRow)
+        if field_row is not None:
+            explanation.show(self.draft.explain(field_row.field))
+        elif step is not None:
+            explanation.show([("quiet", line) for line in step.ABOUT])
+
+    async def action_next(self) -> None:
+        if self._current < len(STEPS) - 1:
+            await self._go(self._current + 1)
+
+    async def action_back(self) -> None:
+        if self._current:
+            await self._go(self._current - 1)
+        elif self.draft.touched:
+            question = Confirm("leave?", ["Your answers so far are not saved."], "Leave", "Stay")
+            self.app.push_screen(question, self._leave)
+        else:
+            self._leave(True)
+
+    def _leave(self, sure: bool | None) -> None:
+        if not sure:
+            return
+        if self._alone:
+            self.app.exit(0)
+        else:
+            self.app.pop_screen()
+
+    @on(GoNext)
+    @on(Button.Pressed, "#next")
+    async def _pressed_next(self) -> None:
+        await self.action_next()
+
+    @on(Button.Pressed, "#back")
+    async def _pressed_back(self) -> None:
+        await self.action_back()
+
+    @on(StepBar.Chosen)
+    async def _chosen_step(self, event: StepBar.Chosen) -> None:
+        if event.index <= self._reached + 1:
+            await self._go(event.index)
+
+    @on(Jump)
+    async def _jump(self, event: Jump) -> None:
+        await self._go(self._step_of(event.key), event.key)
+
+    @on(Save)
+    def action_save(self) -> None:
+        plan = self.draft.plan
+        if plan is None:
+            self.app.push_screen(Message("not yet", self.draft.what_is_missing()))
+            return
+        lines = ["The plan is a small TOML file:", "sdtrain run FILE starts it, on any machine."]
+        self.app.push_screen(Ask("save the plan as", lines, f"{plan.name}.toml"), self._save_to)
+
+    def _save_to(self, name: str | None) -> None:
+        plan = self.draft.plan
+        if not name or plan is None:
+            return
+        from engine.plan.files import dumps
+
+        path = expanded(name)
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(dumps(plan))
+        except FileExistsError:
+            self.app.push_screen(
+                Message("not saved", [f"{path} is there already.", "fix: give another name"], bad=True)
+            )
+        except OSError as error:
+            lines = [
+                f"{path} cannot be written",
+                f"why: {error.strerror or error}",
+                "fix: give another folder",
+            ]
+            self.app.push_screen(Message("not saved", lines, bad=True))
+        else:
+            self.app.push_screen(
+                Message("saved", [str(path.resolve()), f"start it with: sdtrain run {path}"])
+            )
+
+    @on(StartRun)
+    def _start(self) -> None:
+        plan = self.draft.plan
+        if plan is None or self.draft.errors:
+            self.app.push_screen(Message("not yet", self.draft.what_is_missing()))
+            return
+        from engine.plan.files import dumps
+
+        self._launch(dumps(plan), plan.name)
+
+    @work(thread=True, exclusive=True, group="launch", exit_on_error=True)
+    def _launch(self, toml: str, name: str) -> None:
+        try:
+            run = create_run(toml, name)
+            launch(run)
+        except UserError as error:
+            self.app.call_from_thread(self.app.push_screen, Message.of(error, "the run did not start"))
+            return
+        self.app.call_from_thread(self._watch, run)
+
+    def _watch(self, run: RunDir) -> None:
+        from sdtrain_tui.screens.monitor import MonitorScreen
+
+        if self._alone:
+            self.app.push_screen(MonitorScreen(run, alone=True))  # the first screen cannot be switched
+        else:
+            self.app.switch_screen(MonitorScreen(run))

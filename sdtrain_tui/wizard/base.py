@@ -1,0 +1,103 @@
+"""Step 2: the model that is taught: one that is found here, or a path, file or hub id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from sdtrain_tui.widgets.cells import clean, cut
+from sdtrain_tui.wizard.controls import PathInput
+from sdtrain_tui.wizard.facts_view import FactLines
+from sdtrain_tui.wizard.field_row import Answered, FieldRow
+from sdtrain_tui.wizard.step import GoNext, Step
+
+if TYPE_CHECKING:
+    from engine.plan.bases import BaseInfo
+
+KEY = "base.model"
+
+
+class BaseStep(Step):
+    """Known models to pick from, a line to name another, and what was recognised."""
+
+    NAME = "base"
+    LEAD = "Which model is taught? Pick one, or name a folder, a file or a hub id."
+    ABOUT = (
+        "Up and Down choose, Enter takes it. Models are found in ./models, in the folders of ComfyUI and "
+        "AUTOMATIC1111 in your home, and in the hub cache.",
+    )
+    KEYS = ("base.model",)
+    PREFIXES = ("base",)
+
+    def content(self) -> ComposeResult:
+        yield OptionList(id="bases", compact=True)
+        yield FieldRow(self.draft.fields()[KEY], self.draft, "model", wide=True)
+        yield FactLines(id="base-facts")
+
+    def on_mount(self) -> None:
+        self._list_bases()
+
+    @work(thread=True, exclusive=True, group="bases", exit_on_error=True)
+    def _list_bases(self) -> None:
+        from engine.plan.bases import known_bases
+
+        found = known_bases()
+        self.app.call_from_thread(self._listed, found)
+
+    def _listed(self, found: list[BaseInfo]) -> None:
+        if not self.is_running:
+            return
+        options = self.query_one("#bases", OptionList)
+        options.add_options(Option(_line(info), id=info.model) for info in found)
+        if not found:
+            options.add_option(Option(Text(" no model was found here: name one below"), disabled=True))
+            return
+        chosen = str(self.draft.answers.get(KEY, ""))
+        names = [info.model for info in found]
+        options.highlighted = names.index(chosen) if chosen in names else 0
+
+    @on(OptionList.OptionSelected)
+    def _taken(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            with self.prevent(PathInput.Changed):
+                self.query_one(PathInput).value = event.option_id
+            self.post_message(Answered(KEY, event.option_id))
+            self.post_message(GoNext())
+
+    @on(PathInput.Candidates)
+    def _candidates(self, event: PathInput.Candidates) -> None:
+        event.stop()
+        self.query_one(FactLines).show_names(event.names)
+
+    def show(self) -> None:
+        super().show()
+        lines = self.query_one(FactLines)
+        base, problem = self.draft.base, self.draft.problem(KEY)
+        if KEY not in self.draft.answers:
+            lines.show([("", "quiet", "nothing chosen yet")])
+        elif problem is not None:
+            lines.show_problem(problem)
+        elif base is None or base.model != self.draft.answers[KEY]:
+            lines.show([("", "quiet", "looking ...")])
+        else:
+            lines.show(_facts(base))
+
+
+def _facts(base: BaseInfo) -> list[tuple[str, str, str]]:
+    rows = [
+        ("found", "strong", base.title),
+        ("predicts", "text", f"{base.prediction}, made for {base.native_resolution} px"),
+        ("where", "text", str(base.path) if base.path else "not on this machine yet"),
+    ]
+    return rows + [("because" if i == 0 else "", "quiet", reason) for i, reason in enumerate(base.reasons)]
+
+
+def _line(info: BaseInfo) -> Text:
+    name = cut(clean(info.model), 44)
+    return Text.assemble(f" {name:<45}", (f" {info.title}", "dim"))

@@ -1,0 +1,259 @@
+"""What the user has answered so far, and everything that follows from it: the wizard's only state."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.errors import UserError
+from engine.plan.methods import METHODS
+from engine.plan.problems import PlanErrors, Problem, from_validation
+from sdtrain_tui.wizard.paths import expanded
+
+# The first page shows before what is imported in functions here: it costs 0.4 s.
+if TYPE_CHECKING:
+    from engine.dataset.report import DatasetReport
+    from engine.plan.bases import BaseInfo
+    from engine.plan.build import Built, Facts
+    from engine.plan.fields import PlanField
+    from engine.plan.schema import Plan
+
+LOOK_KEYS = frozenset(
+    (
+        "base.model",
+        "base.allow_download",
+        "data.path",
+        "data.resolution",
+        "data.trigger",
+        "data.bucket",
+        "data.recursive",
+        "hardware.device",
+    )
+)
+"""Answers that facts depend on: after a change of one, base and pictures are looked at again."""
+LIVE_ENTRIES = 5000
+"""Files below a folder up to which it is scanned while its name is still being typed (0.3 s at most)."""
+
+Texts = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What looking at the base, the pictures and the machine gave.
+
+    `large` means that the folder was left alone for now, because somebody may still be typing its name.
+    """
+
+    facts: Facts
+    large: bool = False
+
+
+class Draft:
+    """Only what the user gave is an answer. `build` derives the rest, as it does for `sdtrain new`."""
+
+    def __init__(self, answers: Mapping[str, object]) -> None:
+        self.answers: dict[str, object] = dict(answers)
+        self.touched = False
+        self.facts: Facts | None = None
+        """None until somebody has looked."""
+        self.built: Built | None = None
+        self.problems: list[Problem] = []
+        self.fresh = False
+        """Do the facts belong to the present answers?"""
+        self.large = False
+        self._wrong: dict[str, Problem] = {}
+        self._reasons: dict[str, tuple[object, str]] = {}
+
+    @property
+    def method(self) -> str:
+        """The method answered, else the schema's default."""
+        method = str(self.answers.get("method", "lora"))
+        return method if method in METHODS else "lora"
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan as it stands; none while something that it cannot do without is missing or wrong."""
+        return None if self.built is None or self._wrong or not self.fresh else self.built.plan
+
+    @property
+    def errors(self) -> list[Problem]:
+        """What keeps the run from starting."""
+        return [problem for problem in self.problems if problem.level == "error"]
+
+    @property
+    def base(self) -> BaseInfo | None:
+        """The base that the answers name, once it was found."""
+        return None if self.facts is None else self.facts.base
+
+    @property
+    def report(self) -> DatasetReport | None:
+        """What the pictures are like, once they were looked at."""
+        return None if self.facts is None else self.facts.report
+
+    def fields(self) -> dict[str, PlanField]:
+        """The declared fields of the method's plan, by key."""
+        from engine.plan.schema import plan_fields
+
+        return {field.key: field for field in plan_fields(self.method)}
+
+    def answer(self, key: str, value: object | None) -> bool:
+        """Take an answer, or take it back with none; says whether the facts have to be looked at again."""
+        if value is None:
+            changed = self.answers.pop(key, None) is not None
+        else:
+            changed = key not in self.answers or self.answers[key] != value
+            self.answers[key] = value
+        if not changed and key not in self._wrong:
+            return False
+        self.touched = True
+        problem = None if value is None else validate(key, value) or home_problem(key, value)
+        self._wrong.pop(key, None)
+        if problem is not None:
+            self._wrong[key] = problem
+        if key in LOOK_KEYS:
+            self.fresh = False
+            self._forget(key)
+        self._rebuild()
+        return key in LOOK_KEYS and problem is None
+
+    def snapshot(self) -> dict[str, object]:
+        """The answers that are right by themselves."""
+        return {key: value for key, value in self.answers.items() if key not in self._wrong}
+
+    @staticmethod
+    def look(answers: Mapping[str, object], whole: bool = True) -> Findings:
+        """Look at what the answers name. Slow (reads folders and headers): for a thread.
+
+        Without `whole` a folder with many files is left out: "/home" on the way to "/home/me/cats" is no data set.
+        """
+        from engine.plan.build import gather
+
+        folder = answers.get("data.path")
+        if whole or not isinstance(folder, str) or is_small(expanded(folder)):
+            return Findings(gather(answers))
+        return Findings(gather({key: value for key, value in answers.items() if key != "data.path"}), True)
+
+    def take(self, found: Findings) -> None:
+        """What looking gave, for the present answers."""
+        self.facts, self.large, self.fresh = found.facts, found.large, not found.large
+        self._rebuild()
+
+    def automatic(self, key: str, default: object) -> object:
+        """The value that counts where the user gives none."""
+        return self._reasons[key][0] if key in self._reasons else default
+
+    def problem(self, key: str) -> Problem | None:
+        """The worst problem of a field."""
+        mine = [problem for problem in self.problems if problem.key == key]
+        return min(mine, key=lambda problem: problem.level != "error", default=None)
+
+    def note(self, key: str) -> tuple[str, bool]:
+        """Where a value comes from in a few words, and whether it is the user's own."""
+        if key in self.answers:
+            return "yours", True
+        why = self._reasons[key][1] if key in self._reasons else ""
+        # "preset for cards of 24 GB and more: kohya's example": a row has room for the second part only.
+        return (why.partition(": ")[2] if why.startswith("preset ") else why), False
+
+    def explain(self, field: PlanField) -> Texts:
+        """Paragraphs about a field: help, bounds, where the value comes from, what is wrong with it."""
+        bounds = ", ".join(part for part in (field.bounds_text, field.unit) if part)
+        texts: Texts = [("text", f"{field.help} ({bounds})" if bounds else field.help)]
+        problem = self.problem(field.key)
+        if problem is not None:
+            said = "; ".join(part for part in (problem.what, problem.why, problem.fix) if part)
+            texts.insert(0, ("error" if problem.level == "error" else "warn", said))
+        elif field.key in self.answers:
+            texts.append(("accent", "your value; empty it to have it derived again"))
+        elif field.key in self._reasons:
+            texts.append(("quiet", f"derived: {self._reasons[field.key][1]}"))
+        return [*texts, ("quiet", field.key)]
+
+    def what_is_missing(self) -> list[str]:
+        """The errors as lines, for a message."""
+        if not self.fresh:
+            return ["The model and the pictures are still being looked at.", "Try again in a moment."]
+        lines: list[str] = []
+        for problem in self.errors[:4]:
+            lines += [line for line in problem.text().splitlines() if line]
+        more = len(self.errors) - 4
+        return lines + ([f"... and {more} more, on the last page"] if more > 0 else [])
+
+    def _forget(self, key: str) -> None:
+        """Facts about another base or folder are worse than none."""
+        if self.facts is not None and key == "data.path":
+            self.facts = replace(self.facts, report=None)
+        elif self.facts is not None and key == "base.model":
+            self.facts = replace(self.facts, base=None, problems=())
+
+    def _rebuild(self) -> None:
+        facts = self.facts
+        if facts is None:
+            return
+        from engine.plan.build import build
+        from engine.plan.check import check
+
+        self.built = None
+        problems = [*self._wrong.values(), *facts.problems]
+        try:
+            self.built = build(self.snapshot(), facts)
+        except PlanErrors as error:
+            problems += [problem for problem in error.problems if problem.key not in self._wrong]
+        except UserError as error:
+            problems.append(Problem("", error.what, error.why, error.fix))
+        else:
+            self._reasons = {item.key: (item.value, item.why) for item in self.built.derived}
+            if facts.report is not None and facts.base is not None:
+                problems += check(self.built.plan, report=facts.report, base=facts.base, here=facts.machine)
+        self.problems = _unique(problems)
+
+
+def is_small(folder: Path) -> bool:
+    """Has the folder at most LIVE_ENTRIES files below it? Gives up after 0.3 s."""
+    deadline = time.monotonic() + 0.3
+    seen = 0
+    for _, _, names in os.walk(folder):
+        seen += len(names) + 1
+        if seen > LIVE_ENTRIES or time.monotonic() > deadline:
+            return False
+    return True
+
+
+def validate(key: str, value: object) -> Problem | None:
+    """What the field's own declaration has against a value."""
+    from pydantic import BaseModel, ValidationError
+
+    from engine.plan.schema import Plan
+
+    model: type[BaseModel] = Plan
+    *tables, name = key.split(".")
+    for table in tables:
+        annotation: Any = model.model_fields[table].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(item for item in options if isinstance(item, type) and issubclass(item, BaseModel))
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        for problem in from_validation(error, ()):
+            if problem.key.split(".")[0] == name:
+                return Problem(key, problem.what, problem.why, problem.fix.replace(name, key, 1))
+    return None
+
+
+def home_problem(key: str, value: object) -> Problem | None:
+    """A path that begins with the home of a user that this machine does not have."""
+    if not isinstance(value, str) or not value.startswith("~") or not str(expanded(value)).startswith("~"):
+        return None
+    user = value.split("/")[0]
+    return Problem(key, f"{user} is no user's home here", "~ alone is your own home", "give another path")
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    seen: dict[tuple[str, str], Problem] = {}
+    for problem in problems:
+        seen.setdefault((problem.key, problem.what), problem)
+    return sorted(seen.values(), key=lambda problem: problem.level != "error")

@@ -1,0 +1,153 @@
+"""One plan field as a row: label, control, and where its value comes from. Everything else is its declaration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.strip import Strip
+from textual.widgets import Input
+
+from sdtrain_tui.widgets.cells import Part, clean, cut, row
+from sdtrain_tui.widgets.diff_lines import DiffedLines
+from sdtrain_tui.wizard.controls import Choice, PathInput, TextInput
+
+if TYPE_CHECKING:
+    from engine.plan.fields import PlanField
+    from sdtrain_tui.wizard.draft import Draft
+
+LABEL_WIDTH = 22
+CONTROL_WIDTH = 17
+ON_OFF = ("off", "on")
+
+
+class Answered(Message):
+    """The user gave a field a value, or took it back (value none)."""
+
+    def __init__(self, key: str, value: object | None) -> None:
+        super().__init__()
+        self.key = key
+        self.value = value
+
+
+class Settled(Message):
+    """The user has left a field: what stands there is meant."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
+
+
+def show_value(value: object) -> str:
+    """A plan value as a form shows it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return ON_OFF[value]
+    if isinstance(value, float):
+        return f"{value:g}" if abs(value) >= 0.001 or value == 0 else f"{value:.12g}".replace("e-0", "e-")
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+class FieldRow(DiffedLines):
+    """The control shows the user's value; where there is none, the derived one shows through in grey."""
+
+    DEFAULT_CSS = f"""
+    FieldRow {{ height: 1; width: 1fr; layout: horizontal; }}
+    FieldRow > TextInput, FieldRow > Choice {{ margin-left: {LABEL_WIDTH}; width: {CONTROL_WIDTH}; height: 1; }}
+    FieldRow.-wide > TextInput {{ width: 1fr; }}
+    """
+
+    def __init__(self, field: PlanField, draft: Draft, label: str, *, wide: bool = False) -> None:
+        super().__init__(id="field-" + field.key.replace(".", "-"), classes="-wide" if wide else None)
+        self.field = field
+        self._draft = draft
+        self._label = label
+        self._wide = wide
+
+    def compose(self) -> ComposeResult:
+        given = self._draft.answers.get(self.field.key)
+        automatic = self._automatic()
+        if self.field.kind == "bool" or self.field.choices:
+            values = self.field.choices or ON_OFF
+            yield Choice(values, automatic, None if given is None else show_value(given))
+        elif self.field.key in PATH_KEYS:
+            yield PathInput(
+                "" if given is None else show_value(given), automatic, files=PATH_KEYS[self.field.key]
+            )
+        else:
+            yield TextInput("" if given is None else show_value(given), automatic)
+
+    def refresh_from_draft(self) -> None:
+        """Derived value, reason and error as they are now."""
+        automatic = self._automatic()
+        for choice in self.query(Choice):
+            choice.set_automatic(automatic)
+        for text in self.query(TextInput):
+            if text.placeholder != automatic:
+                text.placeholder = automatic
+        self.redraw()
+
+    def _automatic(self) -> str:
+        """The value that counts where the user gives none; a field without one says what it wants."""
+        value = self._draft.automatic(self.field.key, self.field.default)
+        return self.field.help if value is None and self.field.required else show_value(value)
+
+    def lines(self, width: int, height: int) -> list[Strip]:
+        palette = self.palette
+        focused = self.has_focus_within
+        problem = self._draft.problem(self.field.key)
+        label = cut(self._label, LABEL_WIDTH - 3).ljust(LABEL_WIDTH - 2)
+        mark = "▸ " if focused else "  "
+        parts: list[Part] = [(mark, palette.accent), (label, palette.strong if focused else palette.text)]
+        if self._wide:
+            return [row(parts, width, palette.text)]
+        unit = f"{cut(self.field.unit, 5)} " if self.field.unit else ""
+        parts += [(" " * (CONTROL_WIDTH + 1), palette.text), (unit, palette.text)]
+        if problem is not None:
+            style = palette.error if problem.level == "error" else palette.warn
+            parts.append((clean(f"{problem.what}: {problem.why}" if problem.why else problem.what), style))
+        else:
+            note, mine = self._draft.note(self.field.key)
+            parts.append((clean(note), palette.accent if mine else palette.quiet))
+        return [row(parts, width, palette.text)]
+
+    def on_descendant_focus(self) -> None:
+        self.redraw()
+
+    def on_descendant_blur(self) -> None:
+        self.redraw()
+        self.post_message(Settled(self.field.key))
+
+    @on(Input.Changed)
+    def _typed(self, event: Input.Changed) -> None:
+        event.stop()
+        self.post_message(Answered(self.field.key, self._parsed(event.value)))
+
+    @on(Choice.Changed)
+    def _chosen(self, event: Choice.Changed) -> None:
+        event.stop()
+        value: object | None = event.value
+        if self.field.kind == "bool" and event.value is not None:
+            value = event.value == "on"
+        self.post_message(Answered(self.field.key, value))
+
+    def _parsed(self, text: str) -> object | None:
+        from engine.plan.sets import parse_value
+
+        text = text.strip()
+        if not text:
+            return None
+        return text if self.field.kind == "str" else parse_value(text, self.field.kind)
+
+
+PATH_KEYS: dict[str, tuple[str, ...]] = {
+    "base.model": (".safetensors", ".ckpt"),
+    "base.vae": (".safetensors", ".ckpt", ".pt"),
+    "base.tokenizer": (),
+    "data.path": (),
+}

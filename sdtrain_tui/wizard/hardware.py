@@ -1,0 +1,149 @@
+"""Step 6: where it runs, and what that costs in memory, disk and time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual import work
+from textual.app import ComposeResult
+from textual.timer import Timer
+from textual.worker import get_current_worker
+
+from engine.plan.units import duration, size_text
+from sdtrain_tui.wizard.facts_view import Fact, FactLines
+from sdtrain_tui.wizard.step import Step
+
+if TYPE_CHECKING:
+    from engine.estimate import Estimate
+    from engine.plan.machine import Machine
+    from engine.plan.schema import Plan
+
+
+class HardwareStep(Step):
+    """The cards that are here, precision and thrift, and the forecast part by part."""
+
+    NAME = "hardware"
+    LEAD = "Where does it run, and does it fit? The forecast follows every change."
+    KEYS = ("hardware.device", "train.precision", "hardware.gradient_checkpointing")
+    PREFIXES = ("hardware", "checkpoints", "output", "train.precision")
+
+    _due: Timer | None = None
+    _for: Plan | None = None
+
+    def content(self) -> ComposeResult:
+        yield FactLines(id="machine-facts")
+        yield from self.rows(
+            ("hardware.device", "train.precision", "hardware.gradient_checkpointing", "checkpoints.every"),
+            {"hardware.gradient_checkpointing": "grad. checkpointing", "checkpoints.every": "save every"},
+        )
+        yield FactLines(id="forecast")
+        yield from self.rows(
+            (
+                "checkpoints.keep",
+                "hardware.threads",
+                "hardware.channels_last",
+                "hardware.compile",
+                "hardware.deterministic",
+                "output.formats",
+                "output.dtype",
+                "output.file_name",
+            ),
+            {
+                "checkpoints.keep": "checkpoints kept",
+                "output.dtype": "exported as",
+                "output.formats": "export formats",
+            },
+        )
+
+    def on_mount(self) -> None:
+        self._look_at_machine()
+
+    @work(thread=True, exclusive=True, group="machine", exit_on_error=True)
+    def _look_at_machine(self) -> None:
+        from engine.plan.machine import machine
+
+        found = machine()
+        self.app.call_from_thread(self._seen, found)
+
+    def _seen(self, found: Machine) -> None:
+        if self.is_running:
+            self.query_one("#machine-facts", FactLines).show(machine_facts(found))
+
+    def show(self) -> None:
+        super().show()
+        plan = self.draft.built.plan if self.draft.built else None
+        forecast = self.query_one("#forecast", FactLines)
+        if plan is None:
+            forecast.show([("forecast", "quiet", "comes when a base model and pictures are chosen")])
+        elif plan != self._for:
+            self._for = plan
+            if self._due is not None:
+                self._due.stop()
+            self._due = self.set_timer(0.2, self._forecast)
+
+    @work(thread=True, exclusive=True, group="forecast", exit_on_error=True)
+    def _forecast(self) -> None:
+        from engine.estimate import estimate
+
+        worker, plan, facts = get_current_worker(), self._for, self.draft.facts
+        if plan is None or facts is None:
+            return
+        forecast = estimate(plan, facts.base, facts.report, facts.machine)
+        if not worker.is_cancelled:
+            self.app.call_from_thread(self._show_forecast, plan, forecast)
+
+    def _show_forecast(self, plan: Plan, forecast: Estimate) -> None:
+        if self.is_running and plan == self._for:
+            self.query_one("#forecast", FactLines).show(forecast_facts(forecast))
+
+
+def machine_facts(found: Machine) -> list[Fact]:
+    """The cards, or why there are none and what that means."""
+    if not found.gpus:
+        return [
+            ("gpu", "warn", found.reason),
+            (
+                "cpu",
+                "text",
+                f"{found.cpus} cores, {size_text(found.memory_total)} memory; fine for the tiny model",
+            ),
+        ]
+    return [
+        (
+            f"gpu {gpu.index}",
+            "text",
+            f"{gpu.name}, {size_text(gpu.memory_total)}, {size_text(gpu.memory_free)} free",
+        )
+        for gpu in found.gpus
+    ]
+
+
+def forecast_facts(forecast: Estimate) -> list[Fact]:
+    """What it costs in three rows, then memory and disk part by part with their share, then the notes."""
+    memory = "memory" if forecast.device == "cpu" else "VRAM"
+    there, free = forecast.vram_available, forecast.disk_free
+    fits = there is None or forecast.vram_total <= there * 0.95
+    room = free is None or forecast.disk_total < free
+    time = f"about {duration(forecast.seconds)}: " if forecast.seconds else ""
+    rows: list[Fact] = [
+        _total(memory, forecast.vram_total, there, "there", fits),
+        _total("disk", forecast.disk_total, free, "free", room),
+        ("time", "strong" if forecast.seconds else "text", time + forecast.seconds_why),
+        ("", "text", ""),
+    ]
+    for title, parts, total in (
+        (f"{memory} by part", forecast.vram_parts, forecast.vram_total),
+        ("disk by part", forecast.disk_parts, forecast.disk_total),
+    ):
+        rows += [(title if not i else "", "quiet", _part(*part, total)) for i, part in enumerate(parts)]
+    return rows + [("note" if not i else "", "quiet", text) for i, text in enumerate(forecast.notes)]
+
+
+def _total(name: str, size: int, limit: int | None, what: str, fits: bool) -> Fact:
+    of = f" of {size_text(limit)} {what}" if limit is not None else ""
+    return name, "strong" if fits else "error", f"{size_text(size)}{of}{'' if fits else ': not enough'}"
+
+
+def _part(name: str, size: int, total: int) -> str:
+    filled = round(12 * size / total) if total else 0
+    return f"{size_text(size):>10}  {'━' * filled}{'─' * (12 - filled)}  {name}"

@@ -1,0 +1,68 @@
+"""Step 1: what is to be taught, as one card a method."""
+
+from __future__ import annotations
+
+from rich.table import Table
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.plan.methods import METHODS, MethodSpec
+from sdtrain_tui.wizard.field_row import Answered
+from sdtrain_tui.wizard.step import GoNext, Step
+
+
+class MethodStep(Step):
+    """The list of methods; the card beside it tells what each is for, needs and gives."""
+
+    NAME = "method"
+    LEAD = "What do you want to train?"
+    ABOUT = ("Up and Down look around, Enter takes it.",)
+    PREFIXES = ("method",)
+
+    def content(self) -> ComposeResult:
+        with Horizontal(classes="list-and-card"):
+            yield OptionList(
+                *(Option(Text(f" {spec.title} "), id=name) for name, spec in METHODS.items()), compact=True
+            )
+            yield Static(classes="card", markup=False)
+
+    def on_mount(self) -> None:
+        names = list(METHODS)
+        self.query_one(OptionList).highlighted = names.index(self.draft.method)
+
+    @on(OptionList.OptionHighlighted)
+    def _looked_at(self, event: OptionList.OptionHighlighted) -> None:
+        event.stop()
+        if event.option_id is not None:
+            self.query_one(".card", Static).update(card(METHODS[event.option_id]))
+
+    @on(OptionList.OptionSelected)
+    def _taken(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if event.option_id is not None:
+            if event.option_id != self.draft.method or "method" in self.draft.answers:
+                self.post_message(Answered("method", event.option_id))
+            self.post_message(GoNext())
+
+
+def card(spec: MethodSpec) -> Table:
+    """A method in words."""
+    table = Table.grid(padding=(0, 2, 1, 0), expand=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(ratio=1)
+    low, high = spec.typical_pictures
+    rows = (
+        ("goal", spec.goal),
+        ("input", spec.input),
+        ("output", spec.output),
+        ("use", spec.use),
+        ("pictures", f"{low} to {high} is usual"),
+        *(("note", text) for text in spec.notes),
+    )
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
+    return table

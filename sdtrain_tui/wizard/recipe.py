@@ -1,0 +1,114 @@
+"""Step 4: how it is trained: the method's own options and the loop's, derived and with the reason for each."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Button
+
+from sdtrain_tui.wizard.facts_view import FactLines
+from sdtrain_tui.wizard.step import Step, label_of
+
+MAIN = (
+    "train.steps",
+    "train.learning_rate",
+    "train.batch_size",
+    "train.gradient_accumulation",
+    "data.resolution",
+)
+FIRST_OF_METHOD = 3
+LABELS = {"train.gradient_accumulation": "grad. accumulation"}
+ELSEWHERE = ("base", "samples", "hardware", "checkpoints", "output")
+ELSEWHERE_KEYS = (
+    "version",
+    "name",
+    "method",
+    "seed",
+    "train.precision",
+    "data.path",
+    "data.trigger",
+    "data.flip",
+)
+
+
+class RecipeStep(Step):
+    """The few values that matter, then all others behind one button."""
+
+    NAME = "recipe"
+    LEAD = "How is it trained? Grey values are derived; type over any of them."
+    ABOUT = ("Enter opens and closes the rest of the fields.",)
+    PREFIXES = ("train", "optimizer", "objective", "data", "lora")
+
+    def content(self) -> ComposeResult:
+        yield FactLines(id="recipe-facts")
+        own = self._own_keys()
+        yield from self.rows([*own[:FIRST_OF_METHOD], *MAIN], LABELS)
+        yield Button("▸ all fields", id="more", compact=True)
+        yield Vertical(id="all-fields")
+
+    def on_mount(self) -> None:
+        self.query_one("#all-fields").display = False
+
+    def _own_keys(self) -> list[str]:
+        return [key for key in self.draft.fields() if key.startswith(self.draft.method + ".")]
+
+    def _rest(self) -> list[str]:
+        shown = {*self._own_keys()[:FIRST_OF_METHOD], *MAIN, *ELSEWHERE_KEYS}
+        keys = self.draft.fields()
+        return [key for key in keys if key not in shown and key.split(".")[0] not in ELSEWHERE]
+
+    @on(Button.Pressed, "#more")
+    async def _toggle(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self._open(not self.query_one("#all-fields").display)
+
+    async def _open(self, shown: bool) -> None:
+        fields = self.query_one("#all-fields")
+        if shown and not fields.children:
+            rest = self._rest()
+            fields_of = self.draft.fields()
+            labels = {key: f"{key.split('.')[0]} {label_of(fields_of[key])}" for key in rest}
+            await fields.mount(*self.rows(rest, labels))
+        fields.display = shown
+        self.query_one("#more", Button).label = "▾ fewer fields" if shown else "▸ all fields"
+
+    def show(self) -> None:
+        super().show()
+        plan = self.draft.built.plan if self.draft.built else None
+        if plan is None:
+            self.query_one(FactLines).show(
+                [("", "quiet", "choose a base model and pictures first: the values follow")]
+            )
+            return
+        options = plan.options
+        effective = plan.train.batch_size * plan.train.gradient_accumulation
+        facts = [
+            (
+                "pictures a step",
+                "text",
+                f"{effective}, so {plan.train.steps * effective:,} in all{self._epochs(effective)}",
+            )
+        ]
+        scale = getattr(options, "effective_scale", None)
+        if isinstance(scale, float):
+            facts.insert(0, ("effective scale", "text", f"{scale:.3g}, from alpha and rank"))
+        self.query_one(FactLines).show(facts)
+
+    def _epochs(self, effective: int) -> str:
+        report, built = self.draft.report, self.draft.built
+        if report is None or built is None or not report.items:
+            return ""
+        seen = built.plan.train.steps * effective / (len(report.items) * built.plan.data.repeats)
+        return f": each picture {seen:.3g} times"
+
+    def focus_key(self, key: str) -> bool:
+        if super().focus_key(key):
+            return True
+        if key in self._rest():
+            self.call_later(self._open_and_focus, key)
+        return False
+
+    async def _open_and_focus(self, key: str) -> None:
+        await self._open(True)
+        super().focus_key(key)

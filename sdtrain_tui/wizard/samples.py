@@ -1,0 +1,64 @@
+"""Step 5: what is drawn while it trains, to see how far it is."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widgets import TextArea
+
+from sdtrain_tui.wizard.facts_view import FactLines
+from sdtrain_tui.wizard.field_row import Answered
+from sdtrain_tui.wizard.step import Step, note
+
+KEY = "samples.prompts"
+SHOWN = 4
+
+
+class SamplesStep(Step):
+    """Prompts, one a line, and how often; the same seeds each time, so that pictures can be compared."""
+
+    NAME = "samples"
+    LEAD = "What is drawn on the way, to see how far it is?"
+    ABOUT = (
+        "One prompt a line; with none, captions of your pictures are taken. The seeds stay the same, "
+        "so that pictures can be compared.",
+    )
+    KEYS = ("samples.every", "samples.guidance", "samples.steps", "samples.prompts", "samples.negative")
+    PREFIXES = ("samples",)
+
+    def content(self) -> ComposeResult:
+        yield from self.rows(("samples.every", "samples.guidance"))
+        yield note("  prompts, one a line", classes="label")
+        given = self.draft.answers.get(KEY)
+        text = "\n".join(map(str, given)) if isinstance(given, list) else ""
+        area = TextArea(text, id="prompts", compact=True, soft_wrap=False, show_line_numbers=False)
+        area.cursor_blink = False
+        yield area
+        yield FactLines(id="samples-facts")
+        more = ("at_start", "steps", "negative", "seed", "width", "height")
+        yield from self.rows(f"samples.{name}" for name in more)
+
+    @on(TextArea.Changed)
+    def _typed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        prompts = [line.strip() for line in event.text_area.text.splitlines() if line.strip()]
+        self.post_message(Answered(KEY, prompts or None))
+
+    def show(self) -> None:
+        super().show()
+        problem = self.draft.problem(KEY)
+        if problem is not None:
+            self.query_one(FactLines).show_problem(problem)
+            return
+        self.query_one(FactLines).show(self._what_is_drawn())
+
+    def _what_is_drawn(self) -> list[tuple[str, str, str]]:
+        if KEY in self.draft.answers:
+            return []
+        plan, report = (self.draft.built.plan if self.draft.built else None), self.draft.report
+        if plan is None or report is None:
+            return [("drawn", "quiet", "captions of the pictures, once they are known")]
+        derived = list(plan.samples.prompts)
+        captions = derived or list(dict.fromkeys(item.caption for item in report.items if item.caption))
+        shown = captions[: min(SHOWN, plan.samples.count)]
+        return [("drawn" if not i else "", "quiet", text) for i, text in enumerate(shown)]

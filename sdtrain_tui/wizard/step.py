@@ -1,0 +1,108 @@
+"""What every step of the wizard has: its place in the bar, the plan keys it asks for, and how it is refreshed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from sdtrain_tui.wizard.draft import Draft
+from sdtrain_tui.wizard.field_row import FieldRow
+
+if TYPE_CHECKING:
+    from engine.plan.fields import PlanField
+
+
+class GoNext(Message):
+    """The step is done: a choice was made with Enter."""
+
+
+class Step(VerticalScroll, can_focus=False):
+    """One page. A subclass names itself and its keys, composes its rows, and shows news of the draft."""
+
+    NAME: ClassVar[str] = ""
+    LEAD: ClassVar[str] = ""
+    """The question, at most 76 cells so that it takes one row on any terminal."""
+    ABOUT: ClassVar[tuple[str, ...]] = ()
+    """What to know here while no field has the focus."""
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    """Plan keys asked for on this page."""
+    PREFIXES: ClassVar[tuple[str, ...]] = ()
+    """Keys that begin so belong here when a problem names them."""
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(id=f"step-{self.NAME}")
+        self.draft = draft
+
+    def compose(self) -> ComposeResult:
+        yield Static(Text(self.LEAD), classes="lead", markup=False)
+        yield from self.content()
+
+    def content(self) -> ComposeResult:
+        """What stands below the question."""
+        yield from ()
+
+    def rows(self, keys: Iterable[str], labels: dict[str, str] | None = None) -> Iterable[FieldRow]:
+        """A row for each key that the plan's method has."""
+        known = self.draft.fields()
+        for key in keys:
+            if key in known:
+                yield FieldRow(known[key], self.draft, (labels or {}).get(key) or label_of(known[key]))
+
+    def show(self) -> None:
+        """Bring what is on the page in line with the draft."""
+        for field_row in self.query(FieldRow):
+            field_row.refresh_from_draft()
+
+    def visited(self) -> None:
+        """The page has come to the front."""
+
+    def focus_first(self) -> None:
+        """Put the focus where the page is filled in first."""
+        for widget in self.query("*"):
+            if widget.focusable:
+                widget.focus()
+                return
+
+    def focus_key(self, key: str) -> bool:
+        """Put the focus on a field; false when the page has none such."""
+        for field_row in self.query(FieldRow):
+            if field_row.field.key == key:
+                target = next((child for child in field_row.children if child.focusable), None)
+                if target is not None:
+                    target.focus()
+                    return True
+        return False
+
+    @classmethod
+    def owns(cls, key: str) -> bool:
+        """Is this the page for a problem with that key?"""
+        return key in cls.KEYS or any(
+            key == prefix or key.startswith(prefix + ".") for prefix in cls.PREFIXES
+        )
+
+
+def label_of(field: PlanField) -> str:
+    """The last part of the key in words; the schema's names are the field's own terms."""
+    return field.key.rpartition(".")[2].replace("_", " ")
+
+
+def note(text: str = "", *, id: str | None = None, classes: str = "") -> Static:
+    """Literal text that may be updated without a layout of the whole page when its height stays."""
+    return Static(Text(text), id=id, classes=f"note {classes}".strip(), markup=False)
+
+
+def inside(widget: Widget | None, kind: type[FieldRow]) -> FieldRow | None:
+    """The row that a widget sits in."""
+    while widget is not None:
+        if isinstance(widget, kind):
+            return widget
+        parent = widget.parent
+        widget = parent if isinstance(parent, Widget) else None
+    return None
