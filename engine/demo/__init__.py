@@ -1,0 +1,1 @@
+"""The built-in tiny model: its generated picture world, its checker and its recipe."""
