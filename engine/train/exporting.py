@@ -12,23 +12,13 @@ from engine.dataset.contents import ContentIndex
 from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.export.base import About, Exported, ExportRequest, ModelFacts
-from engine.export.registry import formats_for, get_format
+from engine.export.registry import get_format
 from engine.methods.artifact import Artifact
 from engine.plan.bases import locate
 from engine.plan.files import plan_hash
-from engine.plan.methods import METHODS
 from engine.plan.schema import Plan
 from engine.run.paths import RunDir, cache_root
 from engine.train.setup import DTYPES, Ready
-
-
-def chosen_formats(plan: Plan, family: str) -> list[str]:
-    """The plan's formats, or the method's defaults that this family has."""
-    if plan.output.formats:
-        return list(plan.output.formats)
-    spec = METHODS[plan.method]
-    possible = {form.name for form in formats_for(plan.method, family)}
-    return [name for name in spec.formats if name in possible][: spec.default_formats]
 
 
 def file_stem(plan: Plan, name: str, formats: Sequence[str], label: str = "") -> str:
@@ -72,7 +62,7 @@ def export_all(
     plan: Plan, ready: Ready, folder: Path, step: int, items: Sequence[Item], label: str = ""
 ) -> list[Exported]:
     """Every chosen format into `folder`; a run that finishes again after a resume replaces its own files."""
-    formats = chosen_formats(plan, ready.family.spec.name)
+    formats = [name for name in plan.export_formats if ready.family.spec.name in get_format(name).families]
     if not formats:
         raise UserError(f"no export format fits method {plan.method} on {ready.family.spec.title}")
     artifact = ready.method.artifact(ready.family)

@@ -97,13 +97,13 @@ def make_feed(
     cache = TensorCache(cache_folder)
     items, data = report.items, plan.data
     latents: LatentTable | LiveLatents
-    if data.random_crop or data.cache_latents == "off":
-        latents = LiveLatents(items, ready)
-    else:
+    if plan.caches_latents:
         latents = LatentTable.build(items, ready, cache, data.flip, partial(progress, "latents"))
-    texts: TextTable | LiveTexts
-    if plan.options.trains_text or data.shuffle_tags or data.cache_text == "off":
-        texts = LiveTexts(items, ready, plan)
     else:
+        latents = LiveLatents(items, ready)
+    texts: TextTable | LiveTexts
+    if plan.caches_text:
         texts = TextTable.build(items, ready, cache, partial(progress, "captions"))
+    else:
+        texts = LiveTexts(items, ready, plan)
     return DataFeed(plan, items, latents, texts, ready.device)
