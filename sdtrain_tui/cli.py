@@ -7,7 +7,7 @@ import difflib
 import os
 import sys
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import Protocol
 
 from engine.errors import UserError
@@ -86,8 +86,11 @@ def _dispatch(words: list[str]) -> int:
         close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
         fix = f"did you mean `sdtrain {close[0]}`?" if close else "see `sdtrain --help`"
         raise UserError(f"there is no command {name!r}", fix=fix)
-    code = _parsed(parser, words)
-    return code if isinstance(code, int) else DONE
+    args = _parsed(parser, words)
+    if isinstance(args, int):
+        return args
+    print(f"sdtrain {_version()}")
+    return DONE
 
 
 def _with_parser(
@@ -122,11 +125,13 @@ def _top_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sdtrain {_version()}")
+    parser.add_argument("--version", action="store_true", help="show the version")
     return parser
 
 
 def _version() -> str:
+    from importlib import metadata  # a third of what `sdtrain list` would take to start
+
     try:
         return metadata.version("sdtrain-tui")
     except metadata.PackageNotFoundError:

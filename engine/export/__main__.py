@@ -54,7 +54,11 @@ def _export(run: RunDir, name: str, step: int | None, out: Path | None) -> int:
     checkpoint.load_weights(saved, ready.trainables)
     data = plan.data
     items = scan(
-        Path(data.path), resolution=data.resolution, trigger=data.trigger, recursive=data.recursive
+        Path(data.path),
+        resolution=data.resolution,
+        trigger=data.trigger,
+        bucket=data.bucket,
+        recursive=data.recursive,
     ).items
     label = "" if step is None else f"-{saved.step:08d}"
     target = out or run.exports / f"{file_stem(plan, name, ['kohya'], label)}{form.extension}"

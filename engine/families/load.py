@@ -40,7 +40,7 @@ def load_family(path: Path, tokenizer: str | None = None, vae: str | None = None
     parts, configs = _from_folder(found) if found.kind == "diffusers" else _from_file(found)
     if vae is not None:
         parts["vae"], configs["vae"] = _other_vae(Path(vae))
-    words = load_tokenizer(find_tokenizer(path if found.kind == "diffusers" else None, tokenizer))
+    words = load_tokenizer(find_tokenizer(path, tokenizer))
     schedule = NoiseSchedule.from_config({**configs["scheduler"], "prediction_type": found.prediction})
     return FAMILIES[found.family](
         unet=frozen(parts["unet"]),

@@ -55,10 +55,12 @@ def _record(line: str) -> Record | None:
 
 
 def _failure(module: str, code: int, said: list[str]) -> UserError:
+    """The UserError that the child printed as its lines; libraries may have warned before it."""
     texts = {
         name: next((line[5:] for line in said if line.startswith(f"{name}: ")), "") for name in ("why", "fix")
     }
     if code == 2 and said:
-        return UserError(said[0], texts["why"], texts["fix"])
+        first = next((at for at, line in enumerate(said) if line.startswith(("why: ", "fix: "))), len(said))
+        return UserError(said[max(0, first - 1)], texts["why"], texts["fix"])
     last = said[-1] if said else f"exit code {code}"
     return UserError(f"{module} did not work", last, "run `sdtrain doctor`")

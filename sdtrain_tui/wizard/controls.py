@@ -25,7 +25,7 @@ BACKWARD = frozenset(("shift+tab", "up"))
 
 
 class InOrder(_Base):
-    """Keys that move the focus act at once, and keys typed ahead go to the field that they were meant for.
+    """A field's own keys act at once, and keys typed ahead go to the field that they were meant for.
 
     Textual lets a key climb from the widget to the app before a binding acts; until then, what is typed next
     still lands in the old field. Over a slow line that would put half a word into the wrong place.
@@ -41,6 +41,9 @@ class InOrder(_Base):
         elif event.key in FORWARD or event.key in BACKWARD:
             event.stop()
             self.leave(event.key)
+        elif own := self._bindings.key_to_bindings.get(event.key):
+            event.stop()
+            await self.run_action(own[0].action)
         else:
             await super().on_event(event)
 

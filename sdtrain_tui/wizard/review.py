@@ -46,6 +46,8 @@ class ReviewStep(Step):
     )
     KEYS = ("name", "seed")
 
+    _listed: list[Problem] | None = None
+
     def content(self) -> ComposeResult:
         with Horizontal(id="review-buttons"):
             yield Button(" Start training ", id="start", compact=True)
@@ -67,8 +69,13 @@ class ReviewStep(Step):
         self.query_one("#verdict", Static).update(Text(", ".join(said)))
         options = self.query_one("#problems", OptionList)
         options.display = bool(problems)
-        options.clear_options()
-        options.add_options(Option(_problem_text(problem), id=str(i)) for i, problem in enumerate(problems))
+        if problems != self._listed:
+            self._listed = problems
+            options.clear_options()
+            options.add_options(
+                Option(_problem_text(problem), id=str(i)) for i, problem in enumerate(problems)
+            )
+            options.highlighted = 0 if problems else None
         from engine.plan.files import dumps
 
         plan = self.draft.plan

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from sdtrain_tui.app import SdtrainApp
@@ -42,6 +44,7 @@ async def wait_text(pilot: Pilot[Any], wanted: str, seconds: float = 30.0) -> st
 
 
 async def type_text(pilot: Pilot[Any], text: str) -> None:
-    """Press the keys of a text."""
-    names = {" ": "space", "/": "slash", "-": "minus", ".": "full_stop", "_": "underscore", ",": "comma"}
-    await pilot.press(*(names.get(char, char) for char in text))
+    """Press the keys of a text, as fast as a terminal sends them."""
+    for char in text:
+        pilot.app.post_message(events.Key(_character_to_key(char), char))
+    await pilot.pause()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.geometry import Region
 
 from engine.run.control import ControlReader
+from engine.run.listing import RunSummary, summary
+from engine.run.paths import RunDir
 from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.screens.doctor import DoctorScreen
 from sdtrain_tui.screens.home import HomeScreen
@@ -162,7 +165,7 @@ async def test_a_hostile_run_name_is_shown_as_text() -> None:
         await wait_text(pilot, "[red]x[bold]")
 
 
-async def test_nothing_is_painted_again_while_nothing_changes() -> None:
+async def test_nothing_is_painted_again_while_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     run_at("cat", 40)
     app = SdtrainApp()
     async with app.run_test() as pilot:
@@ -170,7 +173,12 @@ async def test_nothing_is_painted_again_while_nothing_changes() -> None:
         table = app.screen.query_one("#runs")
         painted: list[object] = []
         original = table.refresh
-        table.refresh = lambda *args, **options: (painted.append(args), original(*args, **options))[1]  # type: ignore[method-assign, assignment]
+
+        def refresh(*regions: Region, **options: bool) -> object:
+            painted.append(regions)
+            return original(*regions, **options)
+
+        monkeypatch.setattr(table, "refresh", refresh)
         screen = app.screen
         assert isinstance(screen, HomeScreen)
         for _ in range(3):
@@ -186,11 +194,10 @@ def test_runs_that_did_not_change_are_not_read_again(monkeypatch: pytest.MonkeyP
     looks = RunList()
     assert len(looks.look()) == 2
     read: list[str] = []
-    real = run_list.summary
 
-    def counted(run: run_list.RunDir) -> run_list.RunSummary:
+    def counted(run: RunDir) -> RunSummary:
         read.append(run.name)
-        return real(run)
+        return summary(run)
 
     monkeypatch.setattr(run_list, "summary", counted)
     emit(busy, "warning", text="more")
@@ -203,8 +210,9 @@ def test_a_run_without_events_is_queued() -> None:
     assert [found.state for found in RunList().look()] == ["queued"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(-5, "now"), (59, "now"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")]
-)
+AGES = [(-5, "now"), (59, "now"), (60, "1 min"), (7200, "2 h"), (200_000, "2 d")]
+
+
+@pytest.mark.parametrize(("seconds", "text"), AGES)
 def test_how_long_ago_is_short(seconds: float, text: str) -> None:
     assert ago(seconds) == text

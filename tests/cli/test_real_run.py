@@ -25,7 +25,13 @@ def test_run_trains_and_names_the_files(cli: Cli, pictures: Path, home: Path, tm
     ]
     assert paths and all(path.is_file() for path in paths)
     assert cli("show", "quick", "--json").json["state"] == "finished"
-    assert cli("run", str(file), "--dir", str(find_run("quick").path)).code == 2
+    run = find_run("quick")
+    assert cli("run", str(file), "--dir", str(run.path)).code == 2
+    exported = cli("export", "quick", "--format", "kohya", "--step", "1", "-o", "mine.safetensors", "--json")
+    assert exported.code == 0, exported.err
+    assert (cli.folder / "mine.safetensors").stat().st_size == exported.json["exported"][0]["bytes"]
+    wrong = cli("export", "quick", "--format", "kohya", "--step", "77")
+    assert wrong.code == 2 and "no checkpoint of step 77" in wrong.err
 
 
 def test_run_refuses_a_wrong_plan_before_it_makes_a_folder(cli: Cli, plan_file: Path, home: Path) -> None:

@@ -45,55 +45,51 @@ def _victims(run: RunDir, target: str) -> list[int]:
     return {"worker": [worker], "supervisor": [supervisor], "both": [supervisor, worker]}[target]
 
 
+def _count(run: RunDir, kind: str) -> int:
+    return sum(event["kind"] == kind for event in events_of(run))
+
+
 def _strike(run: RunDir, target: str, moment: str, rng: random.Random) -> str:
     """Wait for the moment in the life of the newest worker, kill; says where it was."""
     seen = len(events_of(run))
-    if moment == "save":
-        wait_until(lambda: any(run.checkpoints.glob(".tmp-step-*")) or not is_alive(run), what="a save")
-    else:
-        wanted = rng.randint(1, 2 * SAVE_EVERY)
+    wanted = rng.randint(1, 2 * SAVE_EVERY)
 
-        def enough() -> bool:
-            steps = [event for event in events_of(run)[seen:] if event["kind"] == "step"]
-            return len(steps) >= wanted or not is_alive(run)
+    def now() -> bool:
+        if not is_alive(run):
+            return True
+        if moment == "save":
+            return any(run.checkpoints.glob(".tmp-step-*"))
+        return sum(event["kind"] == "step" for event in events_of(run)[seen:]) >= wanted
 
-        wait_until(enough, what="some steps")
+    wait_until(now, what=f"a {moment}")
     for pid in _victims(run, target):
         kill(pid)
     return f"{target} at {moment}, step {view_of(run).step}"
 
 
+def _wait_for_worker(run: RunDir, after: int) -> None:
+    """Until a worker has said `started` once more than `after` times, or nobody is left."""
+
+    def there() -> bool:
+        return _count(run, "started") > after or not is_alive(run)
+
+    wait_until(there, what="a worker")
+
+
 def _survive(run: RunDir, strikes: list[tuple[str, str]], rng: random.Random) -> list[str]:
-    done = []
+    """Launch, strike after strike, relaunch where nobody brings the worker back, and let it end."""
+    done: list[str] = []
     launch(run)
+    _wait_for_worker(run, 0)
     for target, moment in strikes:
-        starts = sum(event["kind"] == "started" for event in events_of(run))
-        count = starts if done else 0
-
-        def started(count: int = count) -> bool:
-            now = sum(event["kind"] == "started" for event in events_of(run))
-            return now > count or not is_alive(run)
-
-        if not done:
-            wait_until(started, what="the worker")
         done.append(_strike(run, target, moment, rng))
-        before = sum(event["kind"] == "started" for event in events_of(run))
-        if target == "worker":
-            # The supervisor brings the worker back by itself.
-            wait_until(
-                lambda before=before: (
-                    sum(e["kind"] == "started" for e in events_of(run)) > before or not is_alive(run)
-                ),
-                what="the restart",
-            )
-        if not is_alive(run) or target != "worker":
+        starts = _count(run, "started")
+        if target != "worker":
             wait_until(lambda: not is_alive(run), what="the end of both")
             if view_of(run).finished is None:
                 launch(run)
-                wait_until(
-                    lambda before=before: sum(e["kind"] == "started" for e in events_of(run)) > before,
-                    what="the resumed worker",
-                )
+        # The supervisor brings a killed worker back by itself.
+        _wait_for_worker(run, starts)
     wait_until(lambda: not is_alive(run), what="the end")
     if view_of(run).finished is None:
         run_to_end(run)

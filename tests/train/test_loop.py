@@ -10,6 +10,7 @@ import torch
 from engine.methods.base import Trainable
 from engine.plan.schema import Optimizer, Train
 from engine.train import checkpoint, loop
+from engine.train.objective import sample_losses
 from engine.train.optimizers import make_optimizer, rate_factor
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
@@ -65,7 +66,9 @@ def test_a_smaller_limit_changes_no_draw_and_no_gradient(
     assert _closest(weights(whole), weights(split)) < 1e-5
 
 
-def test_accumulation_equals_a_larger_batch(sd1_folder: Path, tmp_path: Path) -> None:
+def test_accumulation_equals_a_larger_batch(
+    sd1_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.support.pictures import write_pictures
 
     folder = write_pictures(tmp_path / "square", count=4)
@@ -76,14 +79,16 @@ def test_accumulation_equals_a_larger_batch(sd1_folder: Path, tmp_path: Path) ->
     rows = [[int(row) for row in one.feed.order.batch(0)]]
     order = [int(row) for index in range(2) for row in two.feed.order.batch(index)]
     assert sorted(rows[0]) == sorted(order)
-    two.feed.order.batch = lambda index: one.feed.order.batch(0)[2 * index : 2 * index + 2]  # type: ignore[method-assign]
+    monkeypatch.setattr(
+        two.feed.order, "batch", lambda index: one.feed.order.batch(0)[2 * index : 2 * index + 2]
+    )
     assert abs(run_steps(one)[0].loss - run_steps(two)[0].loss) < 1e-6
 
 
 def test_running_out_of_memory_halves_the_pieces_and_keeps_the_batch(
     made: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = loop.sample_losses
+    real = sample_losses
     refused: list[int] = []
 
     def small_only(prediction: torch.Tensor, *rest: object) -> torch.Tensor:
@@ -106,7 +111,7 @@ def test_a_loss_that_is_not_finite_never_reaches_weights_or_moments(
     run_steps(made, until=2)
     before = weights(made)
     moments = {k: v.clone() for k, v in _moments(made).items()}
-    real = loop.sample_losses
+    real = sample_losses
     monkeypatch.setattr(loop, "sample_losses", lambda *given: real(*given) * poison)
     (report,) = run_steps(made, start=2, until=3)
     assert report.skipped
