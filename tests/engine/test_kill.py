@@ -59,7 +59,8 @@ def _strike(run: RunDir, target: str, moment: str, rng: random.Random) -> str:
             return True
         if moment == "save":
             return any(run.checkpoints.glob(".tmp-step-*"))
-        return sum(event["kind"] == "step" for event in events_of(run)[seen:]) >= wanted
+        steps = [event for event in events_of(run)[seen:] if event["kind"] == "step"]
+        return len(steps) >= wanted
 
     wait_until(now, what=f"a {moment}")
     for pid in _victims(run, target):
