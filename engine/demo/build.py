@@ -134,7 +134,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     family = train(make_plan(base, pictures, given.steps, given.seed), base, work / "cache", given.minutes)
     parts = family.parts
     recipe.write_folder(given.out, parts["unet"], parts["vae"], parts["text_encoder"])
-    scores, drawn = measure(load_family(given.out))
+    written = load_family(given.out)
+    for part in written.parts.values():
+        part.float()
+    scores, drawn = measure(written)
     print(json.dumps(scores), flush=True)
     if given.sheet:
         contact_sheet(drawn[:SHEET], columns=10).save(given.sheet)
