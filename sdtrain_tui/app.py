@@ -89,6 +89,7 @@ class SdtrainApp(LeanApp[int]):
 
     def on_mount(self) -> None:
         self.set_keymap(KEYMAP)
+        self.set_class(self.glyph_set == "ascii", "-ascii")
         self._use_themes()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -35,7 +35,7 @@ def _write_style(folder: Path, count: int) -> None:
 LESSONS: dict[str, Lesson] = {
     "lora": Lesson(
         write=_write_style,
-        pictures=24,
+        pictures=48,
         trigger="zil style",
         answers={
             "samples.prompts": [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -12,6 +13,7 @@ from textual.widgets import Static
 
 from engine.dataset.scan import scan
 from engine.errors import UserError
+from sdtrain_tui.background import in_background
 from sdtrain_tui.widgets.cells import clean
 from sdtrain_tui.wizard.paths import expanded
 
@@ -35,20 +37,20 @@ class DoctorScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
-        self._scan(max(40, self.app.size.width - 14))
-
-    @work(thread=True, exclusive=True, group="doctor", exit_on_error=True)
-    def _scan(self, width: int) -> None:
-        try:
-            text = scan(self._folder, resolution=RESOLUTION, recursive=True).text(width)
-        except UserError as error:
-            text = str(error)
-        self.app.call_from_thread(self._show, text)
+        width = max(40, min(110, self.app.size.width * 9 // 10) - 8)
+        in_background(self, lambda: report(self._folder, width), self._show)
 
     def _show(self, text: str) -> None:
-        if self.is_running:
-            lines = [clean(line) for line in text.splitlines()]
-            self.query_one("#report", Static).update(Text("\n".join(lines)))
+        lines = [clean(line) for line in text.splitlines()]
+        self.query_one("#report", Static).update(Text("\n".join(lines)))
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+def report(folder: Path, width: int) -> str:
+    """What `sdtrain data` would print."""
+    try:
+        return scan(folder, resolution=RESOLUTION, recursive=True).text(width)
+    except UserError as error:
+        return str(error)

@@ -12,14 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-EVERYWHERE = (
-    ("Tab  Shift+Tab", "next, previous part"),
-    ("Esc", "one level out"),
-    ("Ctrl+P", "commands by name, themes"),
-    ("?  F1", "this help"),
-    ("Ctrl+C  Ctrl+Q", "leave the app; runs go on"),
-)
-HelpPart = tuple[str, tuple[tuple[str, str], ...]]
+from sdtrain_tui.screens.help_texts import EVERYWHERE, HelpPart
 
 
 class HelpScreen(ModalScreen[None]):

@@ -13,14 +13,16 @@ from textual.widgets import Static
 
 from engine.errors import UserError
 from engine.run.control import send
-from engine.run.launch import launch
 from engine.run.listing import RunSummary
 from engine.run.paths import RunDir
+from sdtrain_tui.background import in_background
+from sdtrain_tui.screens import help_texts
 from sdtrain_tui.screens.dialogs import Ask, Confirm, Message
 from sdtrain_tui.screens.hints import Hint, Hints
 from sdtrain_tui.screens.run_detail import RunDetail
 from sdtrain_tui.screens.run_list import RunList
 from sdtrain_tui.screens.run_table import LIVE, RunTable
+from sdtrain_tui.screens.starting import start
 
 EVERY = 1.0
 """Seconds between two looks at the runs; nothing is sent where nothing changed."""
@@ -49,21 +51,7 @@ class HomeScreen(Screen[None]):
         Binding("d", "doctor", "Look at a folder of pictures", show=False, id="home.doctor"),
         Binding("q,escape", "app.quit", "Quit", show=False, id="home.quit"),
     ]
-    HELP_PARTS = (
-        (
-            "runs",
-            (
-                ("Up  Down", "choose a run"),
-                ("Enter", "watch it"),
-                ("n", "a new run"),
-                ("s", "stop: it finishes the step and saves"),
-                ("p", "pause, and go on again"),
-                ("r", "resume a stopped or crashed run from its last checkpoint"),
-                ("d", "the dataset doctor: look at a folder of pictures"),
-                ("q", "quit; runs go on"),
-            ),
-        ),
-    )
+    HELP_PARTS = help_texts.HOME
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,6 +67,10 @@ class HomeScreen(Screen[None]):
     def on_mount(self) -> None:
         self.query_one("#welcome").display = False
         self.query_one(RunTable).focus()
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """After the first paint."""
         self._now.set()
         threading.Thread(target=self._look, name="sdtrain-runs", daemon=True).start()
 
@@ -163,7 +155,7 @@ class HomeScreen(Screen[None]):
         elif run.state in LIVE or run.state == "finished":
             self.app.push_screen(Message("nothing to resume", [f"{run.name} is {run.state}."]))
         else:
-            threading.Thread(target=self._restart, args=(run,), daemon=True).start()
+            in_background(self, lambda: start(RunDir(run.path)), self._started)
 
     def _live(self) -> RunSummary | None:
         run = self.query_one(RunTable).current
@@ -179,11 +171,9 @@ class HomeScreen(Screen[None]):
             self.app.push_screen(Message.of(error))
         self._now.set()
 
-    def _restart(self, run: RunSummary) -> None:
-        try:
-            launch(RunDir(run.path))
-        except UserError as error:
-            self.app.call_from_thread(self.app.push_screen, Message.of(error, "the run did not start"))
+    def _started(self, error: UserError | None) -> None:
+        if error is not None:
+            self.app.push_screen(Message.of(error, "the run did not start"))
         self._now.set()
 
 

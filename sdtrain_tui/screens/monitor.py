@@ -16,12 +16,14 @@ from textual.timer import Timer
 
 from engine.errors import UserError
 from engine.run.control import send
-from engine.run.launch import launch
 from engine.run.paths import RunDir
 from engine.run.view import ENDED, RunView
+from sdtrain_tui.background import in_background
 from sdtrain_tui.gpu import GpuMonitor, MachineReading
+from sdtrain_tui.screens import help_texts
 from sdtrain_tui.screens.dialogs import Confirm, Message
 from sdtrain_tui.screens.hints import Hint, Hints
+from sdtrain_tui.screens.starting import start
 from sdtrain_tui.screens.verdict import Verdict
 from sdtrain_tui.screens.watcher import News, Watcher
 from sdtrain_tui.widgets.diff_lines import Pane
@@ -61,28 +63,7 @@ class MonitorScreen(Screen[None]):
         Binding("tab", "app.focus_next", show=False),
         Binding("shift+tab", "app.focus_previous", show=False),
     ]
-    HELP_PARTS = (
-        (
-            "run",
-            (
-                ("q", "detach: the run goes on; sdtrain attach comes back"),
-                ("s", "stop: finish the step, save, leave"),
-                ("p", "pause, and go on"),
-                ("r", "resume a stopped, failed or crashed run"),
-                ("c  g", "save a checkpoint now, draw samples now"),
-            ),
-        ),
-        (
-            "panes",
-            (
-                ("1 2 3 4", "loss, samples, machine, log; again: in full"),
-                ("z", "the pane in focus in full, and back"),
-                ("loss", "arrows crosshair, + - zoom, [ ] pan, y log axis, e E smoothing, w raw, 0 reset"),
-                ("samples", "left right steps, up down prompts, b before and after"),
-                ("log", "arrows scroll, / search, n N next match"),
-            ),
-        ),
-    )
+    HELP_PARTS = help_texts.MONITOR
 
     def __init__(self, run: RunDir, *, alone: bool = False) -> None:
         """`alone`: there is no home below, so that detaching leaves the app."""
@@ -141,8 +122,8 @@ class MonitorScreen(Screen[None]):
         """As many rows as there are GPUs, and no more than a third of the screen."""
         pane = self.query_one(GpuPane)
         gpus = pane.rows_wanted() - 3
-        detailed = self.size.height >= 32
-        rows = 3 + 2 * gpus if detailed and gpus > 2 else pane.rows_wanted()
+        roomy = self.size.height >= 32 and pane.size.width >= 70
+        rows = 3 + 2 * gpus if gpus > 0 and roomy else pane.rows_wanted()
         pane.styles.height = min(max(5, rows), max(5, self.size.height // 3))
 
     def on_resize(self, event: events.Resize) -> None:
@@ -158,7 +139,8 @@ class MonitorScreen(Screen[None]):
             self.query_one(Hints).show(hints_for(state, news.alive))
             self._gpus.watch(view.pid if news.alive and view.host == platform.node() else None)
         self._news = news
-        self.query_one(ProgressPane).show(view, state, time.time())
+        # The verdict tells a failure in full; the pane above keeps to the progress.
+        self.query_one(ProgressPane).show(replace(view, failed=None), state, time.time())
         self.query_one(Verdict).show(view, state)
         self.query_one(LossPane).show(view, state)
         self.query_one(SamplesPane).show(view, self._dir.path)
@@ -257,13 +239,11 @@ class MonitorScreen(Screen[None]):
             self.query_one(Hints).say("it is finished: there is nothing to resume")
         else:
             self.query_one(Hints).say("starting the engine ...")
-            threading.Thread(target=self._launch, name="sdtrain-launch", daemon=True).start()
+            in_background(self, lambda: start(self._dir), self._started)
 
-    def _launch(self) -> None:
-        try:
-            launch(self._dir)
-        except UserError as error:
-            self.app.call_later(self.app.push_screen, Message.of(error, "the run did not start"))
+    def _started(self, error: UserError | None) -> None:
+        if error is not None:
+            self.app.push_screen(Message.of(error, "the run did not start"))
 
 
 def hints_for(state: str, alive: bool) -> list[Hint]:

@@ -103,14 +103,14 @@ class RunTable(Pane):
         """Widths of name, method and bar for a row of `width` cells."""
         method = 12 if width >= 96 else 0
         meter = 20 if width >= 110 else 10
-        return max(8, width - 17 - method - meter - 15 - 9 - 9), method, meter
+        return max(8, width - 18 - method - meter - 15 - 9 - 9), method, meter
 
     def _titles(self, width: int) -> Strip:
         name, method, meter = self._columns(width)
         text = (
-            f"    {'state':<13}{'name':<{name}}{'method':<{method}}"
+            f"    {'state':<14}{'name':<{name}}{'method':<{method}}"
             if method
-            else f"    {'state':<13}{'name':<{name}}"
+            else f"    {'state':<14}{'name':<{name}}"
         )
         text += f"{'':<{meter + 1}}{'step':>13} {'loss':>8} {'active':>8}"
         return row([(text, self.palette.faint)], width, self.palette.text)
@@ -127,8 +127,8 @@ class RunTable(Pane):
         parts: list[Part] = [
             (f"{cursor} ", palette.accent),
             (f"{self.glyphs.badge.get(run.state, '?')} ", state),
-            (f"{run.state:<13}", state),
-            (cut(clean(run.name), name_width - 1).ljust(name_width - 1), name_style),
+            (f"{run.state:<14}", state),
+            (cut(clean(run.name), name_width - 1).ljust(name_width), name_style),
             (
                 f"{cut(clean(run.method), method_width - 1):<{method_width}}" if method_width else "",
                 palette.quiet,

@@ -3,42 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Container, Horizontal
 from textual.screen import Screen
 from textual.widgets import Button
-from textual.worker import get_current_worker
 
 from engine.errors import UserError
-from engine.run.launch import launch
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
+from sdtrain_tui.background import in_background
+from sdtrain_tui.screens import help_texts
 from sdtrain_tui.screens.dialogs import Ask, Confirm, Message
 from sdtrain_tui.screens.hints import Hint, Hints
+from sdtrain_tui.screens.starting import start_new
 from sdtrain_tui.wizard.bars import Explanation, Mark, StepBar
-from sdtrain_tui.wizard.base import BaseStep
-from sdtrain_tui.wizard.data import DataStep
-from sdtrain_tui.wizard.draft import LOOK_KEYS, Draft, Findings
-from sdtrain_tui.wizard.field_row import Answered, FieldRow, Settled
-from sdtrain_tui.wizard.hardware import HardwareStep
-from sdtrain_tui.wizard.method import MethodStep
+from sdtrain_tui.wizard.messages import Answered, GoNext, Jump, Save, Settled, StartRun
 from sdtrain_tui.wizard.paths import expanded
-from sdtrain_tui.wizard.recipe import RecipeStep
-from sdtrain_tui.wizard.review import Jump, ReviewStep, Save, StartRun
-from sdtrain_tui.wizard.samples import SamplesStep
-from sdtrain_tui.wizard.step import GoNext, Step, inside
 
-STEPS: tuple[type[Step], ...] = (
-    MethodStep,
-    BaseStep,
-    DataStep,
-    RecipeStep,
-    SamplesStep,
-    HardwareStep,
-    ReviewStep,
-)
+# The frame shows before the plan's schema is imported, which takes as long as Textual itself.
+if TYPE_CHECKING:
+    from sdtrain_tui.wizard.draft import Draft, Findings
+    from sdtrain_tui.wizard.step import Step
+
+STEPS = ("method", "base", "data", "recipe", "samples", "hardware", "review")
 LOOK_AFTER = 0.35
 """Seconds without a key before folders and models are looked at."""
 
@@ -54,47 +44,27 @@ class WizardScreen(Screen[None]):
         Binding("shift+tab,up", "app.focus_previous", show=False),
         Binding("ctrl+s", "save", "Save the plan to a file", show=False, id="wizard.save"),
     ]
-    HELP_PARTS = (
-        (
-            "new run",
-            (
-                ("Tab  Down", "next field; a folder is completed first"),
-                ("Enter", "take it and go on"),
-                ("Left  Right", "change a choice"),
-                ("Backspace", "empty: the wizard decides again"),
-                ("Ctrl+N", "next step (also Alt+Right)"),
-                ("Esc", "step back; on the first step leave"),
-                ("Ctrl+S", "save the plan to a file"),
-            ),
-        ),
-        (
-            "how it works",
-            (
-                ("grey values", "derived for you; the reason stands beside them"),
-                ("bright values", "yours; everything else adapts to them"),
-                ("nothing is lost", "pictures are only read; a plan is a small text file"),
-            ),
-        ),
-    )
+    HELP_PARTS = help_texts.WIZARD
 
     def __init__(self, answers: Mapping[str, object], *, alone: bool = False) -> None:
         super().__init__()
-        self.draft = Draft(answers)
+        self._answers = answers
+        self._draft: Draft | None = None
         self._alone = alone
         self._steps: dict[int, Step] = {}
         self._current = 0
         self._reached = 0
-        self._busy = self._whole = False
+        self._busy = self._whole = self._starting = False
 
     def compose(self) -> ComposeResult:
-        yield StepBar(tuple(step.NAME for step in STEPS))
+        yield StepBar(STEPS)
         with Container(id="wizard-main"):
             with Container(id="wizard-page"):
                 yield from ()
             yield Explanation(id="wizard-help")
         with Horizontal(id="wizard-buttons"):
-            yield Button("‹ Back", id="back", compact=True)
-            yield Button("Next ›", id="next", compact=True)
+            yield Button("< Back", id="back", compact=True)
+            yield Button("Next >", id="next", compact=True)
         yield Hints(
             [
                 Hint("Tab", "move", "app.focus_next"),
@@ -102,19 +72,35 @@ class WizardScreen(Screen[None]):
                 Hint("Ctrl+N", "next step", "next"),
                 Hint("Esc", "back", "back"),
                 Hint("Ctrl+S", "save plan", "save"),
-                Hint("?", "help", "app.help"),
+                Hint("F1", "help", "app.help"),
             ]
         )
 
-    async def on_mount(self) -> None:
-        self._looking = self.set_timer(0.01, self._look)
+    @property
+    def draft(self) -> Draft:
+        """The answers and what follows from them."""
+        assert self._draft is not None, "the wizard has not begun"
+        return self._draft
+
+    def on_mount(self) -> None:
+        self._looking = self.set_timer(3600, self._look, pause=True)
+        self.call_after_refresh(self._begin)
+
+    async def _begin(self) -> None:
+        """After the first paint."""
+        from sdtrain_tui.wizard.draft import Draft
+
+        self._draft = Draft(self._answers)
         await self._go(0)
+        self._look_soon(0)
 
     async def _go(self, index: int, key: str = "") -> None:
         """Bring a step to the front; it is mounted on its first visit and then stays."""
+        from sdtrain_tui.wizard import steps
+
         step = self._steps.get(index)
         if step is None:
-            step = self._steps[index] = STEPS[index](self.draft)
+            step = self._steps[index] = steps.STEPS[index](self.draft)
             await self.query_one("#wizard-page").mount(step)
         for place, other in self._steps.items():
             other.display = place == index
@@ -128,19 +114,17 @@ class WizardScreen(Screen[None]):
         self.call_after_refresh(self._explain)
 
     def _show_bar(self) -> None:
+        from sdtrain_tui.wizard import steps
+
         marks: list[Mark] = []
-        for index, step in enumerate(STEPS):
-            levels = {problem.level for problem in self.draft.problems if self._step_of(problem.key) == index}
+        for index, step in enumerate(steps.STEPS):
+            levels = {problem.level for problem in self.draft.problems if steps.step_of(problem.key) == index}
             done: Mark = "done" if index < self._reached or index in self._steps else "open"
             answered = any(step.owns(key) for key in self.draft.answers)
             if levels and (index < self._reached or (answered and index == self._reached)):
                 done = "error" if "error" in levels else "warning"
             marks.append(done)
         self.query_one(StepBar).show(self._current, marks)
-
-    def _step_of(self, key: str) -> int:
-        owners = [index for index, step in enumerate(STEPS) if step.owns(key)]
-        return owners[0] if owners else STEPS.index(RecipeStep)
 
     @on(Answered)
     async def _answered(self, event: Answered) -> None:
@@ -155,9 +139,7 @@ class WizardScreen(Screen[None]):
 
     async def _drop_pages_after_method(self) -> None:
         """Another method has other fields, so pages that show them are built anew."""
-        for index in [
-            index for index, step in self._steps.items() if isinstance(step, RecipeStep | ReviewStep)
-        ]:
+        for index in [index for index, step in self._steps.items() if step.OF_METHOD]:
             await self._steps.pop(index).remove()
 
     def _refresh(self) -> None:
@@ -175,18 +157,15 @@ class WizardScreen(Screen[None]):
         if not self._busy:
             self._busy = True
             whole, self._whole = self._whole, False
-            self._look_in_thread(self.draft.snapshot(), whole)
-
-    @work(thread=True, group="look", exit_on_error=True)
-    def _look_in_thread(self, answers: dict[str, object], whole: bool) -> None:
-        found = Draft.look(answers, whole)
-        if not get_current_worker().is_cancelled:
-            self.app.call_from_thread(self._looked, answers, found, whole)
+            answers, look = self.draft.snapshot(), self.draft.look
+            in_background(
+                self, lambda: look(answers, whole), lambda found: self._looked(answers, found, whole)
+            )
 
     def _looked(self, answers: dict[str, object], found: Findings, whole: bool) -> None:
+        from sdtrain_tui.wizard.draft import LOOK_KEYS
+
         self._busy = False
-        if not self.is_running:
-            return
         now = self.draft.snapshot()
         if any(answers.get(key) != now.get(key) for key in LOOK_KEYS):
             self._look_soon(0, whole)
@@ -206,23 +185,18 @@ class WizardScreen(Screen[None]):
         self._explain()
 
     def _explain(self) -> None:
-        widget = self.focused
         step = self._steps.get(self._current)
-        explanation = self.query_one("#wizard-help", Explanation)
-        field_row = inside(widget, FieldRow)
-        if field_row is not None:
-            explanation.show(self.draft.explain(field_row.field))
-        elif step is not None:
-            explanation.show([("quiet", line) for line in step.ABOUT])
+        if step is not None:
+            self.query_one("#wizard-help", Explanation).show(step.explain(self.focused))
 
     async def action_next(self) -> None:
-        if self._current < len(STEPS) - 1:
+        if self._steps and self._current < len(STEPS) - 1:
             await self._go(self._current + 1)
 
     async def action_back(self) -> None:
         if self._current:
             await self._go(self._current - 1)
-        elif self.draft.touched:
+        elif self._draft is not None and self._draft.touched:
             question = Confirm("leave?", ["Your answers so far are not saved."], "Leave", "Stay")
             self.app.push_screen(question, self._leave)
         else:
@@ -252,10 +226,14 @@ class WizardScreen(Screen[None]):
 
     @on(Jump)
     async def _jump(self, event: Jump) -> None:
-        await self._go(self._step_of(event.key), event.key)
+        from sdtrain_tui.wizard.steps import step_of
+
+        await self._go(step_of(event.key), event.key)
 
     @on(Save)
     def action_save(self) -> None:
+        if self._draft is None:
+            return
         plan = self.draft.plan
         if plan is None:
             self.app.push_screen(Message("not yet", self.draft.what_is_missing()))
@@ -297,19 +275,17 @@ class WizardScreen(Screen[None]):
             return
         from engine.plan.files import dumps
 
-        self._launch(dumps(plan), plan.name)
+        if not self._starting:
+            self._starting = True
+            self.query_one(Hints).say("starting the engine ...")
+            toml, name = dumps(plan), plan.name
+            in_background(self, lambda: start_new(toml, name), self._started)
 
-    @work(thread=True, exclusive=True, group="launch", exit_on_error=True)
-    def _launch(self, toml: str, name: str) -> None:
-        try:
-            run = create_run(toml, name)
-            launch(run)
-        except UserError as error:
-            self.app.call_from_thread(self.app.push_screen, Message.of(error, "the run did not start"))
+    def _started(self, run: RunDir | UserError) -> None:
+        self._starting = False
+        if isinstance(run, UserError):
+            self.app.push_screen(Message.of(run, "the run did not start"))
             return
-        self.app.call_from_thread(self._watch, run)
-
-    def _watch(self, run: RunDir) -> None:
         from sdtrain_tui.screens.monitor import MonitorScreen
 
         if self._alone:

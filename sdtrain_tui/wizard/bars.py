@@ -14,6 +14,7 @@ from sdtrain_tui.widgets.diff_lines import DiffedLines
 
 Mark = Literal["open", "done", "warning", "error"]
 MARKS: dict[Mark, str] = {"open": "○", "done": "✓", "warning": "!", "error": "✗"}
+ASCII_MARKS: dict[Mark, str] = {"open": ".", "done": "+", "warning": "!", "error": "x"}
 
 
 class StepBar(DiffedLines):
@@ -42,6 +43,8 @@ class StepBar(DiffedLines):
 
     def lines(self, width: int, height: int) -> list[Strip]:
         palette = self.palette
+        ascii_only = self.glyphs.chart == "ascii"
+        marks, here_sign = (ASCII_MARKS, "*") if ascii_only else (MARKS, "●")
         gap = 3 if width >= 100 else 2
         styles = {"open": palette.faint, "done": palette.ok, "warning": palette.warn, "error": palette.error}
         parts: list[Part] = [(" ", palette.text)]
@@ -49,7 +52,7 @@ class StepBar(DiffedLines):
         x = 1
         for index, (name, mark) in enumerate(zip(self._names, self._marks, strict=True)):
             here = index == self._current
-            sign = "●" if here and mark in ("open", "done") else MARKS[mark]
+            sign = here_sign if here and mark in ("open", "done") else marks[mark]
             parts.append((sign, palette.accent if here and mark in ("open", "done") else styles[mark]))
             parts.append((f" {name}", palette.strong if here else palette.quiet))
             parts.append((" " * gap, palette.text))

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.text import Text
-from textual import on, work
+from textual import on
 from textual.app import ComposeResult
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from sdtrain_tui.background import in_background
 from sdtrain_tui.widgets.cells import clean, cut
 from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.facts_view import FactLines
-from sdtrain_tui.wizard.field_row import Answered, FieldRow
-from sdtrain_tui.wizard.step import GoNext, Step
+from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.messages import Answered, GoNext
+from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
     from engine.plan.bases import BaseInfo
@@ -40,18 +42,9 @@ class BaseStep(Step):
         yield FactLines(id="base-facts")
 
     def on_mount(self) -> None:
-        self._list_bases()
-
-    @work(thread=True, exclusive=True, group="bases", exit_on_error=True)
-    def _list_bases(self) -> None:
-        from engine.plan.bases import known_bases
-
-        found = known_bases()
-        self.app.call_from_thread(self._listed, found)
+        in_background(self, bases_here, self._listed)
 
     def _listed(self, found: list[BaseInfo]) -> None:
-        if not self.is_running:
-            return
         options = self.query_one("#bases", OptionList)
         options.add_options(Option(_line(info), id=info.model) for info in found)
         if not found:
@@ -87,6 +80,13 @@ class BaseStep(Step):
             lines.show([("", "quiet", "looking ...")])
         else:
             lines.show(_facts(base))
+
+
+def bases_here() -> list[BaseInfo]:
+    """The models that are on this machine."""
+    from engine.plan.bases import known_bases
+
+    return known_bases()
 
 
 def _facts(base: BaseInfo) -> list[tuple[str, str, str]]:

@@ -137,10 +137,11 @@ class Choice(InOrder, DiffedLines, can_focus=True):
     def lines(self, width: int, height: int) -> list[Strip]:
         palette, mark = self.palette, self.palette.accent if self.has_focus else self.palette.faint
         style = palette.quiet if self.chosen is None else palette.strong
+        left, right = ("< ", " >") if self.glyphs.chart == "ascii" else ("‹ ", " ›")
         parts: list[Part] = [
-            ("‹ ", mark),
+            (left, mark),
             (clean(self.value).ljust(width - 4)[: width - 4], style),
-            (" ›", mark),
+            (right, mark),
         ]
         return [row(parts, width, palette.text)]
 

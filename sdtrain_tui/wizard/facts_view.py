@@ -17,6 +17,7 @@ Fact = tuple[str, str, str]
 """Label, role of the palette, text."""
 
 LABEL = 22
+ASCII = str.maketrans("━─×", "#-x")
 
 
 class FactLines(DiffedLines):
@@ -52,9 +53,10 @@ class FactLines(DiffedLines):
 
     def lines(self, width: int, height: int) -> list[Strip]:
         palette = self.palette
+        table = ASCII if self.glyphs.chart == "ascii" else {}
         return [
             row(
-                [(f"  {label:<{LABEL - 2}}", palette.quiet), (text, getattr(palette, role))],
+                [(f"  {label:<{LABEL - 2}}", palette.quiet), (text.translate(table), getattr(palette, role))],
                 width,
                 palette.text,
             )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import Input
 
 from sdtrain_tui.widgets.cells import Part, clean, cut, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.wizard.controls import Choice, PathInput, TextInput
+from sdtrain_tui.wizard.messages import Answered, Settled
 
 if TYPE_CHECKING:
     from engine.plan.fields import PlanField
@@ -23,23 +23,6 @@ CONTROL_WIDTH = 17
 ON_OFF = ("off", "on")
 
 
-class Answered(Message):
-    """The user gave a field a value, or took it back (value none)."""
-
-    def __init__(self, key: str, value: object | None) -> None:
-        super().__init__()
-        self.key = key
-        self.value = value
-
-
-class Settled(Message):
-    """The user has left a field: what stands there is meant."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self.key = key
-
-
 def show_value(value: object) -> str:
     """A plan value as a form shows it."""
     if value is None:
@@ -47,7 +30,9 @@ def show_value(value: object) -> str:
     if isinstance(value, bool):
         return ON_OFF[value]
     if isinstance(value, float):
-        return f"{value:g}" if abs(value) >= 0.001 or value == 0 else f"{value:.12g}".replace("e-0", "e-")
+        mantissa, exponent = f"{value:.6e}".split("e")
+        small = 0 < abs(value) < 0.01
+        return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}" if small else f"{value:.12g}"
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value))
     return str(value)
@@ -102,7 +87,7 @@ class FieldRow(DiffedLines):
         focused = self.has_focus_within
         problem = self._draft.problem(self.field.key)
         label = cut(self._label, LABEL_WIDTH - 3).ljust(LABEL_WIDTH - 2)
-        mark = "▸ " if focused else "  "
+        mark = "  " if not focused else "> " if self.glyphs.chart == "ascii" else "▸ "
         parts: list[Part] = [(mark, palette.accent), (label, palette.strong if focused else palette.text)]
         if self._wide:
             return [row(parts, width, palette.text)]

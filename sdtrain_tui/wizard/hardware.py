@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from textual import work
 from textual.app import ComposeResult
 from textual.timer import Timer
-from textual.worker import get_current_worker
 
 from engine.plan.units import duration, size_text
+from sdtrain_tui.background import in_background
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
     from engine.estimate import Estimate
+    from engine.plan.build import Facts
     from engine.plan.machine import Machine
     from engine.plan.schema import Plan
 
@@ -56,18 +56,10 @@ class HardwareStep(Step):
         )
 
     def on_mount(self) -> None:
-        self._look_at_machine()
-
-    @work(thread=True, exclusive=True, group="machine", exit_on_error=True)
-    def _look_at_machine(self) -> None:
-        from engine.plan.machine import machine
-
-        found = machine()
-        self.app.call_from_thread(self._seen, found)
+        in_background(self, this_machine, self._seen)
 
     def _seen(self, found: Machine) -> None:
-        if self.is_running:
-            self.query_one("#machine-facts", FactLines).show(machine_facts(found))
+        self.query_one("#machine-facts", FactLines).show(machine_facts(found))
 
     def show(self) -> None:
         super().show()
@@ -81,20 +73,30 @@ class HardwareStep(Step):
                 self._due.stop()
             self._due = self.set_timer(0.2, self._forecast)
 
-    @work(thread=True, exclusive=True, group="forecast", exit_on_error=True)
     def _forecast(self) -> None:
-        from engine.estimate import estimate
-
-        worker, plan, facts = get_current_worker(), self._for, self.draft.facts
-        if plan is None or facts is None:
-            return
-        forecast = estimate(plan, facts.base, facts.report, facts.machine)
-        if not worker.is_cancelled:
-            self.app.call_from_thread(self._show_forecast, plan, forecast)
+        plan, facts = self._for, self.draft.facts
+        if plan is not None and facts is not None:
+            in_background(
+                self, lambda: forecast_of(plan, facts), lambda found: self._show_forecast(plan, found)
+            )
 
     def _show_forecast(self, plan: Plan, forecast: Estimate) -> None:
-        if self.is_running and plan == self._for:
+        if plan == self._for:
             self.query_one("#forecast", FactLines).show(forecast_facts(forecast))
+
+
+def this_machine() -> Machine:
+    """GPUs, processor and memory; asking the driver takes a moment."""
+    from engine.plan.machine import machine
+
+    return machine()
+
+
+def forecast_of(plan: Plan, facts: Facts) -> Estimate:
+    """Memory, disk and time; it reads headers and earlier runs."""
+    from engine.estimate import estimate
+
+    return estimate(plan, facts.base, facts.report, facts.machine)
 
 
 def machine_facts(found: Machine) -> list[Fact]:

@@ -11,8 +11,8 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.plan.methods import METHODS, MethodSpec
-from sdtrain_tui.wizard.field_row import Answered
-from sdtrain_tui.wizard.step import GoNext, Step
+from sdtrain_tui.wizard.messages import Answered, GoNext
+from sdtrain_tui.wizard.step import Step
 
 
 class MethodStep(Step):

@@ -38,13 +38,14 @@ class RecipeStep(Step):
     NAME = "recipe"
     LEAD = "How is it trained? Grey values are derived; type over any of them."
     ABOUT = ("Enter opens and closes the rest of the fields.",)
+    OF_METHOD = True
     PREFIXES = ("train", "optimizer", "objective", "data", "lora")
 
     def content(self) -> ComposeResult:
         yield FactLines(id="recipe-facts")
         own = self._own_keys()
         yield from self.rows([*own[:FIRST_OF_METHOD], *MAIN], LABELS)
-        yield Button("▸ all fields", id="more", compact=True)
+        yield Button("+ all fields", id="more", compact=True)
         yield Vertical(id="all-fields")
 
     def on_mount(self) -> None:
@@ -71,7 +72,7 @@ class RecipeStep(Step):
             labels = {key: f"{key.split('.')[0]} {label_of(fields_of[key])}" for key in rest}
             await fields.mount(*self.rows(rest, labels))
         fields.display = shown
-        self.query_one("#more", Button).label = "▾ fewer fields" if shown else "▸ all fields"
+        self.query_one("#more", Button).label = "- fewer fields" if shown else "+ all fields"
 
     def show(self) -> None:
         super().show()

@@ -6,29 +6,13 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, VerticalScroll
-from textual.message import Message
 from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.plan.problems import Problem
 from sdtrain_tui.widgets.cells import clean
+from sdtrain_tui.wizard.messages import Jump, Save, StartRun
 from sdtrain_tui.wizard.step import Step
-
-
-class Jump(Message):
-    """Go to the field that a problem names."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__()
-        self.key = key
-
-
-class StartRun(Message):
-    """Make the run and start it."""
-
-
-class Save(Message):
-    """Write the plan to a file."""
 
 
 class PlanText(VerticalScroll):
@@ -44,6 +28,7 @@ class ReviewStep(Step):
         "Start makes the run's folder and starts its engine; the monitor opens. "
         "Save writes the plan, to be started by sdtrain run.",
     )
+    OF_METHOD = True
     KEYS = ("name", "seed")
 
     _listed: list[Problem] | None = None
@@ -108,7 +93,7 @@ class ReviewStep(Step):
 
 def _problem_text(problem: Problem) -> Text:
     error = problem.level == "error"
-    sign = (" ✗ ", "bold red") if error else (" ! ", "bold yellow")
+    sign = (" x ", "bold red") if error else (" ! ", "bold yellow")
     where = f"{problem.key}: " if problem.key else ""
     rest = "; ".join(part for part in (problem.why, problem.fix) if part)
     return Text.assemble(sign, clean(f"{where}{problem.what}"), (clean(f"  {rest}"), "dim"))

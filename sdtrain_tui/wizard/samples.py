@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.widgets import TextArea
 
 from sdtrain_tui.wizard.facts_view import FactLines
-from sdtrain_tui.wizard.field_row import Answered
+from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.step import Step, note
 
 KEY = "samples.prompts"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -19,10 +18,6 @@ if TYPE_CHECKING:
     from engine.plan.fields import PlanField
 
 
-class GoNext(Message):
-    """The step is done: a choice was made with Enter."""
-
-
 class Step(VerticalScroll, can_focus=False):
     """One page. A subclass names itself and its keys, composes its rows, and shows news of the draft."""
 
@@ -31,6 +26,8 @@ class Step(VerticalScroll, can_focus=False):
     """The question, at most 76 cells so that it takes one row on any terminal."""
     ABOUT: ClassVar[tuple[str, ...]] = ()
     """What to know here while no field has the focus."""
+    OF_METHOD: ClassVar[bool] = False
+    """Does the page depend on the method, so that another method needs it anew?"""
     KEYS: ClassVar[tuple[str, ...]] = ()
     """Plan keys asked for on this page."""
     PREFIXES: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +77,11 @@ class Step(VerticalScroll, can_focus=False):
                     return True
         return False
 
+    def explain(self, focused: Widget | None) -> list[tuple[str, str]]:
+        """Paragraphs about the field in focus, or about the page."""
+        field_row = inside(focused)
+        return self.draft.explain(field_row.field) if field_row else [("quiet", text) for text in self.ABOUT]
+
     @classmethod
     def owns(cls, key: str) -> bool:
         """Is this the page for a problem with that key?"""
@@ -98,11 +100,9 @@ def note(text: str = "", *, id: str | None = None, classes: str = "") -> Static:
     return Static(Text(text), id=id, classes=f"note {classes}".strip(), markup=False)
 
 
-def inside(widget: Widget | None, kind: type[FieldRow]) -> FieldRow | None:
+def inside(widget: Widget | None) -> FieldRow | None:
     """The row that a widget sits in."""
-    while widget is not None:
-        if isinstance(widget, kind):
-            return widget
-        parent = widget.parent
-        widget = parent if isinstance(parent, Widget) else None
-    return None
+    found = (
+        (node for node in widget.ancestors_with_self if isinstance(node, FieldRow)) if widget else iter(())
+    )
+    return next(found, None)

@@ -15,11 +15,11 @@ from engine.plan.build import build, gather
 from engine.plan.files import dumps, load_plan
 from engine.run.paths import RunDir, list_runs
 from sdtrain_tui.app import SdtrainApp
-from sdtrain_tui.screens import wizard
+from sdtrain_tui.screens import starting, wizard
 from sdtrain_tui.screens.monitor import MonitorScreen
 from sdtrain_tui.screens.wizard import WizardScreen
 from sdtrain_tui.wizard import draft as drafts
-from sdtrain_tui.wizard.draft import Draft, validate
+from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow, show_value
 from tests.app.seen import text_of, type_text, wait_for, wait_text
 
@@ -38,9 +38,17 @@ def answers_for(pictures: Path, **more: object) -> dict[str, object]:
     return {"base.model": "builtin:tiny", "data.path": str(pictures), **more}
 
 
+async def begun(pilot: Pilot[Any], app: SdtrainApp) -> None:
+    """The first page is there and base, pictures and machine were looked at."""
+    screen = screen_of(app)
+    await wait_for(
+        pilot, lambda: screen._draft is not None and screen.draft.facts is not None, "the first look"
+    )
+
+
 async def go_to(pilot: Pilot[Any], app: SdtrainApp, name: str) -> None:
     """Ctrl+N until a step is in front, and until its facts are there."""
-    await wait_for(pilot, lambda: draft_of(app).facts is not None, "the first look")
+    await begun(pilot, app)
     for _ in wizard.STEPS:
         step = screen_of(app)._steps.get(screen_of(app)._current)
         if step is not None and name == step.NAME:
@@ -227,6 +235,7 @@ async def test_a_saved_plan_never_replaces_a_file(pictures: Path, tmp_path: Path
     taken.write_text("mine")
     app = SdtrainApp(start="wizard", answers=answers_for(pictures))
     async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
         await wait_for(pilot, lambda: draft_of(app).plan is not None, "a plan")
         screen_of(app)._save_to(str(taken))
         await wait_text(pilot, "is there already")
@@ -237,7 +246,7 @@ async def test_start_makes_the_run_and_goes_to_its_monitor(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launched: list[RunDir] = []
-    monkeypatch.setattr(wizard, "launch", launched.append)
+    monkeypatch.setattr(starting, "launch", launched.append)
     app = SdtrainApp(start="wizard", answers=answers_for(pictures, name="my-cat"))
     async with app.run_test(size=(80, 24)) as pilot:
         await go_to(pilot, app, "review")
@@ -255,7 +264,7 @@ async def test_a_start_that_fails_says_why_and_keeps_the_wizard(
     def refuse(_run: RunDir) -> int:
         raise UserError("The engine ended before it began", "no space left", "make room")
 
-    monkeypatch.setattr(wizard, "launch", refuse)
+    monkeypatch.setattr(starting, "launch", refuse)
     app = SdtrainApp(start="wizard", answers=answers_for(pictures))
     async with app.run_test(size=(80, 24)) as pilot:
         await go_to(pilot, app, "review")
@@ -282,38 +291,3 @@ async def test_escape_steps_back_and_asks_before_answers_are_lost() -> None:
         assert app.is_running and "What do you want to train?" in await wait_text(pilot, "What do you want")
         await pilot.press("escape", "y")
         await wait_for(pilot, lambda: not app.is_running or app.return_value == 0, "the end")
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "wrong"),
-    [
-        ("train.steps", 10, False),
-        ("train.steps", 0, True),
-        ("train.steps", "many", True),
-        ("lora.rank", 4096, True),
-        ("hardware.device", "cuda:1", False),
-        ("hardware.device", "gpu", True),
-        ("name", "my run", True),
-        ("name", "my-run", False),
-    ],
-)
-def test_one_field_is_checked_by_its_own_declaration(key: str, value: object, wrong: bool) -> None:
-    problem = validate(key, value)
-    assert (problem is not None) == wrong
-    if problem is not None:
-        assert problem.key == key and problem.why
-
-
-def test_a_home_that_nobody_has_is_a_problem_and_no_crash() -> None:
-    draft = Draft({"base.model": "builtin:tiny"})
-    assert not draft.answer("data.path", "~nobody-here/pictures")
-    draft.take(Draft.look(draft.snapshot()))
-    assert "no user's home" in next(problem.what for problem in draft.problems if problem.key == "data.path")
-
-
-def test_another_folder_makes_the_old_facts_void(pictures: Path) -> None:
-    draft = Draft(answers_for(pictures))
-    draft.take(Draft.look(draft.snapshot()))
-    assert draft.plan is not None and draft.report is not None
-    assert draft.answer("data.path", "/elsewhere")
-    assert draft.plan is None and draft.report is None

@@ -1,0 +1,75 @@
+"""The words of the help pages: keys of each screen, and the few things worth knowing there."""
+
+from __future__ import annotations
+
+HelpPart = tuple[str, tuple[tuple[str, str], ...]]
+
+HOME: tuple[HelpPart, ...] = (
+    (
+        "runs",
+        (
+            ("Up  Down", "choose a run"),
+            ("Enter", "watch it"),
+            ("n", "a new run"),
+            ("s", "stop: it finishes the step and saves"),
+            ("p", "pause, and go on again"),
+            ("r", "resume a stopped or crashed run from its last checkpoint"),
+            ("d", "the dataset doctor: look at a folder of pictures"),
+            ("q", "quit; runs go on"),
+        ),
+    ),
+)
+
+WIZARD: tuple[HelpPart, ...] = (
+    (
+        "new run",
+        (
+            ("Tab  Down", "next field; a folder is completed first"),
+            ("Enter", "take it and go on"),
+            ("Left  Right", "change a choice"),
+            ("Backspace", "empty: the wizard decides again"),
+            ("Ctrl+N", "next step (also Alt+Right)"),
+            ("Esc", "step back; on the first step leave"),
+            ("Ctrl+S", "save the plan to a file"),
+        ),
+    ),
+    (
+        "how it works",
+        (
+            ("grey values", "derived for you; the reason stands beside them"),
+            ("bright values", "yours; everything else adapts to them"),
+            ("nothing is lost", "pictures are only read; a plan is a small text file"),
+        ),
+    ),
+)
+
+MONITOR: tuple[HelpPart, ...] = (
+    (
+        "run",
+        (
+            ("q", "detach: the run goes on; sdtrain attach comes back"),
+            ("s", "stop: finish the step, save, leave"),
+            ("p", "pause, and go on"),
+            ("r", "resume a stopped, failed or crashed run"),
+            ("c  g", "save a checkpoint now, draw samples now"),
+        ),
+    ),
+    (
+        "panes",
+        (
+            ("1 2 3 4", "loss, samples, machine, log; again: in full"),
+            ("z", "the pane in focus in full, and back"),
+            ("loss", "arrows crosshair, + - zoom, [ ] pan, y log axis, e E smoothing, w raw, 0 reset"),
+            ("samples", "left right steps, up down prompts, b before and after"),
+            ("log", "arrows scroll, / search, n N next match"),
+        ),
+    ),
+)
+
+EVERYWHERE = (
+    ("Tab  Shift+Tab", "next, previous part"),
+    ("Esc", "one level out"),
+    ("Ctrl+P", "commands by name, themes"),
+    ("?  F1", "this help"),
+    ("Ctrl+C  Ctrl+Q", "leave the app; runs go on"),
+)
