@@ -84,8 +84,12 @@ def lora_plan(batch: int, steps: int, precision: str, device: torch.device, side
 
 
 def make_ready(plan: Plan, small: bool, device: torch.device) -> Ready:
-    """The model with its LoRA, as the worker prepares it."""
-    return prepare(plan, family(fill(empty_unet(small), device)), device)
+    """The model with its LoRA, as the worker prepares it: the method is injected on the CPU, then all is moved.
+
+    Weights are drawn on the device: for 859 million numbers a busy CPU took 49 s.
+    """
+    unet = fill(empty_unet(small), device).to(DTYPES[plan.train.precision]).cpu()
+    return prepare(plan, family(unet), device)
 
 
 def make_feed(plan: Plan, ready: Ready, images: int = IMAGES) -> DataFeed:

@@ -137,7 +137,7 @@ class SdtrainApp(LeanApp[int]):
         seen: set[str] = set()
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.description and binding.action not in seen and active.node is screen:
+            if binding.id and binding.action not in seen and active.node is screen:
                 seen.add(binding.action)
                 yield SystemCommand(
                     binding.description,

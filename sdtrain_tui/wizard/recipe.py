@@ -39,7 +39,7 @@ class RecipeStep(Step):
     LEAD = "How is it trained? Grey values are derived; type over any of them."
     ABOUT = ("Enter opens and closes the rest of the fields.",)
     OF_METHOD = True
-    PREFIXES = ("train", "optimizer", "objective", "data", "lora")
+    PREFIXES = ("train", "optimizer", "objective", "data")
 
     def content(self) -> ComposeResult:
         yield FactLines(id="recipe-facts")

@@ -161,7 +161,7 @@ async def test_a_problem_with_a_field_behind_all_fields_opens_them(pictures: Pat
 
 
 async def test_keys_that_are_typed_ahead_land_in_the_field_they_were_meant_for(pictures: Path) -> None:
-    app = SdtrainApp(start="wizard", answers=answers_for(pictures))
+    app = SdtrainApp(start="wizard", answers={**answers_for(pictures), "lora.targets": "attention"})
     async with app.run_test(size=(120, 36)) as pilot:
         await go_to(pilot, app, "recipe")
         app.screen.query_one("#field-lora-rank", FieldRow).query_one(Input).focus()

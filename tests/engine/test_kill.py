@@ -52,13 +52,14 @@ def _count(run: RunDir, kind: str) -> int:
 def _strike(run: RunDir, target: str, moment: str, rng: random.Random) -> str:
     """Wait for the moment in the life of the newest worker, kill; says where it was."""
     seen = len(events_of(run))
-    wanted = rng.randint(1, 2 * SAVE_EVERY)
+    wanted = rng.randint(SAVE_EVERY + 1, 3 * SAVE_EVERY)
+    leftovers = set(run.checkpoints.glob(".tmp-step-*"))
 
     def now() -> bool:
         if not is_alive(run):
             return True
         if moment == "save":
-            return any(run.checkpoints.glob(".tmp-step-*"))
+            return bool(set(run.checkpoints.glob(".tmp-step-*")) - leftovers)
         steps = [event for event in events_of(run)[seen:] if event["kind"] == "step"]
         return len(steps) >= wanted
 

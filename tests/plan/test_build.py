@@ -62,7 +62,7 @@ def test_everything_derived_is_in_the_plan_and_has_a_reason(pictures: Path, no_g
 
 def test_the_tiny_model_gets_its_own_recipe(pictures: Path, no_gpu: Machine) -> None:
     plan = build(answers_for(pictures), gather(answers_for(pictures), no_gpu)).plan
-    assert (plan.data.resolution, plan.train.steps, plan.lora and plan.lora.rank) == (64, 300, 8)
+    assert (plan.data.resolution, plan.train.steps, plan.lora and plan.lora.rank) == (64, 300, 16)
     assert plan.train.batch_size == 6  # not more than there are pictures
     assert plan.samples.guidance == 3.0
 
