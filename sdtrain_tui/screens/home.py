@@ -30,11 +30,12 @@ EVERY = 1.0
 WELCOME = """\
 No runs yet. Two ways to begin:
 
-  n             a new run: seven short questions, each with an answer filled in.
-                You need a folder of pictures; everything else can be derived.
+  n             a new run: seven short questions, each answered already.
+                You need a folder of pictures; the rest can be derived.
 
-  sdtrain demo  (in a shell) builds a small world of pictures and trains the
-                built-in tiny model on it: a whole run in minutes, on any machine.
+  sdtrain demo  (in a shell) builds a small world of pictures and
+                trains the built-in tiny model on it: a whole run in
+                minutes, on any machine.
 
 A run goes on when you close this terminal. Come back with: sdtrain"""
 

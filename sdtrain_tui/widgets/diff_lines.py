@@ -44,6 +44,7 @@ class DiffedLines(Widget):
     def redraw(self) -> None:
         """Computes the rows again and repaints the spans that differ from what is shown."""
         if not self.is_mounted or not self.size:
+            self._drawn_at = None
             return
         if self._drawn_at != self.size:
             self.refresh()
@@ -70,6 +71,11 @@ class DiffedLines(Widget):
         """A new theme or focus style: the stored rows hold old colours."""
         super().notify_style_update()
         self._drawn_at = None
+
+    def on_show(self) -> None:
+        """News that came while it was hidden was computed for nobody: draw it now."""
+        self._drawn_at = None
+        self.refresh()
 
     def watch_has_focus(self, has_focus: bool) -> None:
         """Shows the focus in the pane's frame."""

@@ -21,7 +21,7 @@ from sdtrain_tui.screens.wizard import WizardScreen
 from sdtrain_tui.wizard import draft as drafts
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow, show_value
-from tests.app.seen import text_of, type_text, wait_for, wait_text
+from tests.app.seen import text_of, text_of_pilot, type_text, wait_for, wait_text
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -172,6 +172,22 @@ async def test_keys_that_are_typed_ahead_land_in_the_field_they_were_meant_for(p
         await wait_for(pilot, lambda: draft_of(app).answers.get("lora.alpha") == 89, "the field gone back to")
         assert draft_of(app).answers["lora.rank"] == 16
         assert draft_of(app).answers["lora.targets"] == "attention_ff"
+
+
+async def test_what_was_derived_while_a_step_was_hidden_is_on_the_screen(pictures: Path) -> None:
+    app = SdtrainApp(start="wizard", answers={"base.model": "builtin:tiny"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begun(pilot, app)
+        while "targets" not in text_of_pilot(pilot):
+            await pilot.press("ctrl+n")
+            await pilot.pause(0.05)
+        await wait_text(pilot, "choose a base model and pictures first")
+        await pilot.press("escape")
+        app.screen.query_one("#field-data-path", FieldRow).query_one(Input).value = str(pictures)
+        await wait_for(pilot, lambda: draft_of(app).built is not None, "the plan")
+        await pilot.press("ctrl+n")
+        seen = await wait_text(pilot, "effective scale")
+        assert "‹ all " in seen and "choose a base model" not in seen
 
 
 async def test_a_folder_that_is_not_there_is_said_with_the_fix(tmp_path: Path) -> None:
