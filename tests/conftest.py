@@ -33,6 +33,20 @@ def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_sd1(tmp_path_factory.mktemp("models") / "sd1")
 
 
+@pytest.fixture(scope="session")
+def narrow_models(sd1_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A random narrow model of each family and prediction type: sd1, sd2-eps, sd2-v (no signal at the end), sdxl."""
+    from tests.support.models import write_sd2, write_sdxl
+
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "sd1": sd1_folder,
+        "sd2-eps": write_sd2(folder / "sd2-eps"),
+        "sd2-v": write_sd2(folder / "sd2-v", "v_prediction", zero_terminal_snr=True),
+        "sdxl": write_sdxl(folder / "sdxl"),
+    }
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Six random pictures with captions, two of them wide."""

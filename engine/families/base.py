@@ -60,6 +60,7 @@ class ModelFamily(Protocol):
 
     spec: FamilySpec
     schedule: NoiseSchedule
+    tokenizers: Mapping[str, Any]
     configs: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -97,6 +98,51 @@ class ModelFamily(Protocol):
         ...
 
     def enable_gradient_checkpointing(self) -> None: ...
+
+    def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
+        """Put an untrained denoiser of these widths, keyed by the seed, in the place of the base's own."""
+        ...
+
+    def predict(self, prediction: str, zero_terminal_snr: bool) -> None:
+        """From now on the denoiser predicts this (epsilon or v_prediction), down to no signal at all if asked."""
+        ...
+
+    def attention_layers(self) -> Sequence[AttentionLayer]:
+        """Every attention of the denoiser, in the order of its forward pass."""
+        ...
+
+    def block_of(self, path: str) -> str:
+        """The name of the denoiser's block that a module path lies in: IN00.., MID, OUT00.., or BASE."""
+        ...
+
+    def new_controlnet(self, channels: int) -> nn.Module:
+        """A ControlNet whose encoder copies the denoiser's weights; its output layers are zero."""
+        ...
+
+    def controlnet_residuals(
+        self, net: nn.Module, noisy: Tensor, timesteps: Tensor, cond: Conditioning, control_bchw: Tensor
+    ) -> Residuals:
+        """What `denoise` takes from a ControlNet; `control_bchw` is in [0, 1] at picture size."""
+        ...
+
+    def new_t2i_adapter(self, kind: str, channels: int) -> nn.Module:
+        """A fresh T2I-Adapter of this kind (auto is the family's full one)."""
+        ...
+
+    def t2i_residuals(self, net: nn.Module, control_bchw: Tensor) -> Residuals:
+        """What `denoise` takes from a T2I-Adapter."""
+        ...
+
+
+@dataclass(frozen=True)
+class AttentionLayer:
+    """One attention: its path in the denoiser, the module (to_q, to_k, to_v, to_out), whether it looks at the
+    text, and the width of what to_k and to_v are given."""
+
+    path: str
+    module: nn.Module
+    cross: bool
+    width: int
 
 
 def frozen(module: nn.Module) -> nn.Module:

@@ -146,12 +146,22 @@ def _family(path: Path, unet: dict[str, object]) -> tuple[str, list[str]]:
     """By the UNet's added conditioning and width; a narrow SD 2.x is told by its linear projections."""
     width = unet.get("cross_attention_dim")
     if unet.get("addition_embed_type") == "text_time":
-        if width == 1280 and not (path / "text_encoder").is_dir():
-            raise UserError(f"{path} is the SDXL refiner", fix="give the SDXL base model")
+        if not (path / "text_encoder").is_dir() and (width == 1280 or _has_no(path, "text_encoder")):
+            raise UserError(
+                f"{path} is the SDXL refiner",
+                "its only text encoder is text_encoder_2",
+                "give the SDXL base model: a refiner is not trained as a base",
+            )
         return "sdxl", ["SDXL: the UNet takes size and crop (addition_embed_type is text_time)"]
     if width == 1024 or (width != 768 and unet.get("use_linear_projection") is True):
         return "sd2", [f"SD 2.x: the UNet attends to text of width {width}"]
     return "sd1", [f"SD 1.x: the UNet attends to text of width {width}"]
+
+
+def _has_no(path: Path, part: str) -> bool:
+    """Does the folder's index say that the model has no such part (as against one that was not copied)?"""
+    index = path / "model_index.json"
+    return index.is_file() and _config(index).get(part) == [None, None]
 
 
 def _config(file: Path) -> dict[str, object]:

@@ -18,15 +18,13 @@ def sd2_prediction(path: Path, header: Header, reasons: list[str]) -> str:
     """v_prediction or epsilon for an SD 2.x file that does not say which."""
     values = _values(path, header, _MARK)
     if values is None:
-        reasons.append(
-            "epsilon: guessed, nothing in the file tells; set objective.prediction when it is wrong"
-        )
+        reasons.append("epsilon: guessed, nothing in the file tells; set base.prediction when it is wrong")
         return "epsilon"
     spread = float(values.std())
     guess = "v_prediction" if spread > _SPREAD else "epsilon"
     reasons.append(
         f"{guess}: guessed from the spread of one bias ({spread:.3f}; above {_SPREAD} means v-prediction);"
-        " put a .yaml beside the file or set objective.prediction when it is wrong"
+        " put a .yaml beside the file or set base.prediction when it is wrong"
     )
     return guess
 

@@ -14,16 +14,28 @@ from torch import nn
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
 from engine.families.detect import Detected, detect
+from engine.families.detect_folder import weight_files
+from engine.families.keymap_text import LAYOUTS
 from engine.families.schedule import NoiseSchedule
-from engine.families.sd1 import StableDiffusion1
+from engine.families.sd1 import StableDiffusion1, StableDiffusion2
+from engine.families.sdxl import StableDiffusionXL
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import find_tokenizer, load_tokenizer
 
-FAMILIES: dict[str, type[StableDiffusion1]] = {"sd1": StableDiffusion1}
+FAMILIES: dict[str, type[StableDiffusion1]] = {
+    "sd1": StableDiffusion1,
+    "sd2": StableDiffusion2,
+    "sdxl": StableDiffusionXL,
+}
 
 
-def load_family(path: Path, tokenizer: str | None = None, vae: str | None = None) -> ModelFamily:
-    """The model at `path` (a diffusers folder or a single file), frozen, in the dtype it was stored in, on the CPU."""
+def load_family(
+    path: Path, tokenizer: str | None = None, vae: str | None = None, prediction: str | None = None
+) -> ModelFamily:
+    """The model at `path` (a diffusers folder or a single file), frozen, in the dtype it was stored in, on the CPU.
+
+    `prediction` is used in place of what the files say; see `_tokenizer` for the tokenizers.
+    """
     found = detect(path)
     if found.family not in FAMILIES:
         raise UserError(
@@ -40,16 +52,25 @@ def load_family(path: Path, tokenizer: str | None = None, vae: str | None = None
     parts, configs = _from_folder(found) if found.kind == "diffusers" else _from_file(found)
     if vae is not None:
         parts["vae"], configs["vae"] = _other_vae(Path(vae))
-    words = load_tokenizer(find_tokenizer(path, tokenizer))
-    schedule = NoiseSchedule.from_config({**configs["scheduler"], "prediction_type": found.prediction})
-    return FAMILIES[found.family](
-        unet=frozen(parts["unet"]),
-        vae=frozen(parts["vae"]),
-        text_encoder=frozen(parts["text_encoder"]),
-        tokenizer=words,
-        schedule=schedule,
-        configs=configs,
-    )
+    family = FAMILIES[found.family]
+    tokenizers = {part: _tokenizer(found, part, tokenizer) for part in family.spec.text_parts}
+    configs["scheduler"] = {**configs["scheduler"], "prediction_type": prediction or found.prediction}
+    schedule = NoiseSchedule.from_config(configs["scheduler"])
+    return family({name: frozen(part) for name, part in parts.items()}, tokenizers, schedule, configs)
+
+
+def _tokenizer(found: Detected, part: str, given: str | None) -> Any:
+    """A part's tokenizer: a diffusers folder's own, or CLIP's with the padding that the part was trained with.
+
+    OpenCLIP pads with token 0, CLIP with the end token; the UNet sees those positions too.
+    """
+    folder = find_tokenizer(found.path, given, part=part.replace("text_encoder", "tokenizer"))
+    tokenizer = load_tokenizer(folder)
+    if found.kind == "diffusers" and given is None:
+        return tokenizer
+    zero = LAYOUTS[found.family][part][1] == "open_clip"
+    pad = tokenizer.convert_ids_to_tokens(0) if zero else tokenizer.eos_token
+    return tokenizer if tokenizer.pad_token == pad else load_tokenizer(folder, pad)
 
 
 def model_class(part: str) -> Any:
@@ -65,17 +86,24 @@ def model_class(part: str) -> Any:
     }[part]
 
 
+def _part_names(found: Detected) -> tuple[str, ...]:
+    return ("unet", "vae", *FAMILIES[found.family].spec.text_parts)
+
+
 def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
     parts: dict[str, nn.Module] = {}
     configs: dict[str, Mapping[str, Any]] = {}
-    for part in ("unet", "vae", "text_encoder"):
+    for part in _part_names(found):
         folder = found.path / part
         configs[part] = _json(folder / "config.json")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 parts[part] = model_class(part).from_pretrained(
-                    folder, local_files_only=True, torch_dtype=stored_dtype(folder)
+                    folder,
+                    local_files_only=True,
+                    torch_dtype=stored_dtype(folder),
+                    variant=_variant(found.path, part),
                 )
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(
@@ -85,6 +113,12 @@ def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mappi
             ) from error
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
     return parts, configs
+
+
+def _variant(path: Path, part: str) -> str | None:
+    """fp16 or bf16 where a folder holds a part's weights under such a name only."""
+    names = [file.name for file in weight_files(path, part)]
+    return next((kind for kind in ("fp16", "bf16") if any(f".{kind}" in name for name in names)), None)
 
 
 def stored_dtype(folder: Path) -> torch.dtype:
@@ -102,7 +136,7 @@ def stored_dtype(folder: Path) -> torch.dtype:
 def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
     single = read_single_file(found.path)
     parts: dict[str, nn.Module] = {}
-    for part in ("unet", "vae", "text_encoder"):
+    for part in _part_names(found):
         parts[part] = build(part, single.configs[part], single.parts[part])
     return parts, dict(single.configs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -20,14 +21,25 @@ class NoiseSchedule:
     v-prediction is from Salimans and Ho 2022 (arXiv:2202.00512).
     """
 
-    def __init__(self, alphas_cumprod: Tensor, prediction: Prediction) -> None:
+    def __init__(
+        self, alphas_cumprod: Tensor, prediction: Prediction, final_alpha: float | None = None
+    ) -> None:
+        """`final_alpha` is where sampling ends: 1, or the schedule's first alpha (none), as diffusers'
+        set_alpha_to_one says."""
         self.alphas_cumprod = alphas_cumprod.double().cpu()
         self.prediction: Prediction = prediction
+        self.final_alpha = float(self.alphas_cumprod[0]) if final_alpha is None else final_alpha
         self._on: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
         """From a diffusers scheduler config."""
+        if config.get("trained_betas") is not None:
+            raise UserError(
+                "trained_betas in the scheduler config are not supported",
+                "only schedules that follow from beta_start and beta_end are known",
+                "use the base model's own scheduler config",
+            )
         count = int(config.get("num_train_timesteps", 1000))
         first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
         kind = str(config.get("beta_schedule", "scaled_linear"))
@@ -51,7 +63,8 @@ class NoiseSchedule:
                 "known are epsilon and v_prediction",
                 "use a base model of a supported kind",
             )
-        return cls(alphas, "epsilon" if prediction == "epsilon" else "v_prediction")
+        final = 1.0 if config.get("set_alpha_to_one", True) else None
+        return cls(alphas, "epsilon" if prediction == "epsilon" else "v_prediction", final)
 
     @property
     def steps(self) -> int:
@@ -77,6 +90,11 @@ class NoiseSchedule:
         """Signal-to-noise ratio at `timesteps`, [b]; 0 at the last step of a zero-terminal schedule."""
         return self._tables(timesteps.device)[2][timesteps]
 
+    def final(self, clean: Tensor, noise: Tensor) -> Tensor:
+        """The last latents of a sampler, from what its last step found."""
+        signal, sigma = math.sqrt(self.final_alpha), math.sqrt(1 - self.final_alpha)
+        return signal * clean + sigma * noise
+
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The noisy latents, [b, c, h, w] in fp32."""
         signal, sigma = self.coefficients(timesteps)
@@ -90,10 +108,15 @@ class NoiseSchedule:
         return signal * noise - sigma * latents
 
     def split(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """The clean latents and the noise that a prediction stands for."""
+        """The clean latents and the noise that a prediction stands for.
+
+        Where a zero-terminal schedule has no signal, predicted noise says nothing about the clean latents:
+        they are taken as 0, their mean.
+        """
         signal, sigma = self.coefficients(timesteps)
         if self.prediction == "epsilon":
-            return (noisy - sigma * prediction) / signal, prediction
+            clean = (noisy - sigma * prediction) / torch.where(signal > 0, signal, 1.0)
+            return torch.where(signal > 0, clean, 0.0), prediction
         return signal * noisy - sigma * prediction, signal * prediction + sigma * noisy
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
-from engine.families.base import Conditioning, Geometry, Residuals, module_dtype
+from engine.errors import UserError
+from engine.families.base import AttentionLayer, Conditioning, Geometry, Residuals, frozen, module_dtype
+from engine.families.keymap_unet import unet_module_map
 from engine.families.schedule import NoiseSchedule
-from engine.plan.families import SD1, FamilySpec
+from engine.keys import key
+from engine.plan.families import SD1, SD2, FamilySpec
+from engine.plan.widths import with_widths
 
 UNET_ROLES: dict[str, tuple[str, ...]] = {
     "attention": ("to_q", "to_k", "to_v", "to_out.0"),
@@ -33,15 +38,14 @@ class StableDiffusion1:
 
     def __init__(
         self,
-        unet: nn.Module,
-        vae: nn.Module,
-        text_encoder: nn.Module,
-        tokenizer: Any,
+        parts: Mapping[str, nn.Module],
+        tokenizers: Mapping[str, Any],
         schedule: NoiseSchedule,
         configs: Mapping[str, Mapping[str, Any]],
     ) -> None:
-        self._parts = {"unet": unet, "vae": vae, "text_encoder": text_encoder}
-        self.tokenizer = tokenizer
+        """`parts` are unet, vae and the spec's text parts; `tokenizers` are named like the text parts."""
+        self._parts = dict(parts)
+        self.tokenizers = tokenizers
         self.schedule = schedule
         self.configs = configs
         self.scaling = float(configs["vae"].get("scaling_factor", 0.18215))
@@ -56,22 +60,18 @@ class StableDiffusion1:
 
     def encode_image(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
         vae = cast(Any, self._parts["vae"])
-        moments = vae.encode(pixels_bchw.to(module_dtype(vae))).latent_dist
+        with _own_dtype(pixels_bchw):
+            moments = vae.encode(pixels_bchw.to(module_dtype(vae))).latent_dist
         return moments.mean.float() * self.scaling, moments.std.float() * self.scaling
 
     def decode_latents(self, latents_bchw: Tensor) -> Tensor:
         vae = cast(Any, self._parts["vae"])
-        return cast(Tensor, vae.decode((latents_bchw / self.scaling).to(module_dtype(vae))).sample.float())
+        with _own_dtype(latents_bchw):
+            pixels = vae.decode((latents_bchw / self.scaling).to(module_dtype(vae))).sample
+        return cast(Tensor, pixels.float())
 
     def tokenize(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        tokens = self.tokenizer(
-            list(captions),
-            padding="max_length",
-            truncation=True,
-            max_length=self.tokenizer.model_max_length,
-            return_tensors="pt",
-        )
-        return {"text_encoder": tokens.input_ids}
+        return {part: _ids(self.tokenizers[part], captions) for part in self.spec.text_parts}
 
     def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:
         encoder = self._parts["text_encoder"]
@@ -94,7 +94,115 @@ class StableDiffusion1:
 
     def enable_gradient_checkpointing(self) -> None:
         cast(Any, self.denoiser).enable_gradient_checkpointing()
-        cast(Any, self._parts["text_encoder"]).gradient_checkpointing_enable()
+        for part in self.spec.text_parts:
+            cast(Any, self._parts[part]).gradient_checkpointing_enable()
+
+    def attention_layers(self) -> Sequence[AttentionLayer]:
+        found = []
+        for name, module in self.denoiser.named_modules():
+            if name.endswith((".attn1", ".attn2")):
+                width = int(cast(Any, module).to_k.in_features)
+                found.append(AttentionLayer(name, module, name.endswith(".attn2"), width))
+        return found
+
+    def block_of(self, path: str) -> str:
+        names = unet_module_map(self.configs["unet"])
+        while path:
+            if path in names:
+                return block_name(names[path])
+            path = path.rpartition(".")[0]
+        return "BASE"
+
+    def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
+        from diffusers import UNet2DConditionModel
+
+        config = with_widths(self.configs["unet"], widths)
+        # diffusers draws fresh weights from the global generator: it is set by key, and put back afterwards.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(seed, "init", "unet") >> 1)
+            fresh = cast(nn.Module, UNet2DConditionModel.from_config(config))
+        self._parts["unet"] = frozen(fresh)
+        self.configs = {**self.configs, "unet": config}
+
+    def predict(self, prediction: str, zero_terminal_snr: bool) -> None:
+        config = {**self.configs["scheduler"], "prediction_type": prediction}
+        if zero_terminal_snr:
+            config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+        self.configs = {**self.configs, "scheduler": config}
+        self.schedule = NoiseSchedule.from_config(config)
+
+    def new_controlnet(self, channels: int) -> nn.Module:
+        from diffusers import ControlNetModel
+
+        unet = cast(Any, self.denoiser)
+        return cast(nn.Module, ControlNetModel.from_unet(unet, conditioning_channels=channels))
+
+    def controlnet_residuals(
+        self, net: nn.Module, noisy: Tensor, timesteps: Tensor, cond: Conditioning, control_bchw: Tensor
+    ) -> Residuals:
+        down, mid = net(
+            noisy,
+            timesteps,
+            encoder_hidden_states=cond.hidden,
+            controlnet_cond=control_bchw,
+            added_cond_kwargs=dict(cond.extra) or None,
+            return_dict=False,
+        )
+        return {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+
+    def new_t2i_adapter(self, kind: str, channels: int) -> nn.Module:
+        from diffusers import T2IAdapter
+
+        chosen = "full_adapter" if kind == "auto" else kind
+        widths = list(self.configs["unet"]["block_out_channels"])
+        if chosen == "full_adapter_xl" or (chosen == "light_adapter" and widths[-1] != widths[-2]):
+            raise UserError(
+                f"t2i_adapter: {chosen} does not fit this {self.spec.title}",
+                f"its features do not have the sizes of the UNet's levels {widths}",
+                "leave the kind at auto, which is full_adapter here",
+            )
+        widths = widths[:3] if chosen == "light_adapter" else widths
+        blocks = 4 if chosen == "light_adapter" else 2
+        return cast(
+            nn.Module,
+            T2IAdapter(
+                channels, channels=widths, num_res_blocks=blocks, downscale_factor=8, adapter_type=chosen
+            ),
+        )
+
+    def t2i_residuals(self, net: nn.Module, control_bchw: Tensor) -> Residuals:
+        return {"down_intrablock_additional_residuals": list(net(control_bchw))}
+
+
+class StableDiffusion2(StableDiffusion1):
+    """SD 2.x: OpenCLIP-H's text encoder cut to its last but one layer, linear projections; else like SD 1.x."""
+
+    spec: FamilySpec = SD2
+
+
+def _own_dtype(tensor: Tensor) -> torch.autocast:
+    """No autocast inside: SDXL's VAE overflows in fp16, whose largest number is 65504."""
+    return torch.autocast(tensor.device.type, enabled=False)
+
+
+def _ids(tokenizer: Any, captions: Sequence[str]) -> Tensor:
+    tokens = tokenizer(
+        list(captions),
+        padding="max_length",
+        truncation=True,
+        max_length=tokenizer.model_max_length,
+        return_tensors="pt",
+    )
+    return cast(Tensor, tokens.input_ids)
+
+
+def block_name(ldm: str) -> str:
+    """IN04 for input_blocks.4..., MID for middle_block..., OUT11 for output_blocks.11..., BASE for the rest."""
+    first, _, rest = ldm.partition(".")
+    kind = {"input_blocks": "IN", "output_blocks": "OUT"}.get(first)
+    if kind is not None:
+        return f"{kind}{int(rest.partition('.')[0]):02d}"
+    return "MID" if first == "middle_block" else "BASE"
 
 
 def _ends(name: str, ending: str) -> bool:

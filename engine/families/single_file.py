@@ -17,6 +17,8 @@ from engine.families.keymap import Form, KeyMap, Slot, pack, unpack
 from engine.families.keymap_text import LAYOUTS, text_map, with_level
 from engine.families.single_file_config import Config, hints_for, infer_configs, parts_of
 
+ZERO_SNR = "ztsnr"
+"""An empty tensor by which ComfyUI knows that the schedule ends without any signal."""
 SD2_SCALE = "cond_stage_model.model.logit_scale"
 
 
@@ -97,6 +99,8 @@ def read_single_file(path: Path | str) -> SingleFile:
     shapes = {name: info.shape for name, info in tensors.items()}
     configs = infer_configs(path, found.family, shapes, header.metadata)
     configs["scheduler"]["prediction_type"] = found.prediction
+    if ZERO_SNR in tensors:
+        configs["scheduler"] |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
     maps = key_maps(found.family, configs)
     used = {slot.key for slots in maps.values() for slot in slots.values()}
     _check_complete(path, maps, shapes)
@@ -188,6 +192,8 @@ def write_single_file(
     notes |= {**(metadata or {}), **hints_for(family, configs)}
     if family == "sdxl" and predicts == "v_prediction":
         tensors["v_pred"] = torch.zeros(0)  # what ComfyUI looks for
+        if configs["scheduler"].get("rescale_betas_zero_snr"):
+            tensors[ZERO_SNR] = torch.zeros(0)
     return write_safetensors(
         path, tensors, notes, dtype=dtype, check=lambda file: _checked(file, tensors, notes, dtype)
     )

@@ -37,16 +37,18 @@ def find_tokenizer(
     )
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path, pad: str | None = None) -> Any:
     """transformers' CLIPTokenizer from a folder that `find_tokenizer` returned; no network.
 
     With only the two files, the tokenizer gets SD's own settings: 77 tokens, padded with <|endoftext|>.
+    `pad` is a token to pad with in place of the folder's own.
     """
     from transformers import CLIPTokenizer
 
     _check(folder)
     try:
-        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
+        other = {} if pad is None else {"pad_token": pad}
+        tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True, **other)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise _unreadable(folder, reason) from error
@@ -96,7 +98,8 @@ def _places(model: Path | None, part: str) -> list[Path]:
     if model is not None and model.is_dir():
         places.append(model / part)
     elif model is not None:
-        places += [model.parent / part, model.parent]
+        # SDXL's two tokenizers have one vocabulary, so the first one's folder also serves the second encoder.
+        places += [model.parent / part, model.parent / "tokenizer", model.parent]
     return places + _cached()
 
 

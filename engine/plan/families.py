@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -30,4 +30,17 @@ SD1 = FamilySpec(
     provides=frozenset({"unet", "cross_attention", "text_encoder", "controlnet", "t2i_adapter"}),
 )
 
-FAMILIES: dict[str, FamilySpec] = {spec.name: spec for spec in (SD1,)}
+SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2.x")
+
+SDXL = FamilySpec(
+    name="sdxl",
+    title="Stable Diffusion XL",
+    resolution=1024,
+    downscale=8,
+    latent_channels=4,
+    text_parts=("text_encoder", "text_encoder_2"),
+    token_limit=75,
+    provides=SD1.provides,
+)
+
+FAMILIES: dict[str, FamilySpec] = {spec.name: spec for spec in (SD1, SD2, SDXL)}

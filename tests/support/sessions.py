@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan
 from engine.plan.schema import Plan
-from engine.train.feeding import DataFeed, make_feed
+from engine.train.class_pictures import class_items
+from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
 from engine.train.setup import Ready, load_plan_family, prepare
 
 CPU = torch.device("cpu")
+
+
+def silent(text: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass
@@ -24,7 +30,7 @@ class Prepared:
     plan: Plan
     ready: Ready
     report: DatasetReport
-    feed: DataFeed
+    feed: Any
     loop: Loop
     warnings: list[str]
 
@@ -35,7 +41,8 @@ def prepared(plan: Plan, cache: Path) -> Prepared:
     data = plan.data
     report = scan(Path(data.path), resolution=data.resolution, trigger=data.trigger, bucket=data.bucket)
     ready = prepare(plan, load_plan_family(plan), CPU)
-    feed = make_feed(plan, ready, report, cache, lambda text, done, total: None)
+    prior = class_items(plan, CPU, cache, silent)
+    feed: Any = make_feed(plan, ready, report, cache, silent, prior)
     warnings: list[str] = []
     loop = Loop(
         plan,
