@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from engine.dataset.report import DatasetReport
-from engine.errors import UserError
-from engine.families.header import Header, read_header
-from engine.plan.bases import ASSETS, BaseInfo, read_config
-from engine.plan.layers import Layer, targeted, text_layers, unet_layers
+from engine.plan.bases import BaseInfo
+from engine.plan.counts import family_of, part_config, part_parameters
+from engine.plan.families import FAMILIES
+from engine.plan.layers import text_layers, unet_layers
 from engine.plan.machine import Machine, disk_free
-from engine.plan.methods.lora import LoraOptions
 from engine.plan.rates import measured_rate
 from engine.plan.schema import Plan
+from engine.plan.trained import trained_parameters
 from engine.plan.units import duration, size_text
+from engine.plan.whole_counts import fresh_config, scaled_parameters, whole_parts
 from engine.run.paths import runs_root
 
 GIB = 2**30
 Parts = tuple[tuple[str, int], ...]
 
-# Counted on diffusers' own modules (meta device); local safetensors are read instead where there are any.
-SD1_PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}
 # Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
 SD1_ELEMENTS = 235_332_160
 # Saved activations of SD 1.5 LoRA at 512 px in bf16 with fused attention: 0.75 GiB a picture, 0.14 GiB with
@@ -95,7 +93,10 @@ def estimate(plan: Plan, base: BaseInfo | None, report: DatasetReport | None, ma
         disk_free=disk_free(runs_root()),
         seconds=seconds,
         seconds_why=why,
-        notes=tuple(_notes(base, report, device)),
+        notes=(
+            *_amount(plan, report, seconds),
+            *_notes(base, family_of(base, plan.base.family), report, device),
+        ),
     )
 
 
@@ -103,72 +104,25 @@ class _Model:
     """Parameter counts and layer tables of the plan's base, from its files where they can be read."""
 
     def __init__(self, plan: Plan, base: BaseInfo | None) -> None:
-        self.parameters = part_parameters(base)
-        assets = ASSETS / "families" / "sd1"
-        folder = base.path if base is not None and base.path is not None and base.path.is_dir() else None
-        unet = read_config(folder / "unet" / "config.json") if folder else {}
-        text = read_config(folder / "text_encoder" / "config.json") if folder else {}
-        self.unet = unet_layers(unet or read_config(assets / "unet.json"))
-        self.text = text_layers(text or read_config(assets / "text_encoder.json"))
-        self.trainable = trainable_parameters(plan, self.unet, self.text)
-        self.text_width = self.text[0].outputs
-
-
-def trainable_parameters(plan: Plan, unet: list[Layer], text: list[Layer]) -> int:
-    """How many numbers train."""
-    options = plan.options
-    assert isinstance(options, LoraOptions)
-    layers = targeted(unet, options.targets) + (
-        targeted(text, options.targets) if options.text_encoder else []
-    )
-    pairs = sum(layer.lora_parameters(options.rank) for layer in layers)
-    return pairs + (sum(layer.outputs for layer in layers) if options.dora else 0)
-
-
-def part_parameters(base: BaseInfo | None) -> dict[str, int]:
-    """Numbers in each part of the base: read from its safetensors, or SD 1.5's known counts."""
-    if base is None or base.path is None:
-        return dict(SD1_PARAMETERS)
-    try:
-        counts = _from_folder(base.path) if base.path.is_dir() else _from_file(base.path)
-    except UserError:
-        counts = {}
-    return {**SD1_PARAMETERS, **counts}
-
-
-def _from_folder(folder: Path) -> dict[str, int]:
-    counts = {}
-    for part in SD1_PARAMETERS:
-        # Folders often hold the same weights twice (fp16 and fp32 variants): the first set counts.
-        files = sorted(
-            (folder / part).glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name)
+        family = family_of(base, plan.base.family)
+        self.parameters = part_parameters(base, family)
+        config = part_config(base, family, "unet")
+        fresh = fresh_config(plan, config)
+        self.unet = unet_layers(dict(fresh))
+        self.parameters["unet"] = scaled_parameters(config, fresh, self.parameters["unet"])
+        encoders = [text_layers(part_config(base, family, part)) for part in FAMILIES[family].text_parts]
+        self.text = [layer for layers in encoders for layer in layers]
+        self.whole = whole_parts(plan, family)
+        width = sum(layers[0].outputs for layers in encoders)
+        self.trainable = sum(self.parameters[part] for part in self.whole) or trained_parameters(
+            plan, self.unet, self.text, fresh, width
         )
-        if files:
-            counts[part] = _count(read_header(files[0]), "")
-    return counts
-
-
-def _from_file(path: Path) -> dict[str, int]:
-    if path.suffix != ".safetensors":
-        return {}
-    header = read_header(path)
-    prefixes = {
-        "unet": "model.diffusion_model.",
-        "vae": "first_stage_model.",
-        "text_encoder": "cond_stage_model.",
-    }
-    return {part: _count(header, prefix) for part, prefix in prefixes.items()}
-
-
-def _count(header: Header, prefix: str) -> int:
-    total = 0
-    for name, info in header.tensors.items():
-        if name.startswith(prefix):
-            size = 1
-            for side in info.shape:
-                size *= side
-            total += size
-    return total
+        texts = [part for part in FAMILIES[family].text_parts if part not in self.whole]
+        self.text_parameters = sum(self.parameters[part] for part in texts)
+        self.frozen_unet = 0 if self.whole else self.parameters["unet"]
+        # What a caption's embedding is wide, and the sum over all layers of all encoders of their widths.
+        self.text_width = width
+        self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
 
 
 def number_bytes(plan: Plan, device: str) -> int:
@@ -188,12 +142,15 @@ def _memory(plan: Plan, model: _Model, device: str) -> Parts:
         preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
     training = activations + 4 * model.trainable
     parts = [
-        (f"UNet weights, {8 * width} bit", model.parameters["unet"] * width),
-        (f"text encoder, {8 * text_width} bit", model.parameters["text_encoder"] * text_width),
+        (f"UNet weights, {8 * width} bit", model.frozen_unet * width),
+        (f"text encoder, {8 * text_width} bit", model.text_parameters * text_width),
         ("VAE, 32 bit", model.parameters["vae"] * 4),
         (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
         ("gradients", 4 * model.trainable),
         ("AdamW states", 8 * model.trainable),
+        ("moving average", 4 * model.trainable if plan.train.ema else 0),
+        # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
+        ("copies to compute with", width * model.trainable if model.whole and width < 4 else 0),
         ("activations", activations),
         ("previews, beyond the training peak", max(0, preview - training)),
         ("CUDA context and workspaces", CUDA_OVERHEAD)
@@ -210,7 +167,7 @@ def _activations(plan: Plan, model: _Model, width: int) -> int:
     total = elements * each * width / 2
     if plan.options.trains_text:
         # 34 s h bytes a layer in 16 bit without attention maps: Korthikanti et al. 2022, arXiv:2205.05198.
-        total += 34 * 77 * model.text_width * (len(model.text) // 6) * 2
+        total += 34 * 77 * model.text_widths * 2
     return int(total * plan.train.batch_size)
 
 
@@ -225,10 +182,11 @@ def preview_size(plan: Plan) -> tuple[int, int]:
 
 
 def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Parts:
-    state = model.trainable * 12
+    state = model.trainable * (16 if plan.train.ema else 12)
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     formats = len(plan.export_formats)
-    export = model.trainable * (4 if plan.output.dtype == "fp32" else 2)
+    exported = sum(model.parameters.values()) if model.whole else model.trainable
+    export = exported * (4 if plan.output.dtype == "fp32" else 2)
     exports = formats * (keep if plan.checkpoints.export_each else 1)
     parts: list[tuple[str, int]] = [
         # One more than is kept: the new one is whole before the oldest is removed.
@@ -272,10 +230,20 @@ def _time(plan: Plan) -> tuple[float | None, str]:
     return images / rate.images_per_s, why
 
 
-def _notes(base: BaseInfo | None, report: DatasetReport | None, device: str) -> Iterable[str]:
+def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> Iterable[str]:
+    """What from-scratch training amounts to: it is long enough that the figures decide whether to start."""
+    if plan.method != "scratch" or report is None or not report.counts.images:
+        return
+    samples = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+    epochs = samples / report.counts.images
+    days = f"{seconds / 86_400:,.1f} days" if seconds else "days not known before a rate is measured"
+    yield f"{samples:,} samples of {report.counts.images:,} pictures: {epochs:,.0f} epochs, {days}"
+
+
+def _notes(base: BaseInfo | None, family: str, report: DatasetReport | None, device: str) -> Iterable[str]:
     yield "memory is computed, not measured: see the first minutes of the run for the real peak"
     if base is None or base.path is None:
-        yield "the base model is not on this machine: counted as Stable Diffusion 1.5"
+        yield f"the base model is not on this machine: counted as {FAMILIES[family].title}"
     if report is None:
         yield "the data folder was not read: caches are not in the disk forecast"
     if device == "cuda":

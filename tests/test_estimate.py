@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from engine.dataset.scan import scan
-from engine.estimate import Estimate, estimate, part_parameters
+from engine.estimate import Estimate, estimate
 from engine.plan.bases import BaseInfo, locate
+from engine.plan.counts import part_parameters
+from engine.plan.families import FAMILIES
 from engine.plan.files import dumps
 from engine.plan.machine import Machine
+from engine.plan.methods.lora import LoraOptions
 from engine.plan.schema import Plan
 from engine.run.events import EventWriter
 from engine.run.paths import create_run
@@ -42,6 +45,38 @@ def test_sd15_has_its_counted_sizes(pictures: Path) -> None:
     assert size(found, "activations") == pytest.approx(0.75 * GIB, rel=1e-6)
     saving = forecast(sd15(pictures, hardware__gradient_checkpointing=True), card(24))
     assert size(saving, "activations") == pytest.approx(0.14 * GIB, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("family", "unet", "text", "trained"),
+    [
+        ("sd2", 865_910_724, 340_387_840, "3.32 M"),
+        ("sdxl", 2_567_463_684, 123_060_480 + 694_659_840, "23.22 M"),
+    ],
+)
+def test_sd2_and_sdxl_have_their_counted_sizes(
+    family: str, unet: int, text: int, trained: str, pictures: Path
+) -> None:
+    side = 768 if family == "sd2" else 1024
+    plan = make_plan(pictures, data__resolution=side, train__batch_size=1, base__family=family, lora__rank=16)
+    found = forecast(plan, card(24))
+    assert size(found, "UNet weights, 16 bit") == 2 * unet
+    assert size(found, "text encoder, 16 bit") == 2 * text
+    assert any(trained in name for name, _ in found.vram_parts)
+    assert any(FAMILIES[family].title in note for note in found.notes)
+    if family == "sdxl":  # counted with saved_tensors_hooks on the meta device: 5.22 GiB
+        assert size(found, "activations") == pytest.approx(5.22 * GIB, rel=0.1)
+    both = forecast(plan.model_copy(update={"lora": LoraOptions(rank=16, text_encoder=True)}), card(24))
+    assert both.vram_total > found.vram_total
+
+
+def test_a_narrow_sdxl_is_counted_from_its_own_files(narrow_models: dict[str, Path], pictures: Path) -> None:
+    from engine.families.load import load_family
+
+    base = locate(str(narrow_models["sdxl"]))
+    parts = load_family(narrow_models["sdxl"]).parts
+    counts = part_parameters(base, "sdxl")
+    assert counts == {name: sum(v.numel() for v in part.parameters()) for name, part in parts.items()}
 
 
 def test_memory_grows_with_batch_resolution_rank_and_precision(pictures: Path) -> None:

@@ -31,6 +31,10 @@ class Method(Protocol):
         """Inject modules, say what trains. Called once, before dtypes and devices are decided."""
         ...
 
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Modules of the method's own that are not among the family's parts; the setup places them."""
+        ...
+
     def residuals(
         self,
         family: ModelFamily,
@@ -52,7 +56,10 @@ class Method(Protocol):
 
 
 class PlainMethod:
-    """The two hooks that most methods leave empty."""
+    """The hooks that most methods leave empty."""
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {}
 
     def residuals(
         self,

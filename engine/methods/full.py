@@ -2,34 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from torch import Tensor
+
+from engine.errors import UserError
 from engine.families.base import ModelFamily
+from engine.families.keymap_text import with_level
 from engine.methods.artifact import Artifact
 from engine.methods.base import PlainMethod, Trainable
 
+UNET = "unet"
+ENDS = ("conv_norm_out", "conv_out")
+
 
 class Full(PlainMethod):
-    """Trains the base model's own parameters; `text_rate` none leaves the text encoders frozen."""
+    """Trains the base model's own parameters; `text_rate` none leaves the text encoders frozen.
 
-    def __init__(self, text_rate: float | None) -> None:
+    `freeze` names blocks of the UNet that stay as they are: IN00.., MID, OUT00.., time (the embeddings of
+    timestep and sizes) and out (the last norm and convolution).
+    """
+
+    def __init__(self, text_rate: float | None, freeze: Sequence[str] = ()) -> None:
         self.text_rate = text_rate
-
-    def _parts(self, family: ModelFamily) -> list[str]:
-        return ["unet", *(family.spec.text_parts if self.text_rate is not None else ())]
+        self.freeze = frozenset(freeze)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
-        found = []
-        for part in self._parts(family):
-            rate = None if part == "unet" else self.text_rate
+        if self.freeze:
+            self._check_blocks(family)
+        return list(self._trainables(family))
+
+    def _trainables(self, family: ModelFamily) -> Iterator[Trainable]:
+        parts = (UNET, *(family.spec.text_parts if self.text_rate is not None else ()))
+        for part in parts:
+            rate = None if part == UNET else self.text_rate
+            frozen = _paths_in(family, self.freeze) if part == UNET and self.freeze else frozenset()
             for name, parameter in family.parts[part].named_parameters():
-                found.append(Trainable(f"{part}.{name}", parameter, part, rate, parameter.ndim > 1))
-        return found
+                if name.rpartition(".")[0] not in frozen:
+                    # Biases and norms are not decayed: they scale and shift, and have no size to keep small.
+                    yield Trainable(f"{part}.{name}", parameter, part, rate, parameter.ndim > 1)
+
+    def _check_blocks(self, family: ModelFamily) -> None:
+        known = sorted(set(_blocks(family).values()))
+        unknown = sorted(self.freeze - set(known))
+        if unknown:
+            raise UserError(
+                f"freeze: this UNet has no block {', '.join(unknown)}",
+                f"it has {', '.join(known)}",
+                "correct the names in the method's `freeze`",
+            )
+        if self.freeze == set(known):
+            raise UserError("freeze names every block of the UNet", fix="leave at least one block to train")
 
     def artifact(self, family: ModelFamily) -> Artifact:
-        tensors = {
-            f"{part}.{name}": value.detach().float().cpu().clone()
-            for part in self._parts(family)
-            for name, value in family.parts[part].state_dict().items()
-        }
+        """The trained tensors alone, `PART.NAME`, text encoders with their `text_model.` level."""
+        tensors: dict[str, Tensor] = {}
+        for item in self._trainables(family):
+            tensors[canonical(item)] = item.parameter.detach().float().cpu().clone()
         return Artifact("full", tensors, {})
+
+
+def canonical(item: Trainable) -> str:
+    """A parameter's name as every file says it."""
+    name = item.name.removeprefix(f"{item.module}.")
+    plain = next(iter(with_level({name: None}))) if item.module.startswith("text_encoder") else name
+    return f"{item.module}.{plain}"
+
+
+def _blocks(family: ModelFamily) -> dict[str, str]:
+    """The block of every module of the UNet that has weights of its own."""
+    found: dict[str, str] = {}
+    for path, module in family.denoiser.named_modules():
+        if next(module.parameters(recurse=False), None) is None:
+            continue
+        block = family.block_of(path)
+        found[path] = block if block != "BASE" else "out" if path in ENDS else "time"
+    return found
+
+
+def _paths_in(family: ModelFamily, blocks: frozenset[str]) -> frozenset[str]:
+    return frozenset(path for path, block in _blocks(family).items() if block in blocks)

@@ -1,31 +1,37 @@
-"""LoRA through peft: low-rank pairs beside the layers that the family names for a role."""
+"""LoRA and its kin through peft: low-rank changes beside the layers that the family names for a role."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
+from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
+from engine.keys import key
 from engine.methods.artifact import Artifact
 from engine.methods.base import PlainMethod, Trainable
+from engine.plan.blocks import parse_values
 from engine.plan.methods.lora import LoraOptions
 from engine.train.draws import generator
 
 ADAPTER = "default"
-MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.")
+MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")
 
 
 class Lora(PlainMethod):
-    """Hu et al. 2021 (arXiv:2106.09685); rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353."""
+    """Hu et al. 2021 (arXiv:2106.09685); rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; LoHa (FedPara)
+    arXiv:2108.06098; LoKr (KronA) arXiv:2212.10650 as LyCORIS (arXiv:2309.14859) takes it."""
 
     def __init__(self, options: LoraOptions, learning_rate: float, seed: int) -> None:
         self.options = options
         self.learning_rate = learning_rate
         self.seed = seed
+        self.alphas: dict[str, float] = {}
+        self.pairs: list[tuple[Tensor, Tensor, float]] = []
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         found = self._inject(family, "unet", None)
@@ -35,33 +41,96 @@ class Lora(PlainMethod):
                 found += self._inject(family, part, rate)
         return found
 
+    def modules(self) -> Mapping[str, nn.Module]:
+        # peft drops ranks and modules with the global generator, which the loop sets by key where it sees a Dropout.
+        share = max(self.options.rank_dropout, self.options.module_dropout)
+        return {"dropout": nn.Dropout(share)} if share > 0 else {}
+
+    def targets(self, family: ModelFamily, part: str) -> list[str]:
+        """The layers to adapt."""
+        return family.lora_targets(part, self.options.targets)
+
+    def rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
+        """The rate of a layer; none is the plan's."""
+        return rate
+
     def _inject(self, family: ModelFamily, part: str, rate: float | None) -> list[Trainable]:
-        options = self.options
-        config = LoraConfig(
-            r=options.rank,
-            lora_alpha=options.alpha,
-            target_modules=family.lora_targets(part, options.targets),
-            lora_dropout=options.dropout,
-            use_rslora=options.rslora,
-            use_dora=options.dora,
-            init_lora_weights=True,
-        )
+        targets = self.targets(family, part)
         module = family.parts[part]
-        if options.dora:
+        if self.options.dora:
             # DoRA's magnitudes are norms of the base weights, which fp16 would round to three digits.
             module.float()
-        inject_adapter_in_model(config, module, adapter_name=ADAPTER)
+        # LoHa's and LoKr's first weights come from the global generator: it is set by key, and put back afterwards.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(key(self.seed, "init", part, self.options.kind) >> 1)
+            inject_adapter_in_model(self._config(family, part, targets), module, adapter_name=ADAPTER)
         found = []
         for name, parameter in module.named_parameters():
-            if not any(mark in f".{name}" for mark in MARKS):
+            mark = next((mark for mark in MARKS if mark in f".{name}"), None)
+            if mark is None:
                 continue
             parameter.data = parameter.data.float()
-            if ".lora_A." in name:
+            if mark == ".lora_A.":
                 _fresh(parameter, self.seed, f"{part}.{name}")
-            found.append(
-                Trainable(f"{part}.{name}", parameter, part, rate, ".lora_magnitude_vector." not in name)
-            )
+            path = name.partition(mark)[0]
+            own = self.rate(family, part, path, rate)
+            decays = mark != ".lora_magnitude_vector."
+            found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
+        if self.options.max_norm > 0:
+            self.pairs += _pairs(module)
         return found
+
+    def _config(self, family: ModelFamily, part: str, targets: list[str]) -> PeftConfig:
+        options = self.options
+        ranks = self._ranks(family, part, targets)
+        alphas = {path: self._alpha(rank) for path, rank in ranks.items()}
+        self.alphas |= {f"{part}.{path}": alpha for path, alpha in alphas.items()}
+        shared: dict[str, Any] = {
+            "r": options.rank,
+            "target_modules": targets,
+            "rank_pattern": ranks,
+            "alpha_pattern": alphas,
+        }
+        if options.kind == "lora":
+            return LoraConfig(
+                lora_alpha=cast(int, options.alpha),
+                lora_dropout=options.dropout,
+                use_rslora=options.rslora,
+                use_dora=options.dora,
+                init_lora_weights=True,
+                **shared,
+            )
+        shared |= {
+            "alpha": options.alpha,
+            "rank_dropout": options.rank_dropout,
+            "module_dropout": options.module_dropout,
+        }
+        if options.kind == "loha":
+            return LoHaConfig(**shared)
+        return LoKrConfig(decompose_factor=options.factor, **shared)
+
+    def _ranks(self, family: ModelFamily, part: str, targets: list[str]) -> dict[str, int]:
+        if part != "unet" or not self.options.block_ranks:
+            return {}
+        ranks = parse_values(self.options.block_ranks, family.spec.name)
+        blocks = {path: family.block_of(path) for path in targets}
+        return {path: int(ranks[block]) for path, block in blocks.items() if block in ranks}
+
+    def _alpha(self, rank: int) -> float:
+        """The alpha that keeps the effective scale at another rank."""
+        ratio = rank / self.options.rank
+        return self.options.alpha * (math.sqrt(ratio) if self.options.rslora else ratio)
+
+    @torch.no_grad()
+    def after_step(self, family: ModelFamily) -> None:
+        """Scale pairs down whose product is longer than max_norm; both halves take the same share."""
+        for down, up, scale in self.pairs:
+            a, b = down.flatten(1), up.flatten(1)
+            # |BA|^2 = sum((B'B) * (AA')): two small matrices instead of one as large as the layer.
+            norm = ((b.T @ b) * (a @ a.T)).sum().clamp(min=1e-24).sqrt() * scale
+            share = (self.options.max_norm / norm).clamp(max=1.0).sqrt()
+            down.mul_(share)
+            up.mul_(share)
 
     def artifact(self, family: ModelFamily) -> Artifact:
         tensors: dict[str, Tensor] = {}
@@ -70,11 +139,16 @@ class Lora(PlainMethod):
                 if any(mark in f".{name}" for mark in MARKS):
                     tensors[canonical(part, name)] = parameter.detach().float().cpu().clone()
         facts: dict[str, object] = {
+            "kind": self.options.kind,
             "rank": self.options.rank,
             "alpha": self.options.alpha,
             "rslora": self.options.rslora,
             "dora": self.options.dora,
+            "alphas": dict(self.alphas),
+            "merge_weight": self.options.merge_weight,
         }
+        if self.options.kind != "lora":
+            facts["scale"] = self.options.alpha / self.options.rank
         return Artifact("lora", tensors, facts)
 
 
@@ -84,6 +158,17 @@ def canonical(part: str, name: str) -> str:
     if part.startswith("text_encoder") and not plain.startswith("text_model."):
         plain = f"text_model.{plain}"
     return f"{part}.{plain}"
+
+
+def _pairs(module: nn.Module) -> list[tuple[Tensor, Tensor, float]]:
+    found = []
+    for layer in module.modules():
+        owner: Any = layer
+        if hasattr(layer, "lora_A") and ADAPTER in owner.lora_A:
+            found.append(
+                (owner.lora_A[ADAPTER].weight, owner.lora_B[ADAPTER].weight, float(owner.scaling[ADAPTER]))
+            )
+    return found
 
 
 def _fresh(parameter: nn.Parameter, seed: int, name: str) -> None:

@@ -23,7 +23,6 @@ ASSETS = Path(__file__).parent.parent / "assets"
 BUILTIN = "builtin:"
 TINY_PIXELS = 128
 CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
-FAMILY_TITLES = {"sd1": "Stable Diffusion 1.x", "sd2": "Stable Diffusion 2.x", "sdxl": "Stable Diffusion XL"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,9 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
         found = detect(path)
     side = _native_resolution(found)
     tiny = side <= TINY_PIXELS
-    title = FAMILY_TITLES.get(found.family, found.family) + (", tiny" if tiny else "")
+    title = FAMILIES[found.family].title if found.family in FAMILIES else found.family
+    title += ", v-prediction" if found.prediction == "v_prediction" else ""
+    title += (", inpainting" if found.variant == "inpainting" else "") + (", tiny" if tiny else "")
     reasons = tuple(found.reasons)
     return BaseInfo(
         text,

@@ -11,7 +11,7 @@ from engine.plan.bases import BaseInfo, locate
 from engine.plan.machine import Machine, machine
 from engine.plan.problems import Problem
 from engine.plan.rules import base as base_rules
-from engine.plan.rules import data, hardware, method, training
+from engine.plan.rules import blocks, conditions, data, hardware, method, training, whole_models, words
 from engine.plan.rules.context import Context, Rule
 from engine.plan.schema import Plan
 
@@ -19,6 +19,10 @@ RULES: tuple[Rule, ...] = (
     *base_rules.RULES,
     *data.RULES,
     *method.RULES,
+    *words.RULES,
+    *blocks.RULES,
+    *conditions.RULES,
+    *whole_models.RULES,
     *training.RULES,
     *hardware.RULES,
 )

@@ -15,6 +15,7 @@ from engine.plan.families import FAMILIES
 from engine.plan.files import from_dict
 from engine.plan.machine import Gpu, Machine, machine
 from engine.plan.methods import METHODS
+from engine.plan.methods.base import Stage
 from engine.plan.presets import preset
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Plan, plan_fields
@@ -32,6 +33,8 @@ VRAM_SHARE = 0.9
 # kohya's SDXL recipe warms up over 100 steps.
 WARMUP = 100
 LONGEST_BETWEEN = 500
+# The resolutions before the last one, for from-scratch training.
+STAGE_SIDES = (256, 512)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,11 @@ class Draft:
         default = self._defaults[key]
         assert isinstance(default, int)
         return value if isinstance(value, int) and value > 0 else default
+
+    def plan_stages(self) -> tuple[Stage, ...]:
+        """The resolution stages that were given, where they can be read."""
+        plan = self.plan() if "scratch.stages" in self.given else None
+        return plan.options.stages_of_resolution if plan is not None else ()
 
     def plan(self) -> Plan | None:
         """The plan so far, or none while it does not fit the schema."""
@@ -183,8 +191,8 @@ def _repeats(draft: Draft) -> Iterator[Derived]:
 
 def _steps(draft: Draft) -> Iterator[Derived]:
     pictures = draft.facts.pictures
-    if draft.facts.tiny or not pictures:
-        return
+    if draft.facts.tiny or not pictures or "train.steps" in draft.derived:
+        return  # the preset of a method with a length of its own has said it
     effective = draft.whole("train.batch_size") * draft.whole("train.gradient_accumulation")
     wanted = -(-SEEN * pictures // effective)
     steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
@@ -193,7 +201,29 @@ def _steps(draft: Draft) -> Iterator[Derived]:
     yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
 
 
+def _stages(draft: Draft) -> Iterator[Derived]:
+    if draft.method != "scratch":
+        return
+    given = draft.plan_stages()
+    if given:
+        why = "what scratch.stages adds up to"
+        yield Derived("train.steps", given[-1].last, why)
+        yield Derived("data.resolution", given[-1].side, "the last of scratch.stages, for previews")
+        return
+    steps, side = draft.whole("train.steps"), draft.whole("data.resolution")
+    sides = [small for small in STAGE_SIDES if small < side] if not draft.facts.tiny else []
+    if not sides:
+        return
+    shares = {1: [0.75], 2: [0.7, 0.2]}[len(sides)]
+    counts = [round(steps * share) for share in shares]
+    stages = [f"{small}:{count}" for small, count in zip(sides, counts, strict=True)]
+    why = "small pictures first: a step at 256 px costs a quarter of one at 512 px (mosaicml diffusion)"
+    yield Derived("scratch.stages", [*stages, f"{side}:{steps - sum(counts)}"], why)
+
+
 def _warmup(draft: Draft) -> Iterator[Derived]:
+    if "train.warmup" in draft.derived:
+        return
     steps = draft.whole("train.steps")
     warmup = min(WARMUP, steps // 20)
     if warmup:
@@ -215,6 +245,8 @@ def _intervals(draft: Draft) -> Iterator[Derived]:
     most = draft.whole("samples.every")
     if most > max(1, steps // 4):
         yield Derived("samples.every", max(1, steps // 4), "at least four rounds of previews")
+    if "checkpoints.every" in draft.derived:
+        return
     every = max(1, min(LONGEST_BETWEEN, steps // 4))
     yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
 
@@ -245,6 +277,7 @@ RULES: tuple[Rule, ...] = (
     _batch,
     _repeats,
     _steps,
+    _stages,
     _warmup,
     _prompts,
     _intervals,

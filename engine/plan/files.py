@@ -82,14 +82,19 @@ def load_plan(path: Path, sets: list[str] | None = None) -> Plan:
 
 def resolve(plan: Plan, folder: Path) -> Plan:
     """The same plan with absolute paths, read relative to `folder`."""
-    data = plan.data.model_copy(update={"path": _absolute(plan.data.path, folder)})
+    places = {name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path")}
+    data = plan.data.model_copy(update=places)
+    options = plan.options
+    own = options.model_copy(
+        update={name: _absolute(getattr(options, name), folder) for name in options.path_fields}
+    )
     base = plan.base
     changes = {
         name: _absolute(value, folder)
         for name, value in (("model", base.model), ("tokenizer", base.tokenizer), ("vae", base.vae))
         if isinstance(value, str) and is_path(value, folder)
     }
-    return plan.model_copy(update={"data": data, "base": base.model_copy(update=changes)})
+    return plan.model_copy(update={"data": data, "base": base.model_copy(update=changes), plan.method: own})
 
 
 def is_path(value: str, folder: Path) -> bool:

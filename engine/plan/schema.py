@@ -8,7 +8,15 @@ from pydantic import model_validator
 
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.methods import METHODS, MethodName, MethodOptions
+from engine.plan.methods.controlnet import ControlnetOptions
+from engine.plan.methods.dreambooth import DreamboothOptions
+from engine.plan.methods.full import FullOptions
+from engine.plan.methods.hypernetwork import HypernetworkOptions
 from engine.plan.methods.lora import LoraOptions
+from engine.plan.methods.scratch import ScratchOptions
+from engine.plan.methods.style_lora import StyleLoraOptions
+from engine.plan.methods.t2i_adapter import T2iAdapterOptions
+from engine.plan.methods.textual_inversion import TextualInversionOptions
 
 SCHEMA_VERSION = 1
 CacheChoice = Literal["auto", "on", "off"]
@@ -18,7 +26,12 @@ class Base(Section):
     """The model that is taught."""
 
     model: str = option(..., "builtin:NAME, a diffusers folder, a .safetensors file, or a hub id")
-    family: Literal["auto", "sd1"] = option("auto", "model family; auto reads it from the weights")
+    family: Literal["auto", "sd1", "sd2", "sdxl"] = option(
+        "auto", "model family; auto reads it from the weights"
+    )
+    prediction: Literal["auto", "epsilon", "v_prediction"] = option(
+        "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
+    )
     tokenizer: str | None = option(
         None, "folder with vocab.json and merges.txt, for a single file that carries none", advanced=True
     )
@@ -52,6 +65,14 @@ class Data(Section):
     keep_tags: int = option(
         1, "tags at the front that stay in place when tags are shuffled", ge=0, advanced=True
     )
+    class_path: str = option("", "folder of class pictures, for prior preservation; empty has none")
+    class_prompt: str = option(
+        "", "caption of class pictures, and the prompt they are made with where too few"
+    )
+    class_count: int = option(
+        0, "how many class pictures; the base model makes what is missing", ge=0, le=100_000
+    )
+    class_weight: float = option(1.0, "weight of a class picture in the loss", ge=0, le=100)
     cache_latents: CacheChoice = option(
         "auto", "encode pictures once and keep the latents on disk; auto: unless random_crop", advanced=True
     )
@@ -72,6 +93,12 @@ class Train(Section):
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
         "auto", "number format of the frozen parts and the maths"
     )
+    ema: float = option(
+        0.0,
+        "decay of a moving average of the weights, which is then sampled and exported; 0 is off",
+        ge=0,
+        lt=1,
+    )
     clip_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is off", ge=0)
 
 
@@ -90,6 +117,11 @@ class Objective(Section):
 
     loss: Literal["mse", "huber"] = option("mse", "distance between prediction and target", advanced=True)
     min_snr_gamma: float = option(0.0, "min-SNR loss weight (5 is usual); 0 is off", ge=0, le=100)
+    timesteps: Literal["uniform", "cubic"] = option(
+        "uniform",
+        "how timesteps are drawn; cubic prefers noisy ones, where structure is decided",
+        advanced=True,
+    )
     noise_offset: float = option(
         0.0, "adds a constant per channel to the noise, for darker darks", ge=0, le=1
     )
@@ -150,7 +182,15 @@ class Plan(Section):
     seed: int = option(42, "every random draw follows from it", ge=0, lt=2**63)
     base: Base
     data: Data
+    dreambooth: DreamboothOptions | None = option(None, "options of method dreambooth")
     lora: LoraOptions | None = option(None, "options of method lora")
+    textual_inversion: TextualInversionOptions | None = option(None, "options of method textual_inversion")
+    full: FullOptions | None = option(None, "options of method full")
+    scratch: ScratchOptions | None = option(None, "options of method scratch")
+    hypernetwork: HypernetworkOptions | None = option(None, "options of method hypernetwork")
+    controlnet: ControlnetOptions | None = option(None, "options of method controlnet")
+    t2i_adapter: T2iAdapterOptions | None = option(None, "options of method t2i_adapter")
+    style_lora: StyleLoraOptions | None = option(None, "options of method style_lora")
     train: Train = option(Train(), "")
     optimizer: Optimizer = option(Optimizer(), "")
     objective: Objective = option(Objective(), "")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.plan.bases import locate
+from engine.estimate import estimate
+from engine.plan.bases import BaseInfo, locate
 from engine.plan.build import Facts, build, gather
 from engine.plan.check import check
 from engine.plan.derive import FEWEST_STEPS
@@ -15,7 +16,7 @@ from engine.plan.machine import Machine
 from engine.plan.presets import preset, recipes
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import plan_fields
-from tests.plan.conftest import card
+from tests.plan.conftest import GIB, card
 from tests.support.pictures import write_pictures
 
 
@@ -149,8 +150,8 @@ def test_a_base_that_cannot_be_found_is_a_problem_among_the_facts(pictures: Path
 
 
 def test_every_preset_value_is_a_field_and_has_a_source() -> None:
-    known = {field.key for field in plan_fields("lora")}
     for recipe in recipes():
+        known = {field.key for field in plan_fields(recipe["method"])}
         for card_gb in (None, 4, 8, 12, 16, 24, 48, 80, 141):
             found = preset(recipe["method"], recipe["family"], recipe.get("tiny", False), card_gb)
             assert set(found.values) <= known
@@ -164,6 +165,21 @@ def test_every_preset_value_is_a_field_and_has_a_source() -> None:
 )
 def test_the_preset_follows_the_card_as_it_reports_itself(gigabytes: float | None, batch: int) -> None:
     assert preset("lora", "sd1", False, gigabytes).values["train.batch_size"] == batch
+
+
+@pytest.mark.parametrize(("family", "side"), [("sd1", 512), ("sd2", 768), ("sdxl", 1024)])
+@pytest.mark.parametrize("gigabytes", [12, 16, 24, 48, 80])
+def test_a_lora_preset_fits_its_card_on_every_family(
+    family: str, side: int, gigabytes: float, pictures: Path
+) -> None:
+    base = BaseInfo("owner/model", "hub", None, family, "", "epsilon", "base", "fp16", side, False, ())
+    here = card(gigabytes)
+    given = answers_for(pictures, **{"base.model": "owner/model", "base.allow_download": True})
+    facts = gather(answers_for(pictures), here)
+    plan = build(given, Facts(facts.report, base, facts.vram_gb, facts.gpus, here)).plan
+    assert plan.data.resolution == side
+    assert estimate(plan, base, facts.report, here).vram_total < gigabytes * GIB
+    assert not [problem for problem in check(plan, base=base, here=here) if problem.level == "error"]
 
 
 def test_every_preset_builds_a_plan_without_errors(pictures: Path, no_gpu: Machine) -> None:

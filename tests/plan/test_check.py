@@ -130,7 +130,7 @@ def test_a_family_that_differs_from_the_model_is_an_error(pictures: Path, no_gpu
     assert problems_of(found, "base.family")[0].level == "error"
 
 
-@pytest.mark.parametrize("changes", [{"family": "sdxl"}, {"variant": "inpainting"}])
+@pytest.mark.parametrize("changes", [{"family": "sd3"}, {"variant": "inpainting"}])
 def test_a_base_that_cannot_be_trained_is_refused_by_name(
     pictures: Path, no_gpu: Machine, changes: dict[str, object]
 ) -> None:

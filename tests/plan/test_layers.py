@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine.estimate import trainable_parameters
 from engine.plan.bases import ASSETS
 from engine.plan.layers import targeted, text_layers, unet_layers
+from engine.plan.trained import lora_parameters, trained_parameters
 from tests.plan.conftest import make_plan
 
 torch = pytest.importorskip("torch")
@@ -34,7 +34,8 @@ OUTSIDE = ("conv_in", "conv_out", "time_embedding", "add_embedding")
 
 
 @pytest.mark.parametrize(
-    "name", ["families/sd1/unet.json", "families/sdxl/unet.json", "tiny/unet/config.json"]
+    "name",
+    ["families/sd1/unet.json", "families/sd2/unet.json", "families/sdxl/unet.json", "tiny/unet/config.json"],
 )
 def test_the_unet_table_is_what_diffusers_builds(name: str) -> None:
     from diffusers import UNet2DConditionModel
@@ -59,7 +60,54 @@ def test_the_parameter_count_is_what_peft_injects(targets: str, pictures: Path) 
         names = [layer.path for layer in targeted(layers, targets)]
         inject_adapter_in_model(LoraConfig(r=4, target_modules=names), unet)
     real = sum(value.numel() for path, value in unet.named_parameters() if ".lora_" in path)
-    assert trainable_parameters(plan, layers, text_layers(config("tiny/text_encoder/config.json"))) == real
+    assert plan.lora is not None
+    assert lora_parameters(plan.lora, layers, text_layers(config("tiny/text_encoder/config.json"))) == real
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("sd1", {"method": "controlnet"}),
+        ("sdxl", {"method": "controlnet", "controlnet__channels": "1"}),
+        ("sd1", {"method": "t2i_adapter"}),
+        ("sdxl", {"method": "t2i_adapter", "t2i_adapter__channels": "1"}),
+        ("sd1", {"method": "t2i_adapter", "t2i_adapter__kind": "light_adapter"}),
+    ],
+)
+def test_condition_networks_are_counted_within_a_hundredth(
+    family: str, changes: dict[str, object], pictures: Path
+) -> None:
+    from diffusers import UNet2DConditionModel
+
+    from engine.families.load import FAMILIES
+    from engine.families.schedule import NoiseSchedule
+
+    facts = config(f"families/{family}/unet.json")
+    plan = make_plan(pictures, **changes)
+    options = plan.controlnet or plan.t2i_adapter
+    assert options is not None
+    schedule = NoiseSchedule.from_config({})
+    with torch.device("meta"):
+        parts = {"unet": UNet2DConditionModel.from_config(facts)}
+        model = FAMILIES[family](parts, {}, schedule, {"unet": facts, "vae": {}})
+        channels = int(options.channels)
+        if plan.controlnet:
+            net = model.new_controlnet(channels)
+        else:
+            assert plan.t2i_adapter is not None
+            net = model.new_t2i_adapter(plan.t2i_adapter.kind, channels)
+    real = sum(value.numel() for value in net.parameters())
+    counted = trained_parameters(plan, unet_layers(facts), [], facts, 0)
+    assert counted == pytest.approx(real, rel=0.01)
+
+
+def test_new_words_and_hypernetworks_are_counted(pictures: Path) -> None:
+    facts = config("families/sd1/unet.json")
+    words = make_plan(pictures, method="textual_inversion", data__trigger="zqx", textual_inversion__vectors=3)
+    assert trained_parameters(words, unet_layers(facts), [], facts, 768) == 3 * 768
+    networks = make_plan(pictures, method="hypernetwork")
+    pairs = sum(2 * (width * 2 * width * 2 + 3 * width) for width in (320, 640, 768, 1280))
+    assert trained_parameters(networks, unet_layers(facts), [], facts, 768) == pairs
 
 
 def test_sd15_attention_lora_of_rank_16_has_its_published_size() -> None:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from engine.plan.fields import Section
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Updates up to `last` (1-based, inclusive) see pictures of `side` pixels at `rate` times the rate."""
+
+    side: int
+    last: int
+    rate: float
+
+
 class MethodOptions(Section):
-    """Base of every method's own table."""
+    """Base of every method's own table. `path_fields` are those that name a file or folder, or are empty."""
+
+    path_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def trains_text(self) -> bool:
         """Do weights of a text encoder change, so that cached text embeddings would be wrong?"""
         return False
+
+    @property
+    def stages_of_resolution(self) -> tuple[Stage, ...]:
+        """Resolutions that follow one another; empty where data.resolution holds all along."""
+        return ()
 
     def format_obstacle(self, name: str) -> str:
         """Why these options cannot be written in one of the method's formats; empty when they can."""

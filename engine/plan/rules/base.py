@@ -45,6 +45,13 @@ def whole_model(ctx: Context) -> Iterator[Problem]:
         yield warning("base.model", "is downloaded when the run starts", "only then can it be looked at", fix)
 
 
+def prediction(ctx: Context) -> Iterator[Problem]:
+    guess = next((text for text in ctx.base.reasons if ": guessed" in text), "") if ctx.base else ""
+    if guess and ctx.plan.base.prediction == "auto":
+        fix = 'set it to "epsilon" (SD 2.x base, 512 px) or "v_prediction" (768 px) where you know'
+        yield warning("base.prediction", "is a guess: a wrong one teaches the model noise", guess, fix)
+
+
 def tokenizer(ctx: Context) -> Iterator[Problem]:
     base, given = ctx.base, ctx.plan.base.tokenizer
     if base is None or base.path is None or tokenizer_folder(base, given) is not None:
@@ -73,4 +80,4 @@ def other_vae(ctx: Context) -> Iterator[Problem]:
         yield Problem("base.vae", f"{vae} is no VAE folder", why, "correct the path, or leave base.vae out")
 
 
-RULES: tuple[Rule, ...] = (known_family, same_family, whole_model, tokenizer, other_vae)
+RULES: tuple[Rule, ...] = (known_family, same_family, whole_model, prediction, tokenizer, other_vae)

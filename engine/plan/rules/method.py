@@ -63,8 +63,10 @@ def lora_scale(ctx: Context) -> Iterator[Problem]:
         why = "it multiplies the learning rate's effect: " + (
             "steps overshoot" if scale > 4 else "little is learnt"
         )
-        fix = f"set lora.alpha between {options.rank / 2:g} and {options.rank} for the usual rates"
-        yield warning("lora.alpha", what, why, fix)
+        fix = (
+            f"set {ctx.plan.method}.alpha between {options.rank / 2:g} and {options.rank} for the usual rates"
+        )
+        yield warning(f"{ctx.plan.method}.alpha", what, why, fix)
 
 
 def lora_rank(ctx: Context) -> Iterator[Problem]:
@@ -78,16 +80,19 @@ def lora_rank(ctx: Context) -> Iterator[Problem]:
     if options.rank > widest:
         why = f"the widest layer it adapts has {widest} channels, so the pair is larger than the layer"
         yield warning(
-            "lora.rank", f"{options.rank} is no low rank here", why, f"set {max(1, widest // 4)} or less"
+            f"{ctx.plan.method}.rank",
+            f"{options.rank} is no low rank here",
+            why,
+            f"set {max(1, widest // 4)} or less",
         )
 
 
 def lora_text_rate(ctx: Context) -> Iterator[Problem]:
     options = ctx.plan.options
     if isinstance(options, LoraOptions) and options.text_encoder_learning_rate and not options.text_encoder:
-        why = "lora.text_encoder is off"
-        fix = "set lora.text_encoder = true, or leave the rate out"
-        yield warning("lora.text_encoder_learning_rate", "has no effect", why, fix)
+        why = f"{ctx.plan.method}.text_encoder is off"
+        fix = f"set {ctx.plan.method}.text_encoder = true, or leave the rate out"
+        yield warning(f"{ctx.plan.method}.text_encoder_learning_rate", "has no effect", why, fix)
 
 
 RULES: tuple[Rule, ...] = (possible, caches, formats, lora_scale, lora_rank, lora_text_rate)

@@ -1,0 +1,55 @@
+"""Style LoRA: a LoRA on the blocks that carry style or content, with a rate and a weight a block."""
+
+from __future__ import annotations
+
+from engine.families.base import ModelFamily
+from engine.methods.artifact import Artifact
+from engine.methods.lora import Lora
+from engine.plan.blocks import BASE, carrying, parse_blocks, parse_values
+from engine.plan.methods.style_lora import StyleLoraOptions
+
+UP = ".lora_B.weight"
+
+
+class StyleLora(Lora):
+    """B-LoRA (arXiv:2403.14572) on SDXL; elsewhere the decoder's blocks, or the ones that are named."""
+
+    def __init__(self, options: StyleLoraOptions, learning_rate: float, seed: int) -> None:
+        super().__init__(options, learning_rate, seed)
+        self.style = options
+
+    def targets(self, family: ModelFamily, part: str) -> list[str]:
+        found = super().targets(family, part)
+        if part != "unet":
+            return found
+        chosen, rates = self._chosen(family), self._rates(family)
+        return [
+            path for path in found if (block := family.block_of(path)) in chosen and rates.get(block, 1.0) > 0
+        ]
+
+    def _chosen(self, family: ModelFamily) -> tuple[str, ...]:
+        name = family.spec.name
+        if self.style.layers == "blocks":
+            return parse_blocks(self.style.blocks, name)
+        return carrying(name, self.style.layers)
+
+    def _rates(self, family: ModelFamily) -> dict[str, float]:
+        return parse_values(self.style.block_rates, family.spec.name) if self.style.block_rates else {}
+
+    def rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
+        factor = self._rates(family).get(BASE if part != "unet" else family.block_of(path), 1.0)
+        return rate if factor == 1.0 else factor * (self.learning_rate if rate is None else rate)
+
+    def artifact(self, family: ModelFamily) -> Artifact:
+        """The pairs with their block's weight in the upper half; a block of weight 0 is left out."""
+        whole = super().artifact(family)
+        if not self.style.block_weights:
+            return whole
+        weights = parse_values(self.style.block_weights, family.spec.name)
+        tensors = {}
+        for name, value in whole.tensors.items():
+            part, _, rest = name.partition(".")
+            weight = weights.get(BASE if part != "unet" else family.block_of(rest), 1.0)
+            if weight:
+                tensors[name] = value * weight if name.endswith(UP) else value
+        return Artifact(whole.kind, tensors, whole.facts)

@@ -1,0 +1,84 @@
+"""Textual inversion: a few new rows of the text encoders' embeddings train, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from engine.errors import UserError
+from engine.families.base import ModelFamily
+from engine.methods.artifact import Artifact
+from engine.methods.base import PlainMethod, Trainable
+from engine.methods.words import WordEmbedding, WordTokenizer, first_rows, median_norm
+from engine.plan.methods.textual_inversion import TextualInversionOptions
+from engine.train.draws import generator
+
+# A row this close to its norm is left alone, so that a step that moved nothing changes no bit.
+SETTLED = 1e-6
+
+
+class TextualInversion(PlainMethod):
+    """Gal et al. 2022 (arXiv:2208.01618). A family with two text encoders gets rows in both."""
+
+    def __init__(self, options: TextualInversionOptions, trigger: str, seed: int) -> None:
+        self.options = options
+        self.words = options.words(trigger)
+        self.seed = seed
+        self.norms: dict[str, float] = {}
+
+    def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
+        assert self.words, "the check asks for a word"
+        family.tokenizers = {
+            part: WordTokenizer(tokenizer, {word: self._rows(at) for at, word in enumerate(self.words)})
+            for part, tokenizer in family.tokenizers.items()
+        }
+        return [self._extend(family, part) for part in family.spec.text_parts]
+
+    def _rows(self, index: int) -> range:
+        count = self.options.vectors
+        return range(index * count, (index + 1) * count)
+
+    def _extend(self, family: ModelFamily, part: str) -> Trainable:
+        encoder = cast(Any, family.parts[part])
+        old = encoder.get_input_embeddings()
+        norm = self.norms[part] = median_norm(old.weight)
+        rows = torch.cat(
+            [self._start(family, part, old.weight, norm, index) for index in range(len(self.words))]
+        )
+        embedding = WordEmbedding(old, rows)
+        encoder.set_input_embeddings(embedding)
+        return Trainable(f"{part}.words", embedding.rows, part)
+
+    def _start(self, family: ModelFamily, part: str, weight: Tensor, norm: float, index: int) -> Tensor:
+        text = self.options.initial_of(index)
+        known = family.tokenizers[part].inner(text, add_special_tokens=False).input_ids if text else []
+        if text and not known:
+            raise UserError(
+                f"textual_inversion.initial: {text!r} has no token", fix="give an ordinary word, or none"
+            )
+        draw = generator(self.seed, "init", part, self.words[index])
+        return first_rows(weight, known, self.options.vectors, norm, draw)
+
+    @torch.no_grad()
+    def after_step(self, family: ModelFamily) -> None:
+        if not self.options.keep_norm:
+            return
+        for part, norm in self.norms.items():
+            rows = self._parameter(family, part)
+            factor = norm / rows.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+            rows.mul_(torch.where((factor - 1).abs() < SETTLED, 1.0, factor))
+
+    def _parameter(self, family: ModelFamily, part: str) -> Tensor:
+        return cast(Tensor, cast(Any, family.parts[part]).get_input_embeddings().rows)
+
+    def artifact(self, family: ModelFamily) -> Artifact:
+        """`PART/WORD` gives [vectors, width]; fact `words` lists the words in the plan's order."""
+        tensors = {
+            f"{part}/{word}": self._parameter(family, part)[self._rows(index)].detach().float().cpu().clone()
+            for part in family.spec.text_parts
+            for index, word in enumerate(self.words)
+        }
+        return Artifact("embedding", tensors, {"words": self.words})
