@@ -52,6 +52,10 @@ def _export(run: RunDir, name: str, step: int | None, out: Path | None) -> int:
     saved = choose(run, step)
     ready = prepare(plan, load_plan_family(plan), torch.device("cpu"))
     checkpoint.load_weights(saved, ready.trainables)
+    if averages := checkpoint.load_averages(saved):
+        with torch.no_grad():
+            for item in ready.trainables:
+                item.parameter.copy_(averages[item.name])
     data = plan.data
     items = scan(
         Path(data.path),
@@ -61,7 +65,7 @@ def _export(run: RunDir, name: str, step: int | None, out: Path | None) -> int:
         recursive=data.recursive,
     ).items
     label = "" if step is None else f"-{saved.step:08d}"
-    target = out or run.exports / f"{file_stem(plan, name, ['kohya'], label)}{form.extension}"
+    target = out or run.exports / f"{file_stem(plan, name, plan.export_formats, label)}{form.extension}"
     target.parent.mkdir(parents=True, exist_ok=True)
     artifact = ready.method.artifact(ready.family)
     done = export_one(

@@ -11,6 +11,7 @@ import torch
 
 from engine.errors import UserError
 from engine.export.safetensors_file import verify, write_safetensors
+from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 
 PROGRAM = "sdtrain-tui"
@@ -65,6 +66,10 @@ class ExportRequest:
     out: Path
     dtype: torch.dtype = torch.float16
     overwrite: bool = False
+    base: Callable[[], ModelFamily] | None = None
+    """Loads the base model anew, as it is stored, for formats that hold a whole model."""
+    tokenizers: Mapping[str, Any] = field(default_factory=dict)
+    """Each text part's tokenizer, as transformers loads it, for formats that hold a whole model."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Format:
 
     def write(self, request: ExportRequest) -> Exported:
         """Composes, writes beside the goal, reads back key by key, and only then gives the file its name."""
-        _check(self, request)
+        check_request(self, request)
         content = self.compose(request)
         size = write_safetensors(
             request.out,
@@ -120,20 +125,21 @@ class Format:
         verify(path, content.tensors, content.metadata, dtype=dtype)
 
 
-def _check(form: Format, request: ExportRequest) -> None:
+def check_request(form: Format, request: ExportRequest) -> None:
+    """UserError where the format cannot hold the artifact, or the name cannot be taken."""
     out = request.out
     if request.artifact.kind != form.kind or request.model.family not in form.families:
         raise UserError(
             f"the format {form.name} does not hold a {request.artifact.kind} for {request.model.family}",
             fix="choose another format",
         )
-    if out.suffix != form.extension or not out.stem.strip("."):
+    if form.extension and (out.suffix != form.extension or not out.stem.strip(".")):
         raise UserError(
             f"{out} must end in {form.extension}",
             why=f"programs tell {form.title} files by that ending",
             fix=f"name it {out.stem or request.about.name}{form.extension}",
         )
-    if out.is_dir() or (out.exists() and not request.overwrite):
+    if (out.is_dir() and form.extension) or (out.exists() and not request.overwrite):
         raise UserError(
             f"{out} is already there",
             why="nothing is overwritten unasked",

@@ -5,8 +5,10 @@ from collections import Counter
 
 import torch
 
+from engine.errors import UserError
 from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
 from engine.export.lora import DOWN, UP, Pair, is_dora, pairs_of, some_attention
+from engine.export.lycoris import kind_of
 from engine.families.keymap_text import LEVEL
 
 # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
@@ -17,6 +19,12 @@ MAGNITUDE = ".lora_magnitude_vector.weight"
 
 def compose(request: ExportRequest) -> Composed:
     """Raw peft names for every module; diffusers' loader drops a part of files with mixed names."""
+    if kind_of(request.artifact) != "lora":
+        raise UserError(
+            f"a {kind_of(request.artifact)} cannot be exported in the diffusers layout",
+            why="diffusers' loader reads pairs only",
+            fix="export it with --format kohya, which ComfyUI and AUTOMATIC1111 read",
+        )
     pairs = some_attention(pairs_of(request.artifact))
     rslora, dora = bool(request.artifact.facts.get("rslora")), is_dora(request.artifact)
     tensors: dict[str, torch.Tensor] = {}

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import torch
 
 from engine.errors import UserError
 from engine.export.base import FAMILIES, Composed, ExportRequest, Format, ModelFacts, common_metadata
 from engine.export.lora import Pair, complete_attention, is_dora, pairs_of
+from engine.export.lycoris import changes_of, kind_of, network_facts
 from engine.export.safetensors_file import serialise
 from engine.families.keymap_unet import unet_module_map
 
@@ -28,12 +30,24 @@ _BASES = {
 }
 
 
+class Place(Protocol):
+    """A module by its part and its diffusers path."""
+
+    @property
+    def part(self) -> str: ...
+
+    @property
+    def module(self) -> str: ...
+
+
 def compose(request: ExportRequest) -> Composed:
     """Three tensors a module (lora_down, lora_up, alpha), so that alpha / r is the trained strength.
 
-    rsLoRA's alpha / sqrt(r) is folded into alpha. UserError for DoRA, which the layout has no exact place
-    for.
+    rsLoRA's alpha / sqrt(r) is folded into alpha. LoHa and LoKr have LyCORIS' tensors instead of the pair.
+    UserError for DoRA, which the layout has no exact place for.
     """
+    if kind_of(request.artifact) != "lora":
+        return _lycoris(request)
     if is_dora(request.artifact):
         raise UserError(
             "a DoRA cannot be exported in the kohya layout",
@@ -57,11 +71,29 @@ def compose(request: ExportRequest) -> Composed:
         raise UserError(
             "two modules of this LoRA have one name in the kohya layout", fix="export as diffusers"
         )
-    notes = {**common_metadata(request), **_training(request, pairs, alphas)}
+    return _with_notes(request, tensors, _network(pairs, alphas))
+
+
+def _lycoris(request: ExportRequest) -> Composed:
+    changes = changes_of(request.artifact)
+    names = module_names(changes, request.model)
+    tensors = {
+        f"{name}.{kind}": value
+        for name, change in zip(names, changes, strict=True)
+        for kind, value in change.tensors.items()
+    }
+    assert len(tensors) == sum(len(change.tensors) for change in changes), "two modules of one name"
+    return _with_notes(request, tensors, network_facts(request.artifact))
+
+
+def _with_notes(
+    request: ExportRequest, tensors: dict[str, torch.Tensor], network: Mapping[str, str]
+) -> Composed:
+    notes = {**common_metadata(request), **_training(request), **network}
     return Composed(tensors, {**notes, **_hashes(tensors, notes, request.dtype)})
 
 
-def module_names(pairs: list[Pair], model: ModelFacts) -> list[str]:
+def module_names(pairs: Sequence[Place], model: ModelFacts) -> list[str]:
     """kohya's names: diffusers paths with underscores; for SDXL's UNet the paths of the SGM code."""
     blocks = unet_module_map(model.configs["unet"]) if model.family == "sdxl" else {}
     prefixes = _TEXT_PREFIXES[model.family]
@@ -88,22 +120,13 @@ def _alphas(pairs: list[Pair]) -> dict[str, float]:
     return {part: counter.most_common(1)[0][0] for part, counter in counts.items()}
 
 
-def _training(request: ExportRequest, pairs: list[Pair], alphas: Mapping[str, float]) -> dict[str, str]:
-    """kohya's ss_* entries: those that A1111 files a LoRA by, and the minimum that kohya itself reads."""
+def _training(request: ExportRequest) -> dict[str, str]:
+    """kohya's ss_* entries: those that A1111 files a LoRA by, and what it shows of the training."""
     about, model = request.about, request.model
-    ranks = {pair.rank for pair in pairs}
-    dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
-    alpha = alphas.get("unet", next(iter(alphas.values())))
-    convolves = any(pair.down.dim() == 4 and pair.down.shape[-1] > 1 for pair in pairs)
-    arguments = {"conv_dim": dim, "conv_alpha": str(alpha)} if convolves else {}
     frequency = about.tag_frequency or {about.name: dict.fromkeys(about.trigger_words, about.images or 1)}
     return {
         "ss_v2": str(model.family == "sd2"),
         "ss_base_model_version": _BASES[model.family, model.prediction],
-        "ss_network_module": "networks.lora",
-        "ss_network_dim": dim,
-        "ss_network_alpha": str(alpha),
-        "ss_network_args": json.dumps(arguments),
         "ss_output_name": request.out.stem,
         "ss_resolution": str(tuple(about.resolution)),
         "ss_num_train_images": str(about.images),
@@ -112,6 +135,21 @@ def _training(request: ExportRequest, pairs: list[Pair], alphas: Mapping[str, fl
         "ss_seed": str(about.seed),
         "ss_sd_model_name": about.base_model,
         "ss_training_comment": ", ".join(about.trigger_words),
+    }
+
+
+def _network(pairs: list[Pair], alphas: Mapping[str, float]) -> dict[str, str]:
+    """The minimum that kohya itself reads: the network's kind and size."""
+    ranks = {pair.rank for pair in pairs}
+    dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
+    alpha = alphas.get("unet", next(iter(alphas.values())))
+    convolves = any(pair.down.dim() == 4 and pair.down.shape[-1] > 1 for pair in pairs)
+    arguments = {"conv_dim": dim, "conv_alpha": str(alpha)} if convolves else {}
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": dim,
+        "ss_network_alpha": str(alpha),
+        "ss_network_args": json.dumps(arguments),
     }
 
 

@@ -3,10 +3,39 @@
 import difflib
 
 from engine.errors import UserError
-from engine.export import diffusers_lora, kohya
+from engine.export import (
+    a1111_embedding,
+    a1111_hypernetwork,
+    controlnet,
+    diffusers_folder,
+    diffusers_lora,
+    embedding,
+    kohya,
+    merged,
+    single_file_format,
+    t2i_adapter,
+)
 from engine.export.base import Exported, ExportRequest, Format
 
-FORMATS: dict[str, Format] = {form.name: form for form in (kohya.FORMAT, diffusers_lora.FORMAT)}
+FORMATS: dict[str, Format] = {
+    form.name: form
+    for form in (
+        kohya.FORMAT,
+        diffusers_lora.FORMAT,
+        single_file_format.FORMAT,
+        diffusers_folder.FORMAT,
+        embedding.FORMAT,
+        a1111_embedding.FORMAT,
+        a1111_hypernetwork.FORMAT,
+        merged.FORMAT,
+        controlnet.FORMAT,
+        controlnet.FOLDER,
+        controlnet.LDM,
+        t2i_adapter.FORMAT,
+        t2i_adapter.FOLDER,
+        t2i_adapter.TENCENT,
+    )
+}
 
 
 def formats_for(method: str, family: str) -> list[Format]:

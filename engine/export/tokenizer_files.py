@@ -1,0 +1,76 @@
+"""Copies a CLIP tokenizer so that every transformers version reads it, whichever of its files the base has."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UserError
+
+CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def write_tokenizer(source: Path, target: Path, pad: str = "") -> None:
+    """vocab.json and merges.txt (transformers 4's slow tokenizer asks for them), and the settings.
+
+    A tokenizer.json alone is taken apart; one that lies beside the two files is copied too. `pad` is the
+    padding token that the model was trained with, where it may differ from the source's.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    whole = source / "tokenizer.json"
+    if (source / "vocab.json").is_file() and (source / "merges.txt").is_file():
+        for name in ("vocab.json", "merges.txt"):
+            shutil.copyfile(source / name, target / name)
+    else:
+        _take_apart(whole, target)
+    if whole.is_file():
+        shutil.copyfile(whole, target / whole.name)
+    for name in CONFIGS:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+    if not (target / CONFIGS[0]).exists():
+        (target / CONFIGS[0]).write_text(json.dumps(_settings(), indent=2) + "\n", encoding="utf-8")
+    if pad:
+        for name in CONFIGS:
+            _set_pad(target / name, pad)
+
+
+def _set_pad(file: Path, pad: str) -> None:
+    if not file.is_file():
+        return
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    stored = settings.get("pad_token")
+    if (stored.get("content") if isinstance(stored, dict) else stored) != pad:
+        settings["pad_token"] = pad
+        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def _settings() -> dict[str, Any]:
+    """What the engine assumes of a tokenizer of two files (engine.families.tokenizers.load_tokenizer)."""
+    return {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": END,
+        "do_lower_case": True,
+    }
+
+
+def _take_apart(whole: Path, target: Path) -> None:
+    try:
+        model = json.loads(whole.read_text(encoding="utf-8"))["model"]
+        vocabulary, merges = model["vocab"], model["merges"]
+        lines = [pair if isinstance(pair, str) else " ".join(pair) for pair in merges]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"the tokenizer {whole} cannot be copied",
+            str(error),
+            "put its vocab.json and merges.txt beside it, and export again",
+        ) from error
+    (target / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    (target / "merges.txt").write_text("\n".join(["#version: 0.2", *lines]) + "\n", encoding="utf-8")

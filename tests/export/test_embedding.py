@@ -1,0 +1,99 @@
+"""Embeddings as files: the keys that programs look for, and diffusers' own loader reading them alike."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
+
+from engine.errors import UserError
+from engine.export.registry import export
+from tests.export.tiny_models import request
+from tests.support.pictures import write_pictures
+from tests.support.runs import quick_plan
+from tests.support.sessions import Prepared, prepared, run_steps
+
+
+def _trained(base: Path, folder: Path, *words: str) -> Prepared:
+    plan = quick_plan(
+        base,
+        write_pictures(folder / "pictures", count=2),
+        method="textual_inversion",
+        data__trigger=words[0],
+        textual_inversion__tokens=list(words),
+        textual_inversion__vectors=2,
+        train__steps=2,
+    )
+    made = prepared(plan, folder / "cache")
+    run_steps(made)
+    return made
+
+
+def _write(made: Prepared, form: str, out: Path) -> None:
+    family = made.ready.family
+    export(form, request(made.ready.method.artifact(family), out, family.spec.name))
+
+
+@pytest.mark.parametrize(("form", "name"), [("embedding", "cat.safetensors"), ("a1111_embedding", "cat.pt")])
+@pytest.mark.parametrize("model", ["sd1", "sd2-eps"])
+def test_diffusers_loads_the_file_and_reads_prompts_alike(
+    form: str, name: str, model: str, narrow_models: dict[str, Path], tmp_path: Path
+) -> None:
+    base = narrow_models[model]
+    made = _trained(base, tmp_path, "<cat>")
+    _write(made, form, tmp_path / name)
+    pipe: Any = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32, safety_checker=None)
+    pipe.load_textual_inversion(str(tmp_path / name), token="<cat>")
+    prompt = "a photo of <cat>, red"
+    text = pipe.maybe_convert_prompt(prompt, pipe.tokenizer)
+    ids = pipe.tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
+    with torch.no_grad():
+        theirs = pipe.text_encoder(ids)[0]
+        ours = made.ready.family.encode_text(made.ready.family.tokenize([prompt])).hidden
+    assert float((ours - theirs).abs().max()) < 1e-5
+
+
+def test_sdxl_has_one_tensor_for_each_encoder(narrow_models: dict[str, Path], tmp_path: Path) -> None:
+    made = _trained(narrow_models["sdxl"], tmp_path, "<cat>")
+    _write(made, "embedding", tmp_path / "cat.safetensors")
+    _write(made, "a1111_embedding", tmp_path / "cat.pt")
+    trained = {item.name: item.parameter.detach() for item in made.ready.trainables}
+    for found in (
+        load_file(tmp_path / "cat.safetensors"),
+        torch.load(tmp_path / "cat.pt", weights_only=True),
+    ):
+        assert found.keys() == {"clip_l", "clip_g"}
+        assert torch.equal(found["clip_l"], trained["text_encoder.words"])
+        assert torch.equal(found["clip_g"], trained["text_encoder_2.words"])
+
+
+def test_the_pt_file_is_in_the_layout_that_a1111_takes(sd1_folder: Path, tmp_path: Path) -> None:
+    made = _trained(sd1_folder, tmp_path, "<cat>")
+    _write(made, "a1111_embedding", tmp_path / "cat.pt")
+    assert not zipfile.is_zipfile(tmp_path / "cat.pt")
+    found = torch.load(tmp_path / "cat.pt", weights_only=True)
+    assert type(found["string_to_param"]["*"]) is torch.Tensor
+    assert found["string_to_token"] == {"*": 265}
+    assert found["name"] == "cat"
+    assert found["sdtrain"]["sdtrain.trigger_words"] == "<cat>"
+
+
+def test_each_word_gets_a_file_of_one_key(sd1_folder: Path, tmp_path: Path) -> None:
+    made = _trained(sd1_folder, tmp_path, "<cat>", "<fat dog>")
+    _write(made, "embedding", tmp_path / "pets.safetensors")
+    (rows,) = [item.parameter.detach() for item in made.ready.trainables]
+    assert torch.equal(load_file(tmp_path / "pets.safetensors")["emb_params"], rows[:2])
+    assert torch.equal(load_file(tmp_path / "pets-fat-dog.safetensors")["emb_params"], rows[2:])
+
+
+def test_values_that_are_not_finite_are_refused(sd1_folder: Path, tmp_path: Path) -> None:
+    made = _trained(sd1_folder, tmp_path, "<cat>")
+    made.ready.trainables[0].parameter.data[0, 0] = float("nan")
+    with pytest.raises(UserError, match="not finite"):
+        _write(made, "embedding", tmp_path / "cat.safetensors")
+    assert not list(tmp_path.glob("*.safetensors"))
