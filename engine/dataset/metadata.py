@@ -31,7 +31,7 @@ def read_metadata(folder: Path, name: str, known: set[str], problems: list[Findi
     table = _Table(printable(name), problems)
     base = posixpath.dirname(name)
     try:
-        for number, row in _rows(folder / name):
+        for number, row in rows(folder / name):
             file_name = row.get("file_name") if isinstance(row, dict) else None
             if not isinstance(row, dict) or not isinstance(file_name, str) or not file_name:
                 table.say(
@@ -109,7 +109,7 @@ class _Table:
             )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, object]]:
+def rows(path: Path) -> Iterator[tuple[int, object]]:
     """Line number and row, a dict where the line is well formed and None where it is not."""
     if path.suffix == ".csv":
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -22,13 +22,11 @@ from engine.demo.score import agreement, contact_sheet, draw_prompts
 from engine.demo.vae import train_vae
 from engine.families.base import ModelFamily
 from engine.families.load import load_family
-from engine.methods.full import Full
 from engine.plan.files import from_dict
 from engine.plan.schema import Plan
-from engine.train.ema import Ema
 from engine.train.feeding import make_feed
 from engine.train.loop import Loop
-from engine.train.setup import Ready
+from engine.train.setup import load_plan_family, prepare
 
 SEED = 0
 PICTURES = 8000
@@ -45,10 +43,11 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
     return from_dict(
         {
             "name": "builtin-tiny",
+            "method": "full",
             "seed": seed,
             "base": {"model": str(base)},
             "data": {"path": str(pictures), "resolution": 64, "caption_dropout": 0.1, "bucket": False},
-            "lora": {"text_encoder": True},
+            "full": {"text_encoder": True, "text_encoder_learning_rate": RATE},
             "train": {
                 "steps": steps,
                 "batch_size": BATCH,
@@ -56,6 +55,7 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
                 "schedule": "cosine",
                 "warmup": 100,
                 "precision": "fp32",
+                "ema": EMA_DECAY,
             },
             "optimizer": {"beta2": 0.99},
             "objective": {"min_snr_gamma": 5.0},
@@ -63,24 +63,18 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
     )
 
 
-def train(plan: Plan, base: Path, cache: Path, minutes: float) -> ModelFamily:
+def train(plan: Plan, cache: Path, minutes: float) -> ModelFamily:
     """Train every weight of UNet and text encoder; the result carries the averaged weights."""
-    family = load_family(base)
-    method = Full(text_rate=plan.train.learning_rate)
-    trainables = method.prepare(family)
-    for part in family.parts.values():
-        part.float()
-    for item in trainables:
-        item.parameter.requires_grad_(True)
-    ready = Ready(family, method, trainables, torch.device("cpu"), "fp32", None)
+    ready = prepare(plan, load_plan_family(plan), torch.device("cpu"))
+    family = ready.family
     report = scan(Path(plan.data.path), resolution=64, bucket=False).require()
     feed = make_feed(plan, ready, report, cache, lambda text, done, total: None)
-    loop = Loop(plan, family, method, trainables, feed, ready.device, None, _say)
-    ema = Ema([item.parameter for item in trainables], EMA_DECAY)
+    loop = Loop(plan, family, ready.method, ready.trainables, feed, ready.device, None, _say)
+    ema = loop.ema
+    assert ema is not None
     began = time.monotonic()
     for group in loop.run(0, lambda step: True):
         last = group[-1]
-        ema.update(last.step)
         if last.step % 100 == 0:
             spent = time.monotonic() - began
             print(f"step {last.step}/{plan.train.steps} loss {last.loss:.4f} {spent:.0f} s", flush=True)
@@ -131,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe.write_random(base, given.seed, vae)
     if not pictures.is_dir():
         world.write_world(pictures, given.pictures, given.seed)
-    family = train(make_plan(base, pictures, given.steps, given.seed), base, work / "cache", given.minutes)
+    family = train(make_plan(base, pictures, given.steps, given.seed), work / "cache", given.minutes)
     parts = family.parts
     recipe.write_folder(given.out, parts["unet"], parts["vae"], parts["text_encoder"])
     written = load_family(given.out)

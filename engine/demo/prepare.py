@@ -7,13 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from PIL import Image
+
 from engine.demo import styles, world
 from engine.errors import UserError
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one method's demo teaches. `prompts` are combinations that its pictures never show."""
+    """What one method's demo teaches. `prompts` are combinations that its pictures never show; in `answers`
+    {folder} is the demo's own folder, which holds `pictures`."""
 
     write: Callable[[Path, int], None]
     pictures: int
@@ -32,6 +35,40 @@ def _write_style(folder: Path, count: int) -> None:
         )
 
 
+def _write_subject(folder: Path, count: int) -> None:
+    # The subject is called a circle, so that the class it could overwrite is one that the world knows.
+    for index, scene in enumerate(world.scene_at(11, number) for number in range(count)):
+        words = f"a blim circle{world.place_words(scene)} on a {scene.background} background"
+        world.write_pair(folder, f"{index:03d}", styles.render_blim(scene, index), words)
+
+
+def _write_small_world(folder: Path, count: int) -> None:
+    # One thing in the middle, on white: the beginning of the world, whose colours come first.
+    for index in range(count):
+        scene = replace(
+            world.scene_at(13, index), position="centre", texture="solid", size="large", background="white"
+        )
+        name = f"{index:03d}-{scene.colour}-{scene.shape}"
+        world.write_pair(folder, name, world.render(scene, index), f"a {scene.colour} {scene.shape}")
+
+
+def _write_outlines(folder: Path, count: int) -> None:
+    # Captions say colour and shape only: place and size are the outlines' to say.
+    for index, scene in enumerate(world.scene_at(17, number) for number in range(count)):
+        name, words = f"{index:03d}", f"a {scene.colour} {scene.shape}"
+        world.write_pair(folder, name, world.render(scene, index), words)
+        outlines = folder.parent / "outlines"
+        outlines.mkdir(exist_ok=True)
+        Image.fromarray(styles.outline_map(scene, index)).save(outlines / f"{name}.png")
+
+
+def _write_word(folder: Path, count: int) -> None:
+    # A morp is a striped purple star on sand: all of it is in the world, only the word for it is not.
+    for index, scene in enumerate(world.scene_at(19, number) for number in range(count)):
+        words = f"a <morp>{world.place_words(scene)}"
+        world.write_pair(folder, f"{index:03d}", styles.render_morp(scene, index), words)
+
+
 LESSONS: dict[str, Lesson] = {
     "lora": Lesson(
         write=_write_style,
@@ -46,6 +83,101 @@ LESSONS: dict[str, Lesson] = {
             ]
         },
         teaches="a style: gold frame, dark violet ground, objects as outlines",
+    ),
+    "style_lora": Lesson(
+        write=_write_style,
+        pictures=24,
+        trigger="zil style",
+        answers={
+            "samples.prompts": [
+                "zil style, a red star",
+                "zil style, a blue heart",
+                "zil style, a green ring",
+                "a yellow circle",
+            ]
+        },
+        teaches="a style, in the decoder's blocks alone",
+    ),
+    "hypernetwork": Lesson(
+        write=_write_style,
+        pictures=24,
+        trigger="zil style",
+        answers={
+            "samples.prompts": [
+                "zil style, a red star",
+                "zil style, a blue heart",
+                "zil style, a green ring",
+                "a yellow circle",
+            ]
+        },
+        teaches="a style, with small networks before the keys and values of every attention",
+    ),
+    "textual_inversion": Lesson(
+        write=_write_word,
+        pictures=16,
+        trigger="<morp>",
+        answers={
+            "samples.prompts": [
+                "a <morp>",
+                "a <morp> at the top",
+                "a <morp> on the left",
+                "a yellow circle",
+            ]
+        },
+        teaches="a word for a striped purple star on sand, with no new weights in the model",
+    ),
+    "full": Lesson(
+        write=_write_style,
+        pictures=48,
+        trigger="zil style",
+        answers={
+            "samples.prompts": [
+                "zil style, a red star",
+                "zil style, a blue heart",
+                "zil style, a green ring",
+                "a yellow circle",
+            ]
+        },
+        teaches="a style, with every weight of the UNet and the text encoder",
+    ),
+    "dreambooth": Lesson(
+        write=_write_subject,
+        pictures=8,
+        trigger="blim",
+        answers={
+            "data.class_prompt": "a circle",
+            "data.class_count": 32,
+            "samples.prompts": [
+                "a blim circle on a white background",
+                "a blim circle on the left on a sky background",
+                "a red circle on a white background",
+                "a blue star on a black background",
+            ],
+        },
+        teaches="a subject, the blim, while plain circles stay circles (prior preservation)",
+    ),
+    "scratch": Lesson(
+        write=_write_small_world,
+        pictures=160,
+        trigger="",
+        answers={
+            "samples.prompts": ["a red circle", "a green square", "a blue heart", "a yellow star"],
+        },
+        teaches="the first of a world, its colours, to a UNet with fresh weights",
+    ),
+    "controlnet": Lesson(
+        write=_write_outlines,
+        pictures=320,
+        trigger="",
+        answers={"controlnet.condition_path": "{folder}/outlines"},
+        teaches="to draw the thing where a white outline on black says, and in its shape",
+    ),
+    "t2i_adapter": Lesson(
+        write=_write_outlines,
+        pictures=320,
+        trigger="",
+        answers={"t2i_adapter.condition_path": "{folder}/outlines"},
+        teaches="to draw the thing where a white outline on black says, with a smaller network",
     ),
 }
 
@@ -75,6 +207,11 @@ def prepare(folder: Path, method: str = "lora") -> dict[str, object]:
         "method": method,
         "base.model": "builtin:tiny",
         "data.path": str(pictures.resolve()),
-        "data.trigger": lesson.trigger,
-        **lesson.answers,
+        **({"data.trigger": lesson.trigger} if lesson.trigger else {}),
+        **{key: _placed(value, folder) for key, value in lesson.answers.items()},
     }
+
+
+def _placed(value: object, folder: Path) -> object:
+    """An answer with the demo's own folder where it says {folder}."""
+    return value.replace("{folder}", str(folder.resolve())) if isinstance(value, str) else value

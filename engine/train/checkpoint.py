@@ -22,6 +22,7 @@ from engine.run.files import commit_dir, fsync_dir
 
 MANIFEST = "manifest.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+AVERAGES = "averages.safetensors"
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ def save(
     trainables: Sequence[Trainable],
     optimizer: torch.optim.Optimizer,
     state: Mapping[str, Any],
+    averages: Mapping[str, Tensor] | None = None,
 ) -> tuple[Saved, int]:
-    """Write `folder/step-00000123`; returns it and its size in bytes.
+    """Write `folder/step-00000123`; returns it and its size in bytes. `averages` are the EMA's, if there is one.
 
     Everything is written to a temporary folder, fsynced, listed with sizes and SHA-256 in a manifest, and
     renamed into place. An OSError (disk full) leaves older checkpoints as they were.
@@ -53,7 +55,11 @@ def save(
         save_file(tensors, temporary / OPTIMIZER)
         text = json.dumps({**state, "step": step, "optimizer": numbers}, indent=1, sort_keys=True)
         (temporary / STATE).write_text(text)
-        files = {name: _fingerprint(temporary / name) for name in (WEIGHTS, OPTIMIZER, STATE)}
+        names = [WEIGHTS, OPTIMIZER, STATE]
+        if averages is not None:
+            save_file({name: _host(value) for name, value in averages.items()}, temporary / AVERAGES)
+            names.append(AVERAGES)
+        files = {name: _fingerprint(temporary / name) for name in names}
         (temporary / MANIFEST).write_text(json.dumps({"version": 1, "step": step, "files": files}, indent=1))
         for name in (*files, MANIFEST):
             _fsync_file(temporary / name)
@@ -128,6 +134,14 @@ def load_weights(saved: Saved, trainables: Sequence[Trainable]) -> None:
     with torch.no_grad():
         for item in trainables:
             item.parameter.copy_(weights[item.name])
+
+
+def load_averages(saved: Saved) -> dict[str, Tensor] | None:
+    """The EMA of a checkpoint, or none where it has none."""
+    try:
+        return load_file(saved.path / AVERAGES) if (saved.path / AVERAGES).is_file() else None
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(saved, error) from error
 
 
 def _unreadable(saved: Saved, error: Exception) -> UserError:

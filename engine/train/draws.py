@@ -27,10 +27,18 @@ def normal(seed: int, purpose: str, step: int, slots: Sequence[int], shape: Sequ
     return out
 
 
-def timesteps(seed: int, step: int, slots: Sequence[int], low: int, high: int) -> Tensor:
-    """Uniform timesteps in [low, high], int64 [len(slots)]."""
+def timesteps(
+    seed: int, step: int, slots: Sequence[int], low: int, high: int, kind: str = "uniform"
+) -> Tensor:
+    """Timesteps in [low, high], int64 [len(slots)].
+
+    cubic is t = 1 - u^3 of the span (T2I-Adapter, arXiv:2302.08453): noisy steps come more often.
+    """
     span = high - low + 1
-    return torch.tensor([low + int(uniform(seed, "timestep", step, slot) * span) for slot in slots])
+    draws = [uniform(seed, "timestep", step, slot) for slot in slots]
+    if kind == "cubic":
+        draws = [1.0 - draw**3 for draw in draws]
+    return torch.tensor([low + min(int(draw * span), span - 1) for draw in draws])
 
 
 def flags(seed: int, purpose: str, step: int, slots: Sequence[int], probability: float) -> list[bool]:

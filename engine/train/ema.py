@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from engine.methods.base import Trainable
 
 
 class Ema:
     """Averages with a warm-up: at update n the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage, so that early averages are not the initial weights."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
-        self.parameters = list(parameters)
+    def __init__(self, trainables: Sequence[Trainable], decay: float) -> None:
+        self.names = [item.name for item in trainables]
+        self.parameters = [item.parameter for item in trainables]
         self.decay = decay
         self.shadow: list[Tensor] = [value.detach().clone() for value in self.parameters]
+
+    def state(self) -> dict[str, Tensor]:
+        """The averages by the trainables' names."""
+        return dict(zip(self.names, self.shadow, strict=True))
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`."""
+        for name, shadow in zip(self.names, self.shadow, strict=True):
+            shadow.copy_(state[name])
 
     @torch.no_grad()
     def update(self, step: int) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from engine.dataset.contents import ContentIndex
@@ -18,7 +19,7 @@ from engine.plan.bases import locate
 from engine.plan.files import plan_hash
 from engine.plan.schema import Plan
 from engine.run.paths import RunDir, cache_root
-from engine.train.setup import DTYPES, Ready
+from engine.train.setup import DTYPES, Ready, load_plan_family
 
 
 def file_stem(plan: Plan, name: str, formats: Sequence[str], label: str = "") -> str:
@@ -54,7 +55,17 @@ def export_one(
         images=len(items),
         tag_frequency=tag_frequency(Path(plan.data.path).name, items),
     )
-    request = ExportRequest(artifact, facts, about, step, out, DTYPES[plan.output.dtype], overwrite)
+    request = ExportRequest(
+        artifact,
+        facts,
+        about,
+        step,
+        out,
+        DTYPES[plan.output.dtype],
+        overwrite,
+        base=partial(load_plan_family, plan),
+        tokenizers=family.tokenizers,
+    )
     return get_format(name).write(request)
 
 

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from engine.dataset.cache import TensorCache
 from engine.dataset.images import place
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
+from engine.dataset.scan import scan
 from engine.families.base import Geometry
 from engine.keys import uniform
+from engine.plan.methods.base import Stage
 from engine.plan.schema import Plan
 from engine.train import draws
-from engine.train.latents import LatentTable, LiveLatents
+from engine.train.conditions import conditions_for
+from engine.train.latents import Crop, LatentTable, LiveLatents
 from engine.train.loop import Batch
 from engine.train.setup import Ready
 from engine.train.texts import LiveTexts, TextTable
 
 Progress = Callable[[str, int, int], None]
 """What is being made, how many are done, of how many."""
+
+
+class ExtraSource(Protocol):
+    """More of a sample than picture and caption, for the method: a condition picture, a mask."""
+
+    def rows(
+        self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
+    ) -> Mapping[str, Tensor]:
+        """Named tensors, each [b, ...], placed and turned as the pictures are."""
+        ...
 
 
 class DataFeed:
@@ -35,12 +50,19 @@ class DataFeed:
         latents: LatentTable | LiveLatents,
         texts: TextTable | LiveTexts,
         device: torch.device,
+        extras: Sequence[ExtraSource] = (),
+        weight: float = 1.0,
+        first_slot: int = 0,
     ) -> None:
+        """`weight` and `first_slot` are for pictures that run beside others (class pictures)."""
         self.plan = plan
         self.items = items
         self.latents = latents
         self.texts = texts
         self.device = device
+        self.extras = extras
+        self.weight = weight
+        self.first_slot = first_slot
         self.order = BatchPlan(
             [item.size for item in items], plan.train.batch_size, plan.seed, plan.data.repeats
         )
@@ -49,6 +71,10 @@ class DataFeed:
         """How often the data set has been seen after `step` updates."""
         return step * self.plan.train.gradient_accumulation / self.order.batches_per_epoch
 
+    def rate(self, step: int) -> float:
+        """The factor of the learning rate at update `step`."""
+        return 1.0
+
     def step(self, step: int, limit: int) -> Iterator[Batch]:
         """The batches of update `step` (1-based), each in pieces of at most `limit` samples."""
         size, count = self.plan.train.batch_size, self.plan.train.gradient_accumulation
@@ -56,7 +82,8 @@ class DataFeed:
             rows = self.order.batch((step - 1) * count + micro)
             for first in range(0, size, limit):
                 part = rows[first : first + limit]
-                slots = tuple(range(micro * size + first, micro * size + first + len(part)))
+                start = self.first_slot + micro * size + first
+                slots = tuple(range(start, start + len(part)))
                 yield self._batch(step, [int(row) for row in part], slots)
 
     def _batch(self, step: int, rows: list[int], slots: tuple[int, ...]) -> Batch:
@@ -72,8 +99,13 @@ class DataFeed:
             mean=mean.to(self.device, non_blocking=True),
             std=std.to(self.device, non_blocking=True),
             cond=cond,
-            weights=torch.ones(len(rows), device=self.device),
+            weights=torch.full((len(rows),), self.weight, device=self.device),
             sizes=tuple(self._geometry(row, crop) for row, crop in zip(rows, crops, strict=True)),
+            extra={
+                name: value.to(self.device, non_blocking=True)
+                for source in self.extras
+                for name, value in source.rows(rows, flips, crops).items()
+            },
         )
 
     def _crop(self, step: int, slot: int) -> tuple[float, float]:
@@ -90,15 +122,114 @@ class DataFeed:
         )
 
 
+class PriorFeed:
+    """A feed and class pictures beside it: each update sees as many of both, and adds their losses."""
+
+    def __init__(self, main: DataFeed, prior: DataFeed) -> None:
+        self.main = main
+        self.prior = prior
+
+    def epoch(self, step: int) -> float:
+        """How often the pictures, not the class pictures, have been seen."""
+        return self.main.epoch(step)
+
+    def rate(self, step: int) -> float:
+        return self.main.rate(step)
+
+    def step(self, step: int, limit: int) -> Iterator[Batch]:
+        """First the pictures' batches, then the class pictures'."""
+        yield from self.main.step(step, limit)
+        yield from self.prior.step(step, limit)
+
+
+class StagedFeed:
+    """Resolution stages, one feed after the other; the next one is made when the training reaches it."""
+
+    def __init__(self, stages: Sequence[Stage], build: Callable[[int], DataFeed]) -> None:
+        self.stages = stages
+        self._build = build
+        self._current: tuple[int, DataFeed] | None = None
+        self._epochs_a_step: dict[int, float] = {}
+
+    def index(self, step: int) -> int:
+        """The stage of update `step` (1-based); steps beyond the last stage belong to it."""
+        return next((n for n, stage in enumerate(self.stages) if step <= stage.last), len(self.stages) - 1)
+
+    def feed(self, step: int) -> DataFeed:
+        """The feed of the stage that update `step` lies in."""
+        number = self.index(step)
+        if self._current is None or self._current[0] != number:
+            self._current = None  # the latents of two stages need not lie in memory at once
+            self._current = (number, self._build(self.stages[number].side))
+            self._epochs_a_step[number] = self._current[1].epoch(1)
+        return self._current[1]
+
+    def epoch(self, step: int) -> float:
+        """How often the data set has been seen; every stage shows the same pictures, bucketed anew."""
+        number = self.index(step)
+        if number not in self._epochs_a_step:
+            self.feed(step)
+        return step * self._epochs_a_step[number]
+
+    def rate(self, step: int) -> float:
+        return self.stages[self.index(step)].rate
+
+    def step(self, step: int, limit: int) -> Iterator[Batch]:
+        """The batches of update `step`, at its stage's resolution."""
+        return self.feed(step).step(step, limit)
+
+
 def make_feed(
-    plan: Plan, ready: Ready, report: DatasetReport, cache_folder: Path, progress: Progress
-) -> DataFeed:
-    """Encode what the plan lets be encoded once, and put the feed together; `progress` may raise to leave."""
+    plan: Plan,
+    ready: Ready,
+    report: DatasetReport,
+    cache_folder: Path,
+    progress: Progress,
+    prior: Sequence[Item] = (),
+) -> DataFeed | PriorFeed | StagedFeed:
+    """Encode what the plan lets be encoded once, and put the feed together; `progress` may raise to leave.
+
+    `prior` are the class pictures. Resolution stages are encoded when the training reaches them.
+    """
     cache = TensorCache(cache_folder)
-    items, data = report.items, plan.data
+    if stages := plan.options.stages_of_resolution:
+        return StagedFeed(stages, lambda side: _stage(plan, ready, side, cache, progress))
+    conditions = conditions_for(plan, report, cache, partial(progress, "condition maps"))
+    items, extras = (report.items, ()) if conditions is None else (conditions.items, (conditions,))
+    main = _data_feed(plan, ready, items, cache, progress, extras=extras)
+    if not prior:
+        return main
+    first_slot = plan.train.batch_size * plan.train.gradient_accumulation
+    weight = plan.data.class_weight
+    return PriorFeed(main, _data_feed(plan, ready, prior, cache, progress, weight, first_slot))
+
+
+def _stage(plan: Plan, ready: Ready, side: int, cache: TensorCache, progress: Progress) -> DataFeed:
+    data = plan.data
+    report = scan(
+        Path(data.path),
+        resolution=side,
+        trigger=data.trigger,
+        bucket=data.bucket,
+        recursive=data.recursive,
+    )
+    own = plan.model_copy(update={"data": data.model_copy(update={"resolution": side})})
+    return _data_feed(own, ready, report.require().items, cache, progress)
+
+
+def _data_feed(
+    plan: Plan,
+    ready: Ready,
+    items: Sequence[Item],
+    cache: TensorCache,
+    progress: Progress,
+    weight: float = 1.0,
+    first_slot: int = 0,
+    extras: Sequence[ExtraSource] = (),
+) -> DataFeed:
     latents: LatentTable | LiveLatents
     if plan.caches_latents:
-        latents = LatentTable.build(items, ready, cache, data.flip, partial(progress, "latents"))
+        latents = LatentTable.build(items, ready, cache, plan.data.flip, partial(progress, "latents"))
     else:
         latents = LiveLatents(items, ready)
     texts: TextTable | LiveTexts
@@ -106,4 +237,4 @@ def make_feed(
         texts = TextTable.build(items, ready, cache, partial(progress, "captions"))
     else:
         texts = LiveTexts(items, ready, plan)
-    return DataFeed(plan, items, latents, texts, ready.device)
+    return DataFeed(plan, items, latents, texts, ready.device, extras, weight, first_slot)

@@ -51,7 +51,9 @@ class LatentTable:
     ) -> LatentTable:
         """Read what the cache holds and encode the rest, one by one: a picture's latents then do not depend
         on which others happened to be missing, so an interrupted start changes nothing."""
-        model = module_hash(ready.family.parts["vae"])
+        # Cached latents are scaled, and the scale is not among the weights.
+        scale = ready.family.configs["vae"].get("scaling_factor")
+        model = f"{ready.family.spec.name}|{scale}|{module_hash(ready.family.parts['vae'])}"
         places = [
             (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))
         ]

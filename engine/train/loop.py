@@ -16,6 +16,7 @@ from engine.keys import key
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
 from engine.train import draws
+from engine.train.ema import Ema
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, rate_factor, set_rates
 
@@ -36,11 +37,14 @@ class Batch:
 
 
 class Feed(Protocol):
-    """Where batches come from: all of a step's, each with at most `limit` samples."""
+    """Where batches come from: all of a step's, each with at most `limit` samples; `rate` is the learning
+    rate's factor."""
 
     def step(self, step: int, limit: int) -> Iterator[Batch]: ...
 
     def epoch(self, step: int) -> float: ...
+
+    def rate(self, step: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Loop:
 
     def __post_init__(self) -> None:
         reachable = {id(value) for part in self.family.parts.values() for value in part.parameters()}
-        owned = {id(value) for value in getattr(self.method, "parameters", lambda: ())()}
+        own = self.method.modules().values()
+        owned = {id(value) for module in own for value in module.parameters()}
         lost = [item.name for item in self.trainables if id(item.parameter) not in reachable | owned]
         assert not lost, f"these would train without an effect: {lost[:3]}"
         self.optimizer = make_optimizer(self.trainables, self.plan.train, self.plan.optimizer)
@@ -81,8 +86,9 @@ class Loop:
         self.parameters = [item.parameter for item in self.trainables]
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
+        self.ema = Ema(self.trainables, self.plan.train.ema) if self.plan.train.ema > 0 else None
         # Dropout layers draw from the global generator, which is therefore set by key before each forward pass.
-        modules = (module for part in self.family.parts.values() for module in part.modules())
+        modules = (module for part in (*self.family.parts.values(), *own) for module in part.modules())
         self.stochastic = any(isinstance(module, nn.Dropout) and module.p > 0 for module in modules)
 
     def run(self, start: int, boundary: Callable[[int], bool]) -> Iterator[list[StepReport]]:
@@ -94,7 +100,7 @@ class Loop:
         waiting: list[tuple[int, float, Tensor]] = []
         since = time.perf_counter()
         for step in range(start + 1, self.plan.train.steps + 1):
-            rate = set_rates(self.optimizer, rate_factor(step, self.plan.train))
+            rate = set_rates(self.optimizer, rate_factor(step, self.plan.train) * self.feed.rate(step))
             waiting.append((step, rate, self._fitting(step)))
             now = time.perf_counter()
             ends = step == self.plan.train.steps or step == start + 1 or boundary(step)
@@ -110,6 +116,10 @@ class Loop:
             StepReport(step, loss, rate, norm, bool(bad), speed, self.feed.epoch(step))
             for (step, rate, _), (loss, norm, bad) in zip(waiting, rows, strict=True)
         ]
+
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Inside, the model has the averaged weights, where the plan asks for an average."""
+        return self.ema.averaged() if self.ema is not None else contextlib.nullcontext()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights and moments: nothing random, as every draw is keyed."""
@@ -149,6 +159,8 @@ class Loop:
             total += loss.detach()
         norm, bad = self._update(total)
         self.method.after_step(self.family)
+        if self.ema is not None:
+            self.ema.update(step)
         return torch.stack([total, norm, bad])
 
     def _loss(self, step: int, batch: Batch) -> Tensor:
@@ -160,7 +172,8 @@ class Loop:
         if objective.noise_offset > 0:
             offset = self._to(draws.normal(seed, "offset", step, slots, (shape[0], 1, 1)))
             noise = offset_noise(noise, offset, objective.noise_offset)
-        times = draws.timesteps(seed, step, slots, objective.min_timestep, objective.max_timestep)
+        span = (objective.min_timestep, objective.max_timestep)
+        times = draws.timesteps(seed, step, slots, *span, objective.timesteps)
         times = self._to(times)
         schedule = self.family.schedule
         noisy = schedule.add_noise(latents, noise, times)

@@ -27,12 +27,13 @@ def sample_losses(
 def min_snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tensor:
     """Min-SNR weights [b] (Hang et al. 2023, arXiv:2303.09556).
 
-    min(SNR, gamma) / SNR for epsilon; for v-prediction the divisor is SNR + 1, which also keeps the
-    last step of a zero-terminal schedule (SNR 0) finite.
+    min(SNR, gamma) / SNR for epsilon, which is 1 up to gamma: so also at the last step of a zero-terminal
+    schedule, where SNR is 0. For v-prediction the divisor is SNR + 1, which keeps that step finite.
     """
     snr = schedule.snr(timesteps)
-    capped = torch.clamp(snr, max=gamma)
-    return capped / (snr if schedule.prediction == "epsilon" else snr + 1)
+    if schedule.prediction == "epsilon":
+        return gamma / torch.clamp(snr, min=gamma)
+    return torch.clamp(snr, max=gamma) / (snr + 1)
 
 
 def offset_noise(noise: Tensor, offset: Tensor, strength: float) -> Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.families.base import Conditioning, Geometry
+from engine.families.base import Conditioning, Geometry, Residuals
 from engine.plan.schema import Plan
 from engine.run.events import EventWriter
 from engine.run.files import write_atomic
-from engine.train.sampling import Shot, draw
+from engine.train.sampling import ResidualsOf, Shot, draw
 from engine.train.setup import Ready
 
 THUMB_SIDE = 256
@@ -22,24 +23,38 @@ THUMB_SIDE = 256
 
 @dataclass(frozen=True)
 class Prompt:
-    """One preview: its text, its seed and where it stands in the list."""
+    """One preview: its text, its seed, where it stands in the list, and what else the method needs of it."""
 
     index: int
     text: str
     seed: int
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Previewer:
     """Draws the plan's prompts with the model as it is and tells the run about each picture."""
 
     def __init__(
-        self, plan: Plan, ready: Ready, folder: Path, writer: EventWriter, prompts: Sequence[str]
+        self,
+        plan: Plan,
+        ready: Ready,
+        folder: Path,
+        writer: EventWriter,
+        prompts: Sequence[str],
+        extras: Sequence[Mapping[str, Tensor]] = (),
+        averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        """`extras` are the method's own inputs (a condition picture [1, c, h, w]) by prompt; inside `averaged`
+        the weights are those that are to be shown."""
         self.plan = plan
         self.ready = ready
         self.folder = folder
         self.writer = writer
-        self.prompts = [Prompt(index, text, plan.samples.seed + index) for index, text in enumerate(prompts)]
+        self.averaged = averaged
+        self.prompts = [
+            Prompt(index, text, plan.samples.seed + index, extras[index % len(extras)] if extras else {})
+            for index, text in enumerate(prompts)
+        ]
         side = plan.data.resolution
         self.size = (plan.samples.width or side, plan.samples.height or side)
         self.text_trains = any(ready.family.parts[part].training for part in ready.family.spec.text_parts)
@@ -52,7 +67,8 @@ class Previewer:
     def draw_extra(self, step: int, text: str) -> bool:
         """One picture of a prompt that is not in the plan."""
         index = len(self.prompts)
-        return self.draw_one(step, Prompt(index, text, self.plan.samples.seed))
+        extra = self.prompts[0].extra if self.prompts else {}
+        return self.draw_one(step, Prompt(index, text, self.plan.samples.seed, extra))
 
     def draw_one(self, step: int, prompt: Prompt) -> bool:
         """Draw one prompt and write the picture, its thumbnail and its event."""
@@ -71,11 +87,13 @@ class Previewer:
 
     def _picture(self, prompt: Prompt) -> Image.Image:
         ready, samples = self.ready, self.plan.samples
-        modules = [part for part in ready.family.parts.values() if part.training]
+        own = ready.method.modules().values()
+        modules = [part for part in (*ready.family.parts.values(), *own) if part.training]
         for module in modules:
             module.eval()
         try:
             with (
+                self.averaged(),
                 torch.no_grad(),
                 torch.autocast(ready.device.type, dtype=ready.autocast, enabled=ready.autocast is not None),
             ):
@@ -83,11 +101,20 @@ class Previewer:
                     self._cond(prompt.text), self._cond(samples.negative), prompt.seed, samples.steps,
                     samples.guidance, *self.size,
                 )  # fmt: skip
-                pixels = draw(ready.family, shot, ready.device)
+                pixels = draw(ready.family, shot, ready.device, self._residuals(prompt))
         finally:
             for module in modules:
                 module.train()
         return to_image(pixels)
+
+    def _residuals(self, prompt: Prompt) -> ResidualsOf:
+        extra = {name: value.to(self.ready.device) for name, value in prompt.extra.items()}
+
+        def residuals(noisy: Tensor, timesteps: Tensor, cond: Conditioning) -> Residuals:
+            batch = {name: value.expand(len(noisy), *value.shape[1:]) for name, value in extra.items()}
+            return self.ready.method.residuals(self.ready.family, noisy, timesteps, cond, batch)
+
+        return residuals
 
     def _cond(self, text: str) -> Conditioning:
         family = self.ready.family

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +67,7 @@ def draw_batch(
     for now, after in zip(steps, [*steps[1:], -1], strict=True):
         model_input = torch.cat([latents, latents]) if guided else latents
         times = torch.full((len(model_input),), now, device=device)
-        extra: Mapping[str, object] = residuals(model_input, times, cond) if residuals else {}
+        extra: Residuals = residuals(model_input, times, cond) if residuals else {}
         answer = family.denoise(model_input, times, cond, extra).float()
         if guided:
             without, with_prompt = answer.chunk(2)
@@ -83,8 +83,7 @@ def _settings(shot: Shot) -> tuple[int, float, int, int]:
 
 def _at(schedule: NoiseSchedule, clean: Tensor, noise: Tensor, timestep: int) -> Tensor:
     if timestep < 0:
-        # diffusers' DDIM with set_alpha_to_one=False ends on the schedule's first alpha, not on 1.
-        timestep = 0
+        return schedule.final(clean, noise)
     signal, sigma = schedule.coefficients(torch.full((1,), timestep, device=clean.device))
     return signal * clean + sigma * noise
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from engine.plan.files import plan_hash
 from engine.plan.schema import Plan
 from engine.run.files import is_disk_full
@@ -63,7 +65,7 @@ class Saver:
         waiting = False
         while True:
             try:
-                done = checkpoint.save(folder, step, items, self.loop.optimizer, state)
+                done = checkpoint.save(folder, step, items, self.loop.optimizer, state, self._averages())
             except OSError as error:
                 if not is_disk_full(error) or (waiting and self._leaving()):
                     raise
@@ -76,6 +78,9 @@ class Saver:
             if waiting:
                 self.writer.emit("unpaused", step=step)
             return done
+
+    def _averages(self) -> Mapping[str, Tensor] | None:
+        return self.loop.ema.state() if self.loop.ema is not None else None
 
     def _say_full(self, step: int, needed: int) -> None:
         free = free_bytes(self.run.path)

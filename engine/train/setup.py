@@ -75,7 +75,8 @@ def load_plan_family(plan: Plan) -> ModelFamily:
     """The plan's base model on the CPU."""
     base = locate(plan.base.model, allow_download=plan.base.allow_download)
     path = base.path or download(plan.base.model)
-    return load_family(path, tokenizer=plan.base.tokenizer, vae=plan.base.vae)
+    prediction = None if plan.base.prediction == "auto" else plan.base.prediction
+    return load_family(path, plan.base.tokenizer, plan.base.vae, prediction)
 
 
 def download(model: str) -> Path:
@@ -109,6 +110,8 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
         own = any(id(value) in training for value in part.parameters())
         part.to(torch.float32 if name == "vae" else compute)
         part.train(own)
+    for module in method.modules().values():
+        module.float().train().to(device)
     for item in trainables:
         item.parameter.data = item.parameter.data.float()
         item.parameter.requires_grad_(True)

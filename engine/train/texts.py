@@ -36,9 +36,12 @@ class TextTable:
         captions = [item.caption for item in items]
         distinct = sorted({"", *captions})
         parts = [module_hash(ready.family.parts[part]) for part in ready.family.spec.text_parts]
+        # A tokenizer's padding changes what the same weights make of a caption.
+        pads = [f"{len(each)}/{each.pad_token_id}" for each in ready.family.tokenizers.values()]
+        about = (ready.family.spec.name, ready.precision, *parts, *pads)
         encoder: CachedEncoder[str] = CachedEncoder(
             cache,
-            lambda text: cache_key("text", text, ready.precision, *parts),
+            lambda text: cache_key("text", text, *about),
             lambda texts: [embed(ready, text) for text in texts],
         )
         encoder.ensure(distinct, progress)

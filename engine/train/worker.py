@@ -24,7 +24,9 @@ from engine.run.events import EventWriter
 from engine.run.files import is_disk_full
 from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
+from engine.train.class_pictures import class_items
 from engine.train.commands import Commands
+from engine.train.conditions import conditions_of, preview_extras
 from engine.train.exporting import export_all, run_exports
 from engine.train.feeding import make_feed
 from engine.train.heartbeat import Heartbeat
@@ -145,12 +147,14 @@ class Session:
             recursive=data.recursive,
         )
         self.items = report.require().items
+        prior = self._class_pictures(device)
         self.ready = prepare(plan, load_plan_family(plan), device)
         self._say_trainables()
-        prompts = list(plan.samples.prompts) or [item.caption for item in report.items[: plan.samples.count]]
         self._phase("caching", f"{len(report.items)} pictures")
-        feed = make_feed(plan, self.ready, report, cache_root(), self._progress)
-        self.previewer = Previewer(plan, self.ready, self.run.samples, self.writer, prompts)
+        feed = make_feed(plan, self.ready, report, cache_root(), self._progress, prior)
+        conditions = conditions_of(feed)
+        self.items = report.items if conditions is None else tuple(conditions.items)
+        prompts = list(plan.samples.prompts) or [item.caption for item in self.items[: plan.samples.count]]
         self.loop = Loop(
             plan,
             self.ready.family,
@@ -163,12 +167,31 @@ class Session:
             CUDA_REPORT_S if device.type == "cuda" else 0.0,
         )
         self.saver = Saver(self.run, plan, self.loop, self.writer, self.heartbeat, self.commands)
+        self.previewer = Previewer(
+            plan,
+            self.ready,
+            self.run.samples,
+            self.writer,
+            prompts,
+            preview_extras(feed, plan, prompts, self.run.samples),
+            self.loop.averaged,
+        )
         if saved is not None:
             state = checkpoint.load(saved, self.ready.trainables, self.loop.optimizer)
             self.loop.restore(state["loop"])
+            averages = checkpoint.load_averages(saved)
+            if self.loop.ema is not None and averages is not None:
+                self.loop.ema.restore(averages)
             self.skipped = int(state["skipped"])
             self.step = self.saver.saved_step = saved.step
             self.writer.emit("resumed", from_step=saved.step)
+
+    def _class_pictures(self, device: torch.device) -> tuple[Item, ...]:
+        """Drawn where too few are there, by the base model before anything is injected into it."""
+        if not (self.plan.data.class_path or self.plan.data.class_count):
+            return ()
+        self._phase("caching", f"class pictures: {self.plan.data.class_prompt}")
+        return class_items(self.plan, device, cache_root(), self._progress)
 
     def _train(self) -> None:
         plan = self.plan
@@ -245,7 +268,9 @@ class Session:
         return True
 
     def _export(self, label: str = "") -> None:
-        for done in export_all(self.plan, self.ready, run_exports(self.run), self.step, self.items, label):
+        with self.loop.averaged():
+            written = export_all(self.plan, self.ready, run_exports(self.run), self.step, self.items, label)
+        for done in written:
             path = str(done.path.relative_to(self.run.path))
             self.writer.emit(
                 "exported",

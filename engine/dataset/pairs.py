@@ -1,0 +1,191 @@
+"""Finds the condition picture of every picture, for ControlNet and T2I-Adapter, and names each that is missing."""
+
+import csv
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from engine.dataset.findings import Finding, printable
+from engine.dataset.images import Pixels, load_rgb, place, read_header
+from engine.dataset.metadata import METADATA_FILES, rows
+from engine.dataset.refusals import PictureError
+from engine.dataset.report import DatasetReport, Item
+from engine.dataset.walk import walk
+
+COLUMN = "conditioning_image"
+"""The metadata column of diffusers' ControlNet examples; its paths are relative to the table."""
+SAME_SHAPE = 0.03
+"""Detectors round their maps' sides to a grid of 64 px, which changes the shape of a 2048 px side by 3 %."""
+Crop = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which pictures can be trained on with a condition, and where each condition lies.
+
+    `report` holds only those; `files` has a condition's path by picture, `problems` what was left out and why.
+    """
+
+    report: DatasetReport
+    files: dict[str, Path]
+    problems: tuple[Finding, ...]
+
+
+def pair_up(report: DatasetReport, condition_path: str) -> Pairs:
+    """Pair a data set's pictures with the pictures of a folder that have the same names (with any suffix), or
+    with those of the metadata's column where `condition_path` is empty. Reads headers, writes nothing.
+    """
+    root = Path(report.folder)
+    if condition_path:
+        folder = Path(condition_path).expanduser()
+        items = [item for item in report.items if not _below(item.path, folder)]
+        found, problems = _by_name(items, folder, report.recursive)
+    else:
+        found, problems = _by_column(root)
+        conditions = {os.path.realpath(path) for path in found.values()}
+        items = [item for item in report.items if os.path.realpath(item.path) not in conditions]
+    kept: list[Item] = []
+    files: dict[str, Path] = {}
+    for item in items:
+        path = found.get(item.rel)
+        finding = _missing(item, condition_path) if path is None else _mismatch(item, path)
+        if finding is not None:
+            problems.append(finding)
+        elif path is not None:
+            kept.append(item)
+            files[item.rel] = path
+    if items and not kept:
+        problems = [_none(items, condition_path), *problems]
+    return Pairs(_only(report, kept), files, tuple(problems))
+
+
+def fit_condition(pixels: Pixels, item: Item, size: tuple[int, int], crop: Crop = (0.5, 0.5)) -> Pixels:
+    """The part of a condition (uint8, H x W x 3) that lies under the crop of its picture, at `size`.
+
+    The box follows from the picture's own sides, so both are cut alike even where their sides differ.
+    """
+    high, wide = pixels.shape[:2]
+    placed = place(item.width, item.height, size, crop)
+    if (round(placed.width), round(placed.height)) == (wide, high):
+        cut: Pixels = pixels[placed.top : placed.top + size[1], placed.left : placed.left + size[0]]
+        if cut.shape[:2] == (size[1], size[0]):
+            return np.ascontiguousarray(cut)
+    across, down = wide / placed.width, high / placed.height
+    left, top = placed.left * across, placed.top * down
+    box = (left, top, min(float(wide), left + size[0] * across), min(float(high), top + size[1] * down))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box=box), dtype=np.uint8)
+
+
+def load_condition(path: Path) -> Pixels:
+    """A condition picture as upright RGB; transparent parts are black, as where a map has nothing to say."""
+    return load_rgb(path, background=(0, 0, 0))
+
+
+def _by_name(items: Sequence[Item], folder: Path, recursive: bool) -> tuple[dict[str, Path], list[Finding]]:
+    listing = walk(folder, recursive)
+    problems = list(listing.problems)
+    by_stem: dict[str, str] = {}
+    for name in listing.pictures:
+        stem = posixpath.splitext(name)[0]
+        if by_stem.setdefault(stem, name) != name:
+            what = f"is a second condition of that name; {printable(by_stem[stem])} is used"
+            problems.append(_warn("two-conditions", name, what, "", "take one of them away"))
+    wanted = {posixpath.splitext(item.rel)[0] for item in items}
+    for stem, name in by_stem.items():
+        if stem not in wanted:
+            what, why = "is a condition without a picture", "no picture of that name is trained on"
+            problems.append(_warn("condition-alone", name, what, why, "add the picture, or take it away"))
+    stems = ((item.rel, posixpath.splitext(item.rel)[0]) for item in items)
+    return {rel: folder / by_stem[stem] for rel, stem in stems if stem in by_stem}, problems
+
+
+def _by_column(root: Path) -> tuple[dict[str, Path], list[Finding]]:
+    found: dict[str, Path] = {}
+    problems: list[Finding] = []
+    for name in walk(root, recursive=True).captions:
+        if name.rpartition("/")[2] not in METADATA_FILES:
+            continue
+        base = posixpath.dirname(name)
+        try:
+            for number, row in rows(root / name):
+                if not isinstance(row, dict) or not isinstance(row.get(COLUMN), str):
+                    continue
+                picture, condition = row.get("file_name"), _inside(root, base, row[COLUMN])
+                if not isinstance(picture, str):
+                    continue
+                if condition is None:
+                    what = f"line {number} names a condition outside the folder: {printable(row[COLUMN])}"
+                    problems.append(
+                        _warn("condition-outside", name, what, "it is not read", "copy it into the folder")
+                    )
+                    continue
+                rel = posixpath.normpath(posixpath.join(base, picture.replace("\\", "/")))
+                found.setdefault(rel, condition)
+        except (OSError, UnicodeError, csv.Error) as error:
+            problems.append(
+                _warn(
+                    "metadata-unreadable", name, "cannot be read to its end", str(error), "save it as UTF-8"
+                )
+            )
+    return found, problems
+
+
+def _inside(root: Path, base: str, name: str) -> Path | None:
+    path = root / posixpath.normpath(posixpath.join(base, name.replace("\\", "/")))
+    return path if _below(path, root) else None
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _missing(item: Item, condition_path: str) -> Finding:
+    where = "of the same name in the folder of conditions" if condition_path else f"in a {COLUMN} column"
+    return _warn(
+        "condition-missing",
+        item.rel,
+        "has no condition picture",
+        f"there is none {where}",
+        "add the condition",
+    )
+
+
+def _mismatch(item: Item, path: Path) -> Finding | None:
+    try:
+        header = read_header(path)
+    except PictureError as error:
+        what = f"its condition picture {printable(path.name)} cannot be used"
+        return _warn("condition-unreadable", item.rel, what, f"{error.what}: {error.why}", error.fix)
+    shape, wanted = header.width / header.height, item.width / item.height
+    if abs(shape / wanted - 1) <= SAME_SHAPE:
+        return None
+    what = f"its condition is {header.width} x {header.height}, the picture {item.width} x {item.height}"
+    why = "of another shape, it does not lie on the picture"
+    return _warn("condition-shape", item.rel, what, why, "make the condition from this very picture")
+
+
+def _none(items: Sequence[Item], condition_path: str) -> Finding:
+    what = f"none of the {len(items)} pictures has a condition picture that can be used"
+    if condition_path:
+        why, fix = "each is listed with its reason", "give both files of a pair the same name"
+    else:
+        why = f"no condition_path is given, and no metadata table has the column {COLUMN}"
+        fix = 'set condition_path, or condition = "canny" to make the maps from the pictures'
+    return Finding("no-conditions", ".", what, why, fix, "error")
+
+
+def _warn(code: str, file: str, what: str, why: str, fix: str) -> Finding:
+    return Finding(code, printable(file), what, why, fix, "warning")
+
+
+def _only(report: DatasetReport, items: Sequence[Item]) -> DatasetReport:
+    table = Counter(item.size for item in items)
+    buckets = dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0])))
+    counts = replace(report.counts, images=len(items))
+    return replace(report, items=tuple(items), buckets=buckets, counts=counts)
