@@ -148,6 +148,8 @@ def run_module(measure: Callable[[bool], list[Figure]], about: str) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
     parser.add_argument("--quick", action="store_true", help="fewer repeats: does it work at all?")
     args = parser.parse_args()
+    # A user's second start finds compiled modules; without them every start would compile ours again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     report = Report(machine(), versions())
     report.figures.extend(measure(args.quick))
     print(table(report.figures))

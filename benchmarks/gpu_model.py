@@ -65,7 +65,8 @@ def family(unet: nn.Module) -> StableDiffusion1:
     """SD 1.x around this UNet; autoencoder and text encoder do nothing, as everything is cached."""
     configs = {"vae": config("vae"), "unet": config("unet"), "scheduler": config("scheduler")}
     schedule = NoiseSchedule.from_config(configs["scheduler"])
-    return StableDiffusion1(unet, nn.Identity(), nn.Identity(), None, schedule, configs)
+    parts = {"unet": unet, "vae": nn.Identity(), "text_encoder": nn.Identity()}
+    return StableDiffusion1(parts, {}, schedule, configs)
 
 
 def lora_plan(batch: int, steps: int, precision: str, device: torch.device, side: int) -> Plan:
