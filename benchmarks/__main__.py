@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.figures import Report, machine, markdown, read_report, table, versions
+from benchmarks.figures import Figure, Report, machine, markdown, read_report, table, versions
 from benchmarks.gpu_report import gpu_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -19,9 +19,14 @@ NAMES = ("paint", "traffic", "loop_overhead", "launch")
 _MODULES = {"paint": "paint", "traffic": "traffic", "loop": "loop_overhead", "launch": "launch"}
 
 
+def module_of(key: str) -> str:
+    """The measure that the figure with this key belongs to."""
+    return _MODULES[key.partition(".")[0]]
+
+
 def command_of(key: str) -> str:
-    """The command that measures the figure with this key."""
-    return f"python -m benchmarks {_MODULES[key.partition('.')[0]]}"
+    """The command that measures it."""
+    return f"python -m benchmarks {module_of(key)}"
 
 
 def run_one(name: str, quick: bool) -> Report:
@@ -41,13 +46,11 @@ def run_one(name: str, quick: bool) -> Report:
         return read_report(out.read_text())
 
 
-def run_all(names: list[str], quick: bool) -> Report:
-    """All measures, one after the other."""
-    report = Report(machine(), versions())
-    for name in names:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        report.figures.extend(run_one(name, quick).figures)
-    return report
+def renewed(report: Report, name: str, figures: list[Figure]) -> Report:
+    """The report with this measure's figures replaced, or added at their place in the order of NAMES."""
+    found = {other: [item for item in report.figures if module_of(item.key) == other] for other in NAMES}
+    found[name] = figures
+    return Report(report.machine, report.versions, [item for other in NAMES for item in found[other]])
 
 
 def put_between(text: str, name: str, body: str) -> str:
@@ -69,20 +72,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; none: all")
     parser.add_argument("--quick", action="store_true", help="few repeats: does it work at all?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the report as JSON")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="show a JSON report again")
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="FILE", help="show a report again; with NAME, renew those"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--gpu", type=Path, metavar="FILE", help="the JSON of `make gpu-bench`, for --into")
     parser.add_argument("--into", type=Path, metavar="DOC", help="replace the tables in this page")
     args = parser.parse_args(arguments)
     if unknown := sorted(set(args.names) - set(NAMES)):
         parser.error(f"unknown measure: {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    report = (
-        read_report(args.source.read_text())
-        if args.source
-        else run_all(args.names or list(NAMES), args.quick)
-    )
-    if args.json is not None:
-        args.json.write_text(report.to_json())
+    report = read_report(args.source.read_text()) if args.source else Report(machine(), versions())
+    for name in args.names or ([] if args.source else NAMES):
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        report = renewed(report, name, run_one(name, args.quick).figures)
+        if args.json is not None:
+            args.json.write_text(report.to_json())  # after each: a measure that breaks takes no other with it
     page = markdown(report, command_of)
     print(page if args.markdown else table(report.figures))
     if args.into is not None:

@@ -15,11 +15,13 @@ import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import psutil
 import pyte
 
+ROOT = str(Path(__file__).parents[1])
 READ = 65536
 # What pyte 0.8 would print as text or misread: private modes with an intermediate byte, OSC and DCS strings.
 _FOREIGN = re.compile(
@@ -142,6 +144,7 @@ def terminal(
     """`argv` in a pty of this size with a plain truecolor UTF-8 environment; asked to quit at the end."""
     env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "TMUX", "TEXTUAL")}
     env |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", **(extra or {})}
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [env.get("PYTHONPATH"), ROOT]))
     began = time.perf_counter()
     pid, fd = pty.fork()
     if pid == 0:

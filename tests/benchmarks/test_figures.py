@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import command_of, main, put_between
+from benchmarks.__main__ import command_of, main, put_between, renewed
 from benchmarks.figures import Figure, Report, markdown, number, read_report, table
 from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_report import gpu_markdown
@@ -42,6 +42,12 @@ def test_a_goal_is_met_missed_or_open() -> None:
 
 def test_a_report_survives_json() -> None:
     assert read_report(REPORT.to_json()) == REPORT
+
+
+def test_one_measure_is_renewed_and_the_others_stay() -> None:
+    fresh = Figure("loop.share", "outside", 8.0, "%", 10.0)
+    figures = renewed(REPORT, "loop_overhead", [fresh]).figures
+    assert figures == [FIGURES[0], fresh, FIGURES[2]]
 
 
 def test_both_tables_say_what_was_not_measured() -> None:
