@@ -58,7 +58,7 @@ def write_models(work: Path) -> tuple[Path, Path]:
     scheduler = {"_class_name": "DDIMScheduler", **published(FAMILY, "scheduler")}
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler))
     (folder / "model_index.json").write_text(json.dumps(MODEL_INDEX))
-    configs = {name: published(FAMILY, name) for name in parts}
+    configs = {name: published(FAMILY, name) for name in (*parts, "scheduler")}
     write_single_file(single, FAMILY, states, configs)
     return folder, single
 
