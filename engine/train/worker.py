@@ -7,7 +7,6 @@ import platform
 import sys
 import time
 import traceback
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ import torch
 from engine.dataset.report import Item
 from engine.dataset.scan import scan
 from engine.errors import UserError
+from engine.export.base import package_version
 from engine.plan.bases import locate
 from engine.plan.files import load_plan, plan_hash
 from engine.plan.schema import Plan
@@ -302,7 +302,7 @@ class Session:
             "started",
             pid=os.getpid(),
             host=platform.node(),
-            version=version("sdtrain-tui"),
+            version=package_version("sdtrain-tui"),
             torch=str(torch.__version__),
             plan_hash=plan_hash(plan),
             total_steps=plan.train.steps,
