@@ -36,10 +36,10 @@ def _write_style(folder: Path, count: int) -> None:
 
 
 def _write_subject(folder: Path, count: int) -> None:
-    # The subject is called a circle, so that the class it could overwrite is one that the world knows.
+    # The subject is called a circle, so that the class it could overwrite is one that the world knows. Its captions
+    # differ from the class prompt by the trigger alone: what else they said would count as the subject's too.
     for index, scene in enumerate(world.scene_at(11, number) for number in range(count)):
-        words = f"a blim circle{world.place_words(scene)} on a {scene.background} background"
-        world.write_pair(folder, f"{index:03d}", styles.render_blim(scene, index), words)
+        world.write_pair(folder, f"{index:03d}", styles.render_blim(scene, index), "a blim circle")
 
 
 def _write_small_world(folder: Path, count: int) -> None:
@@ -69,115 +69,56 @@ def _write_word(folder: Path, count: int) -> None:
         world.write_pair(folder, f"{index:03d}", styles.render_morp(scene, index), words)
 
 
+def _style(pictures: int, teaches: str) -> Lesson:
+    """A style lesson; the last prompt does not call for the style."""
+    asked = ["zil style, a red star", "zil style, a blue heart", "zil style, a green ring", "a yellow circle"]
+    return Lesson(_write_style, pictures, "zil style", {"samples.prompts": asked}, teaches)
+
+
+def _outlines(method: str, teaches: str) -> Lesson:
+    return Lesson(_write_outlines, 320, "", {f"{method}.condition_path": "{folder}/outlines"}, teaches)
+
+
 LESSONS: dict[str, Lesson] = {
-    "lora": Lesson(
-        write=_write_style,
-        pictures=48,
-        trigger="zil style",
-        answers={
-            "samples.prompts": [
-                "zil style, a red star",
-                "zil style, a blue heart",
-                "zil style, a green ring",
-                "a yellow circle",
-            ]
-        },
-        teaches="a style: gold frame, dark violet ground, objects as outlines",
-    ),
-    "style_lora": Lesson(
-        write=_write_style,
-        pictures=24,
-        trigger="zil style",
-        answers={
-            "samples.prompts": [
-                "zil style, a red star",
-                "zil style, a blue heart",
-                "zil style, a green ring",
-                "a yellow circle",
-            ]
-        },
-        teaches="a style, in the decoder's blocks alone",
-    ),
-    "hypernetwork": Lesson(
-        write=_write_style,
-        pictures=24,
-        trigger="zil style",
-        answers={
-            "samples.prompts": [
-                "zil style, a red star",
-                "zil style, a blue heart",
-                "zil style, a green ring",
-                "a yellow circle",
-            ]
-        },
-        teaches="a style, with small networks before the keys and values of every attention",
-    ),
+    "lora": _style(48, "a style: gold frame, dark violet ground, objects as outlines"),
+    "style_lora": _style(24, "a style, in the decoder's blocks alone"),
+    "hypernetwork": _style(24, "a style, with small networks before the keys and values of every attention"),
+    "full": _style(48, "a style, with every weight of the UNet and the text encoder"),
     "textual_inversion": Lesson(
-        write=_write_word,
-        pictures=16,
-        trigger="<morp>",
-        answers={
-            "samples.prompts": [
-                "a <morp>",
-                "a <morp> at the top",
-                "a <morp> on the left",
-                "a yellow circle",
-            ]
-        },
-        teaches="a word for a striped purple star on sand, with no new weights in the model",
-    ),
-    "full": Lesson(
-        write=_write_style,
-        pictures=48,
-        trigger="zil style",
-        answers={
-            "samples.prompts": [
-                "zil style, a red star",
-                "zil style, a blue heart",
-                "zil style, a green ring",
-                "a yellow circle",
-            ]
-        },
-        teaches="a style, with every weight of the UNet and the text encoder",
+        _write_word,
+        16,
+        "<morp>",
+        {"samples.prompts": ["a <morp>", "a <morp> at the top", "a <morp> on the left", "a yellow circle"]},
+        "a word for a striped purple star on sand, with no new weights in the model",
     ),
     "dreambooth": Lesson(
-        write=_write_subject,
-        pictures=8,
-        trigger="blim",
-        answers={
+        _write_subject,
+        8,
+        "blim",
+        {
             "data.class_prompt": "a circle",
             "data.class_count": 32,
             "samples.prompts": [
-                "a blim circle on a white background",
-                "a blim circle on the left on a sky background",
+                "a blim circle",
+                "a blim circle on a black background",
+                "a circle",
                 "a red circle on a white background",
-                "a blue star on a black background",
             ],
         },
-        teaches="a subject, the blim, while plain circles stay circles (prior preservation)",
+        "a subject, the blim, while plain circles stay circles (prior preservation)",
     ),
     "scratch": Lesson(
-        write=_write_small_world,
-        pictures=160,
-        trigger="",
-        answers={
-            "samples.prompts": ["a red circle", "a green square", "a blue heart", "a yellow star"],
-        },
-        teaches="the first of a world, its colours, to a UNet with fresh weights",
+        _write_small_world,
+        160,
+        "",
+        {"samples.prompts": ["a red circle", "a green square", "a blue heart", "a yellow star"]},
+        "the first of a world, its colours and shapes, to a UNet with fresh weights",
     ),
-    "controlnet": Lesson(
-        write=_write_outlines,
-        pictures=320,
-        trigger="",
-        answers={"controlnet.condition_path": "{folder}/outlines"},
-        teaches="to draw the thing where a white outline on black says, and in its shape",
+    "controlnet": _outlines(
+        "controlnet", "to draw the thing where a white outline on black says, and in its shape"
     ),
-    "t2i_adapter": Lesson(
-        write=_write_outlines,
-        pictures=320,
-        trigger="",
-        answers={"t2i_adapter.condition_path": "{folder}/outlines"},
-        teaches="to draw the thing where a white outline on black says, with a smaller network",
+    "t2i_adapter": _outlines(
+        "t2i_adapter", "to draw the thing where a white outline on black says, with a smaller network"
     ),
 }
 
