@@ -55,4 +55,4 @@ def test_pictures_follow_their_own_outline(method: str, home: Path, tmp_path: Pa
     record(method, [GUIDES, pictures], before=before, after=after, shuffled=shuffled)
     assert before < 0.45, "an untrained net says nothing of place and size"
     assert after > before + 0.15
-    assert after > shuffled + 0.25
+    assert after > shuffled + 0.2

@@ -1,4 +1,4 @@
-"""A UNet with fresh weights learns the beginning of a small world: its colours."""
+"""A UNet with fresh weights learns the beginning of a small world: its colours and shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROMPTS = [f"a {colour} {shape}" for colour, shape in ASKED]
 SCENES = [world.Scene(shape=shape, colour=colour, background="white") for colour, shape in ASKED]
 
 
-def test_colours_are_learnt_from_nothing(home: Path, tmp_path: Path, record: Record) -> None:
+def test_colours_and_shapes_are_learnt_from_nothing(home: Path, tmp_path: Path, record: Record) -> None:
     made = lesson("scratch", tmp_path)
     before = drawn(made, PROMPTS)
     run_steps(made)
@@ -31,3 +31,5 @@ def test_colours_are_learnt_from_nothing(home: Path, tmp_path: Path, record: Rec
     )
     assert was["colour"] < 0.35, "nine colours: chance is 0.11"
     assert now["colour"] > 0.6
+    assert was["shape"] < 0.3, "eight shapes: chance is 0.13"
+    assert now["shape"] > 0.35

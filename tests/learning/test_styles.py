@@ -20,7 +20,7 @@ MARGINS = {
     "lora": (0.8, 0.6, 0.4),
     "style_lora": (0.8, 0.5, 0.3),
     "full": (0.8, 0.5, 0.3),
-    "hypernetwork": (0.4, 0.4, 0.0),
+    "hypernetwork": (0.3, 0.4, 0.0),
 }
 
 

@@ -70,6 +70,6 @@ def test_the_subject_is_learnt_and_class_pictures_keep_the_class(
     assert before.subject < 0.1
     assert both.subject > 0.4, "with class pictures the subject is still learnt"
     assert both.leaked < 0.1
-    assert both.kept > 0.8
+    assert both.kept > 0.7
     assert without.leaked > 0.3, "without class pictures the class turns into the subject"
     assert without.kept < both.kept - 0.3
