@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from engine.run.paths import RunDir
 def main(arguments: list[str]) -> int:
     """Bind to the supervisor's life first; only then load what is slow."""
     lifeline.bind()
+    # Imports make a million objects that live for ever: looking them over for garbage took 0.6 s of 4.3.
+    gc.disable()
     from engine.train.worker import work
 
+    gc.freeze()
+    gc.enable()
     return work(RunDir(Path(arguments[0])))
 
 
