@@ -1,6 +1,7 @@
 """What the dataset doctor has to say: for each thing that it may find, the reason and the next step."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset import buckets
@@ -15,7 +16,8 @@ from engine.dataset.captions import (
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header
 from engine.dataset.refusals import PictureError
-from engine.dataset.walk import Listing
+from engine.dataset.spans import Source
+from engine.dataset.walk import Listing, compressed_shard, unpack_first
 
 BLURRED_FROM = 1.5
 """From this enlargement on a picture is visibly soft, so it is a warning and no longer a note."""
@@ -29,19 +31,20 @@ def say(level: Level, code: str, file: str, what: str, why: str = "", fix: str =
 
 
 def about_path(path: Path) -> list[Finding]:
-    """What is wrong with `path` where it is no folder; nothing where it is one."""
-    if path.is_dir():
-        return []
+    """What is wrong with `path`, which is neither a folder nor a shard."""
+    if packed := compressed_shard(path.name) if path.exists() else "":
+        return [replace(unpack_first(path.name, packed), level="error")]
     if path.exists():
-        what, why = "is a file, not a folder", "a dataset is a folder of pictures"
+        what, why = "is a file, not a folder", "a dataset is a folder of pictures, or a .tar shard"
         return [say("error", "not-a-folder", ".", what, why, f"use {printable(str(path.parent))}")]
     near = next(parent for parent in path.absolute().parents if parent.exists())
     why = f"{printable(str(near))} exists, the rest of the path does not"
     return [say("error", "folder-missing", ".", "the folder does not exist", why, "correct data.path")]
 
 
-def about_listing(listing: Listing) -> list[Finding]:
-    """Whether there are pictures at all, and whether they lie one level deeper."""
+def about_listing(path: Path, listing: Listing) -> list[Finding]:
+    """Whether there are pictures or shards, not both, and whether they lie one level deeper."""
+    found: list[Finding] = []
     deeper = {name: count for name, count in listing.subfolders.items() if count}
     if deeper:
         shown = ", ".join(f"{printable(name)} ({count})" for name, count in list(deeper.items())[:5])
@@ -49,27 +52,71 @@ def about_listing(listing: Listing) -> list[Finding]:
             "subfolders are not read unless asked for",
             "point at one of them, or read the folder recursively",
         )
-        if listing.pictures:
-            return [say("info", "subfolders", ".", f"more pictures lie in subfolders: {shown}", why, fix)]
-        return [say("error", "only-subfolders", ".", f"all pictures lie in subfolders: {shown}", why, fix)]
-    if listing.pictures:
-        return []
-    why = "PNG, JPEG, WebP, BMP, TIFF and still GIF files are read"
-    return [
-        say(
-            "error",
-            "folder-empty",
-            ".",
-            "the folder holds no picture",
-            why,
-            "put pictures into it, or correct data.path",
+        if listing.pictures or listing.shards:
+            found.append(
+                say("info", "subfolders", ".", f"more pictures lie in subfolders: {shown}", why, fix)
+            )
+        else:
+            found.append(
+                say("error", "only-subfolders", ".", f"all pictures lie in subfolders: {shown}", why, fix)
+            )
+    if listing.pictures and listing.shards:
+        found.append(_mixed(path, listing))
+    if not (listing.pictures or listing.shards or deeper):
+        why = "PNG, JPEG, WebP, BMP, TIFF and still GIF files are read, and .tar shards of them"
+        fix = "put pictures into it, or correct data.path"
+        found.append(say("error", "folder-empty", ".", "the folder holds no picture", why, fix))
+    return found
+
+
+def _mixed(path: Path, listing: Listing) -> Finding:
+    pictures, shards = len(listing.pictures), len(listing.shards)
+    what = (
+        f"holds both pictures ({pictures}, such as {printable(listing.pictures[0])}) "
+        f"and tar shards ({shards}, such as {printable(listing.shards[0])})"
+    )
+    why = "the same pictures may lie in both, and it is not clear which are meant"
+    first, last = (printable(name) for name in (listing.shards[0], listing.shards[-1]))
+    only = first if shards == 1 else f"{{{first.removesuffix('.tar')},...,{last.removesuffix('.tar')}}}.tar"
+    fix = f"move one kind into a folder of its own, or name the shards: data.path = {printable(str(path))}/{only}"
+    return say("error", "mixed", ".", what, why, fix)
+
+
+def no_shard(name: str) -> Finding:
+    """A name of a pattern that is no plain tar."""
+    if packed := compressed_shard(name):
+        return replace(unpack_first(name, packed), level="error")
+    fix = "write a pattern such as shards/{00000..00099}.tar"
+    return say("error", "pattern", name, "is no .tar shard", "a pattern stands for shards only", fix)
+
+
+def shards_missing(names: list[str], total: int) -> Finding:
+    """Shards that a pattern names and that are not there."""
+    shown = ", ".join(printable(name) for name in names[:4]) + (" ..." if len(names) > 4 else "")
+    what = f"of the {total} shards of the pattern, {len(names)} cannot be found: {shown}"
+    level: Level = "error" if len(names) == total else "warning"
+    why = "none is left" if level == "error" else "the others are used"
+    return say(level, "shard-missing", ".", what, why, "correct the pattern, or bring the shards")
+
+
+def nothing_usable(pictures: int) -> Finding:
+    """Files are there, and none of them can be trained on."""
+    if pictures:
+        what, why, fix = (
+            f"none of the {pictures} pictures can be used",
+            "each is listed with its reason",
+            "replace them",
         )
-    ]
+    else:
+        what = "the shards hold no picture"
+        why = "a sample is a picture KEY.jpg (or .png, .webp ...), with KEY.txt or KEY.json for its caption"
+        fix = "name the members so, or correct data.path"
+    return say("error", "nothing-usable", ".", what, why, fix)
 
 
-def about_failure(path: Path, rel: str, error: PictureError) -> Finding:
+def about_failure(source: Source, rel: str, error: PictureError) -> Finding:
     """A picture that cannot be read."""
-    what = printable(error.what.removeprefix(f"{path / rel}: "))
+    what = printable(error.what.removeprefix(f"{source}: "))
     return say("warning", error.code, rel, f"{what}; it is left out", printable(error.why), error.fix)
 
 

@@ -59,6 +59,7 @@ def _ratios(table: tuple[Size, ...]) -> list[float]:
     return [math.log(width / height) for width, height in table]
 
 
+@lru_cache(maxsize=16384)
 def assign(
     width: int,
     height: int,

@@ -183,6 +183,10 @@ class CachedEncoder(Generic[T]):
         found = self._cache.get(key)
         return self._encode({key: item})[0] if found is None else found
 
+    def peek(self, item: T) -> dict[str, Tensor] | None:
+        """The item's tensors where the cache has them whole; encodes nothing. Safe in several threads."""
+        return self._cache.get(self._key_of(item))
+
     def _encode(self, batch: Mapping[str, T]) -> list[dict[str, Tensor]]:
         made = self._encode_batch(list(batch.values()))
         assert len(made) == len(batch), f"{len(made)} results for {len(batch)} items"

@@ -94,8 +94,11 @@ def approximate_tokens(caption: str) -> int:
     CLIP splits into words, single digits and runs of signs; long words take about one token for nine letters,
     and letters beyond Latin, Greek and Cyrillic about one each.
     """
+    pieces = _TOKENS.findall(caption)
+    if caption.isascii():
+        return sum(-(-len(piece) // _LETTERS_A_TOKEN) for piece in pieces)
     count = 0
-    for piece in _TOKENS.findall(caption):
+    for piece in pieces:
         wide = sum(char > "\u04ff" for char in piece)
         count += wide + -(-(len(piece) - wide) // _LETTERS_A_TOKEN)
     return count

@@ -4,13 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
 import threading
 import time
-from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 
+from engine.dataset.span_contents import SpanDigests
+from engine.dataset.spans import Source, Span, Stamp, opened, stamp_of
 from engine.errors import UserError
 
 _NAME = "contents.jsonl"
@@ -20,16 +19,6 @@ _SETTLED_NS = 2_000_000_000
 FAT keeps times to 2 s, the coarsest in use; such a hash is not stored (git's "racily clean" problem).
 """
 _ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Stamp:
-    """What of a file's status changes with its contents; no tool that keeps mtime can keep ctime too."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
 
 
 class ContentIndex:
@@ -43,34 +32,48 @@ class ContentIndex:
         self._file = root / _NAME
         self._lock = threading.Lock()
         self._known = _load(self._file)
+        self._spans = SpanDigests(root)
         self._descriptor: int | None = None
 
-    def sha256(self, path: Path) -> str:
-        """The hex digest of the file's bytes. Raises UserError where it cannot be read."""
+    def sha256(self, path: Source) -> str:
+        """The hex digest of the file's or the member's bytes. Raises UserError where it cannot be read."""
+        if isinstance(path, Span):
+            return self._of_span(path)
         name = os.path.abspath(path)  # noqa: PTH100  (a text is what the index is keyed by)
         try:
-            stamp = _stamp(os.stat(name))  # noqa: PTH116
+            stamp = stamp_of(os.stat(name))  # noqa: PTH116
             known = self._known.get(name)
             if known is not None and known[0] == stamp:
                 return known[1]
         except OSError as error:
             raise _unreadable(path, error) from None
         stamp, digest = _hash(path)
-        if time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns) > _SETTLED_NS:
+        if is_settled(stamp):
             with self._lock:
                 self._known[name] = (stamp, digest)
                 with contextlib.suppress(OSError):  # a full disk costs the next run a hash, no more
                     self._append(name, stamp, digest)
         return digest
 
+    def _of_span(self, span: Span) -> str:
+        # A shard was indexed from its stamp on, and a changed one cannot be opened: no need to look again.
+        known = self._spans.get(span)
+        if known is not None:
+            return known
+        digest = _hash(span)[1]
+        if is_settled(span.shard.stamp):
+            self._spans.put(span, digest)
+        return digest
+
     def close(self) -> None:
-        """Closes the file; a later `sha256` opens it again."""
+        """Closes the files; a later `sha256` opens them again."""
+        self._spans.close()
         with self._lock:
             if self._descriptor is not None:
                 os.close(self._descriptor)
                 self._descriptor = None
 
-    def _append(self, name: str, stamp: _Stamp, digest: str) -> None:
+    def _append(self, name: str, stamp: Stamp, digest: str) -> None:
         row = [name, stamp.size, stamp.mtime_ns, stamp.ctime_ns, stamp.inode, digest]
         line = json.dumps(row, separators=(",", ":")).encode() + b"\n"
         if self._descriptor is None:
@@ -82,8 +85,8 @@ class ContentIndex:
         os.write(self._descriptor, line)
 
 
-def _load(file: Path) -> dict[str, tuple[_Stamp, str]]:
-    known: dict[str, tuple[_Stamp, str]] = {}
+def _load(file: Path) -> dict[str, tuple[Stamp, str]]:
+    known: dict[str, tuple[Stamp, str]] = {}
     try:
         lines = file.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -98,23 +101,28 @@ def _load(file: Path) -> dict[str, tuple[_Stamp, str]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(row, list) and [type(part) for part in row] == [str, int, int, int, int, str]:
-            known[row[0]] = (_Stamp(row[1], row[2], row[3], row[4]), row[5])
+            known[row[0]] = (Stamp(row[1], row[2], row[3], row[4]), row[5])
     return known
 
 
-def file_sha256(path: Path) -> str:
-    """The hex digest of the file's bytes, without an index. Raises UserError where it cannot be read."""
+def is_settled(stamp: Stamp) -> bool:
+    """Whether the file's last change lies so long ago that any later one would show in its times."""
+    return time.time_ns() - max(stamp.mtime_ns, stamp.ctime_ns) > _SETTLED_NS
+
+
+def file_sha256(path: Source) -> str:
+    """The hex digest of the bytes, without an index. Raises UserError where they cannot be read."""
     return _hash(path)[1]
 
 
-def _hash(path: Path) -> tuple[_Stamp, str]:
+def _hash(path: Source) -> tuple[Stamp, str]:
     """The digest of a whole state of the file: hashed again while somebody is writing it."""
     try:
         for _ in range(_ATTEMPTS):
-            with _open_plain(path) as file:
-                before = _stamp(os.fstat(file.fileno()))
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-                after = _stamp(os.fstat(file.fileno()))
+            with opened(path) as found:
+                before = stamp_of(os.fstat(found.descriptor))
+                digest = hashlib.file_digest(found.file, "sha256").hexdigest()
+                after = stamp_of(os.fstat(found.descriptor))
             if before == after:
                 return after, digest
     except OSError as error:
@@ -124,18 +132,6 @@ def _hash(path: Path) -> tuple[_Stamp, str]:
     )
 
 
-def _open_plain(path: Path) -> BufferedReader:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    raise OSError(0, "it is not a plain file")
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
+def _unreadable(path: Source, error: OSError) -> UserError:
     why, fix = error.strerror or str(error), "check that it exists and that you may read it"
     return UserError(f"{path}: cannot be read", why, fix)
-
-
-def _stamp(status: os.stat_result) -> _Stamp:
-    return _Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -1,11 +1,11 @@
 """Looks at a picture file's first and last bytes: what it really is, and whether it was cut off."""
 
-import os
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from PIL import Image
+
+from engine.dataset.spans import Stretch
 
 _TAIL = 4096
 _MAX_CHUNKS = 100_000  # a 64 Mpx PNG in libpng's 8 kB pieces has about 24,000
@@ -49,52 +49,50 @@ def what_is(start: bytes) -> str:
     return ""
 
 
-def looks_whole(file: BinaryIO, image: Image.Image) -> bool:
+def looks_whole(file: Stretch, image: Image.Image) -> bool:
     """Whether the file ends as its format says; False means "decode it to be sure", not "broken".
 
     Costs a few small reads, so that a scan finds cut-off downloads without decoding anything.
     """
-    descriptor = file.fileno()
-    size = os.fstat(descriptor).st_size
+    size = file.size
     match image.format:
         case "PNG":
-            return any(kind == b"IEND" and end <= size for kind, _, end in _png_chunks(descriptor))
+            return any(kind == b"IEND" and end <= size for kind, _, end in _png_chunks(file))
         case "JPEG" | "MPO":
             # In compressed data 0xFF is always followed by 0x00 or a restart marker, so this is an end.
-            return b"\xff\xd9" in os.pread(descriptor, _TAIL, max(0, size - _TAIL))
+            return b"\xff\xd9" in file.pread(_TAIL, max(0, size - _TAIL))
         case "WEBP":
-            return int.from_bytes(os.pread(descriptor, 4, 4), "little") + 8 <= size
+            return int.from_bytes(file.pread(4, 4), "little") + 8 <= size
         case "GIF":
-            return os.pread(descriptor, _TAIL, max(0, size - _TAIL)).rstrip(b"\x00").endswith(b";")
+            return file.pread(_TAIL, max(0, size - _TAIL)).rstrip(b"\x00").endswith(b";")
         case "BMP":
             rows = (image.width * {"1": 1, "L": 8, "P": 1}.get(image.mode, 16) + 31) // 32 * 4
-            stated = int.from_bytes(os.pread(descriptor, 4, 2), "little")
+            stated = int.from_bytes(file.pread(4, 2), "little")
             return rows * image.height <= size and stated <= size
         case "TIFF":
             return all(end <= size for end in _tiff_ends(image))
     return False
 
 
-def png_orientation(file: BinaryIO) -> int:
+def png_orientation(file: Stretch) -> int:
     """The orientation in a PNG's eXIf chunk, before or after the pixels; 1 where there is none.
 
     Pillow would decode the whole picture to find a chunk that follows the pixels.
     """
-    descriptor = file.fileno()
-    for kind, start, end in _png_chunks(descriptor):
+    for kind, start, end in _png_chunks(file):
         if kind == b"eXIf":
             exif = Image.Exif()
-            exif.load(os.pread(descriptor, min(end - 4 - start, 1 << 20), start))
+            exif.load(file.pread(min(end - 4 - start, 1 << 20), start))
             value = exif.get(0x0112, 1)
             return value if isinstance(value, int) else 1
     return 1
 
 
-def _png_chunks(descriptor: int) -> Iterator[tuple[bytes, int, int]]:
+def _png_chunks(file: Stretch) -> Iterator[tuple[bytes, int, int]]:
     """Each chunk's type, its data's offset, and the offset behind its checksum; stops at the end or a gap."""
     at = 8
     for _ in range(_MAX_CHUNKS):
-        head = os.pread(descriptor, 8, at)
+        head = file.pread(8, at)
         if len(head) < 8:
             return
         length, kind = struct.unpack(">I4s", head)

@@ -1,13 +1,9 @@
 """Reads one picture, whatever its format, as upright 8-bit RGB, and refuses what cannot be trained on."""
 
-import os
-import stat
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +29,7 @@ from engine.dataset.refusals import (
     not_a_picture,
     too_large,
 )
+from engine.dataset.spans import Source, Span, Stretch, opened
 
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -76,7 +73,7 @@ class Placement:
     top: int
 
 
-def read_header(path: Path | str) -> Header:
+def read_header(path: Source) -> Header:
     """The header of the picture at `path`, without decoding it unless its end looks cut off.
 
     Raises PictureError for what `load_rgb` would refuse, as far as the header and the file's end show it.
@@ -92,7 +89,7 @@ def read_header(path: Path | str) -> Header:
         return header
 
 
-def load_rgb(path: Path, background: Colour = WHITE) -> Pixels:
+def load_rgb(path: Source, background: Colour = WHITE) -> Pixels:
     """The picture as uint8, shape (height, width, 3), upright, alpha laid over `background`.
 
     16 bits become 8 by dropping the low byte, CMYK becomes RGB by Pillow's profile-free formula, and of a
@@ -135,33 +132,25 @@ def fit(array: Pixels, width: int, height: int, crop: tuple[float, float] = (0.5
 
 
 @contextmanager
-def _opened(path: Path | str) -> Iterator[tuple[BinaryIO, Image.Image]]:
-    with _open_regular(path) as file:
+def _opened(path: Source) -> Iterator[tuple[Stretch, Image.Image]]:
+    with ExitStack() as stack:
+        try:
+            stretch = stack.enter_context(opened(path))
+        except OSError as error:
+            why, fix = error.strerror or str(error), "check that the file exists and that you may read it"
+            if isinstance(path, Span):
+                fix = "leave the shard as it is and start again: a changed shard is indexed anew"
+            raise PictureError("unreadable", f"{path}: cannot be opened", why, fix) from None
         with guard(path):
             try:
-                image = Image.open(file, formats=FORMATS)
+                image = Image.open(stretch.file, formats=FORMATS)
             except UnidentifiedImageError:
-                file.seek(0)
-                raise not_a_picture(path, file.read(64)) from None
+                raise not_a_picture(path, stretch.pread(64, 0)) from None
         with image:
-            yield file, image
+            yield stretch, image
 
 
-def _open_regular(path: Path | str) -> BinaryIO:
-    """`path` opened for reading; a named pipe is refused instead of waited on for ever."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        why, fix = error.strerror or str(error), "check that the file exists and that you may read it"
-        raise PictureError("unreadable", f"{path}: cannot be opened", why, fix) from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        why, fix = "only plain files are read", "remove it from the folder"
-        raise PictureError("unreadable", f"{path}: is not a file", why, fix)
-    return os.fdopen(descriptor, "rb")
-
-
-def _checked(path: Path | str, file: BinaryIO, image: Image.Image) -> Header:
+def _checked(path: Source, file: Stretch, image: Image.Image) -> Header:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise too_large(path, f"{width} x {height} = {width * height / 1e6:.0f}")
@@ -181,7 +170,7 @@ def _checked(path: Path | str, file: BinaryIO, image: Image.Image) -> Header:
     return Header(image.format or "", image.mode, width, height, orientation, alpha, deep, several)
 
 
-def _orientation(file: BinaryIO, image: Image.Image) -> int:
+def _orientation(file: Stretch, image: Image.Image) -> int:
     """EXIF's 1 to 8, or 1 where there is none, it is damaged, or Pillow turns the picture itself (TIFF)."""
     if image.format == "TIFF":
         return 1

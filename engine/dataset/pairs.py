@@ -4,7 +4,7 @@ import csv
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from engine.dataset.images import Pixels, load_rgb, place, read_header
 from engine.dataset.metadata import METADATA_FILES, rows
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import DatasetReport, Item
+from engine.dataset.spans import Source
 from engine.dataset.walk import walk
 
 COLUMN = "conditioning_image"
@@ -33,25 +34,35 @@ class Pairs:
     """
 
     report: DatasetReport
-    files: dict[str, Path]
+    files: dict[str, Source]
     problems: tuple[Finding, ...]
 
 
 def pair_up(report: DatasetReport, condition_path: str) -> Pairs:
     """Pair a data set's pictures with the pictures of a folder that have the same names (with any suffix), or
-    with those of the metadata's column where `condition_path` is empty. Reads headers, writes nothing.
+    with those of the metadata's column where `condition_path` is empty. A shard's sample has its condition in
+    the sample itself, as KEY.condition.png. Reads headers, writes nothing.
     """
     root = Path(report.folder)
-    if condition_path:
+    items: list[Item]
+    found: Mapping[str, Source]
+    problems: list[Finding]
+    in_shards = any(item.span is not None for item in report.items)
+    if in_shards and condition_path:
+        return Pairs(_only(report, ()), {}, (_apart(),))
+    if in_shards:
+        items, problems = list(report.items), []
+        found = {item.rel: item.condition for item in items if item.condition is not None}
+    elif condition_path:
         folder = Path(condition_path).expanduser()
         items = [item for item in report.items if not _below(item.path, folder)]
         found, problems = _by_name(items, folder, report.recursive)
     else:
-        found, problems = _by_column(root)
-        conditions = {os.path.realpath(path) for path in found.values()}
+        named, problems = _by_column(root)
+        found, conditions = named, {os.path.realpath(path) for path in named.values()}
         items = [item for item in report.items if os.path.realpath(item.path) not in conditions]
     kept: list[Item] = []
-    files: dict[str, Path] = {}
+    files: dict[str, Source] = {}
     for item in items:
         path = found.get(item.rel)
         finding = _missing(item, condition_path) if path is None else _mismatch(item, path)
@@ -82,7 +93,7 @@ def fit_condition(pixels: Pixels, item: Item, size: tuple[int, int], crop: Crop 
     return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS, box=box), dtype=np.uint8)
 
 
-def load_condition(path: Path) -> Pixels:
+def load_condition(path: Source) -> Pixels:
     """A condition picture as upright RGB; transparent parts are black, as where a map has nothing to say."""
     return load_rgb(path, background=(0, 0, 0))
 
@@ -147,6 +158,8 @@ def _below(path: Path, folder: Path) -> bool:
 
 def _missing(item: Item, condition_path: str) -> Finding:
     where = "of the same name in the folder of conditions" if condition_path else f"in a {COLUMN} column"
+    if item.span is not None:
+        where = "in its sample of the shard"
     return _warn(
         "condition-missing",
         item.rel,
@@ -156,11 +169,20 @@ def _missing(item: Item, condition_path: str) -> Finding:
     )
 
 
-def _mismatch(item: Item, path: Path) -> Finding | None:
+def _apart() -> Finding:
+    what, why = (
+        "a folder of conditions does not go with shards",
+        "a sample of a shard brings all that it needs",
+    )
+    fix = 'leave condition_path out: put KEY.condition.png beside KEY.jpg, or set condition = "canny"'
+    return Finding("no-conditions", ".", what, why, fix, "error")
+
+
+def _mismatch(item: Item, path: Source) -> Finding | None:
     try:
         header = read_header(path)
     except PictureError as error:
-        what = f"its condition picture {printable(path.name)} cannot be used"
+        what = f"its condition picture {printable(str(path).rpartition('/')[2])} cannot be used"
         return _warn("condition-unreadable", item.rel, what, f"{error.what}: {error.why}", error.fix)
     shape, wanted = header.width / header.height, item.width / item.height
     if abs(shape / wanted - 1) <= SAME_SHAPE:
@@ -174,6 +196,9 @@ def _none(items: Sequence[Item], condition_path: str) -> Finding:
     what = f"none of the {len(items)} pictures has a condition picture that can be used"
     if condition_path:
         why, fix = "each is listed with its reason", "give both files of a pair the same name"
+    elif items[0].span is not None:
+        why = "each sample of a shard brings its own, and none is there that can be used"
+        fix = 'put KEY.condition.png beside KEY.jpg, or set condition = "canny" to make the maps'
     else:
         why = f"no condition_path is given, and no metadata table has the column {COLUMN}"
         fix = 'set condition_path, or condition = "canny" to make the maps from the pictures'

@@ -4,11 +4,11 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image
 
 from engine.dataset.endings import what_is
+from engine.dataset.spans import Source
 from engine.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
@@ -41,7 +41,7 @@ class PictureError(UserError):
 
 
 @contextmanager
-def guard(path: Path | str) -> Iterator[None]:
+def guard(path: Source) -> Iterator[None]:
     """Turns what Pillow raises on damaged data into a PictureError that names the file."""
     try:
         yield
@@ -61,12 +61,12 @@ def guard(path: Path | str) -> Iterator[None]:
         ) from None
 
 
-def cut_off(path: Path | str, reason: str) -> PictureError:
+def cut_off(path: Source, reason: str) -> PictureError:
     """The refusal of a file that ends too early."""
     return PictureError("truncated", f"{path}: the picture is cut off", reason, "copy or download it again")
 
 
-def too_large(path: Path | str, pixels: str) -> PictureError:
+def too_large(path: Source, pixels: str) -> PictureError:
     """The refusal of a picture of `pixels` (a text) million pixels."""
     return PictureError(
         "too-many-pixels",
@@ -76,7 +76,7 @@ def too_large(path: Path | str, pixels: str) -> PictureError:
     )
 
 
-def not_a_picture(path: Path | str, start: bytes) -> PictureError:
+def not_a_picture(path: Source, start: bytes) -> PictureError:
     """The refusal of a file that no decoder knows, judged by its first bytes."""
     kind = what_is(start)
     if not kind:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.spans import Source, Span
 from engine.errors import UserError
 
 _SHOWN_FILES = 4
@@ -17,7 +18,8 @@ class Item:
     """One picture to train on: `rel` below `folder`, width and height in pixels after EXIF rotation.
 
     `caption` is what is trained on, with the trigger; `caption_source` a file's name, "trigger" or "".
-    `size` is the bucket, the width and height it is trained at.
+    `size` is the bucket, the width and height it is trained at. `span` is where it lies in a shard, and
+    `condition` where its condition picture does, for a sample of a shard that has one.
     """
 
     folder: Path
@@ -27,11 +29,18 @@ class Item:
     caption: str
     caption_source: str
     size: tuple[int, int]
+    span: Span | None = None
+    condition: Span | None = None
 
     @property
     def path(self) -> Path:
-        """Where the picture lies."""
+        """Where the picture lies; in a shard a name to show, with the member's behind the shard's."""
         return self.folder / self.rel
+
+    @property
+    def source(self) -> Source:
+        """What to read the picture from."""
+        return self.path if self.span is None else self.span
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The dataset doctor: looks at a folder of pictures and says what is wrong; never writes to it."""
+"""The dataset doctor: looks at pictures in folders or tar shards and says what is wrong; never writes to them."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset import advice, buckets
@@ -14,10 +15,13 @@ from engine.dataset.captions import Caption, TriggerMode, read_captions, with_tr
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header, load_rgb, read_header
+from engine.dataset.places import Place, look
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
-from engine.dataset.walk import Listing, walk
+from engine.dataset.shard_index import shard_contents
+from engine.dataset.spans import Source, Span
 from engine.errors import UserError
+from engine.run.paths import cache_root
 
 __all__ = ["BucketBatches", "Counts", "DatasetReport", "Finding", "Item", "scan"]
 
@@ -42,30 +46,28 @@ def scan(
     step: int | None = None,
     on_progress: Progress | None = None,
 ) -> DatasetReport:
-    """Everything about the folder `path` at `resolution`; what is wrong is in the report, not an exception.
+    """Everything about `path` at `resolution`; what is wrong is in the report, not an exception.
 
-    Reads headers and each file's end only; `deep` also decodes every picture and compares contents. With
-    `bucket` off every picture is trained as a square. `step` is the sizes' step in pixels (default: by the
-    resolution). `on_progress(done, total)` counts pictures. Raises UserError only for a resolution that is no
-    multiple of 8.
+    `path` is a folder of pictures or of WebDataset shards, one .tar shard, or a pattern such as
+    shards/{00000..00099}.tar. Reads headers and each file's end only; `deep` also decodes every picture and
+    compares contents. With `bucket` off every picture is trained as a square. `step` is the sizes' step in
+    pixels (default: by the resolution). `on_progress(done, total)` counts pictures, or shards. What is found
+    in shards is kept below the cache root. Raises UserError only for a resolution that is no multiple of 8.
     """
     buckets.default_step(resolution)
-    problems = advice.about_path(path)
-    listing = Listing()
-    if not problems:
-        listing = walk(path, recursive)
-        problems += listing.problems + advice.about_listing(listing)
-    headers = _headers(path, listing.pictures, problems, on_progress)
+    place = look(path, recursive)
+    problems = place.problems
+    found = _in_folder(place, on_progress) if place.listing.pictures else _in_shards(place, on_progress)
+    headers = found.headers
     if deep:
-        _decode(path, headers, problems, on_progress)
-        problems += _duplicates(path, headers)
-    if listing.pictures and not headers:
-        what = f"none of the {len(listing.pictures)} pictures can be used"
-        problems.append(
-            advice.say("error", "nothing-usable", ".", what, "each is listed with its reason", "replace them")
-        )
-    found = read_captions(path, headers, listing.captions)
-    problems += found.problems
+        _decode(found, problems, on_progress)
+        problems += _duplicates(found)
+    if not headers and (place.listing.pictures or place.listing.shards):
+        problems.append(advice.nothing_usable(found.pictures))
+    if place.listing.captions:
+        read = read_captions(place.root, headers, place.listing.captions)
+        problems += read.problems
+        found.captions.update(read.captions)
     problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
     items: list[Item] = []
     for rel, header in headers.items():
@@ -74,9 +76,47 @@ def scan(
             size = buckets.assign(header.width, header.height, resolution, step)
         problems += advice.about_picture(rel, header, size)
         text, source = _caption(found.captions.get(rel), trigger, trigger_mode)
-        items.append(Item(path, rel, header.width, header.height, text, source, size))
-    counts = _count(len(listing.pictures), headers, found.captions, trigger, problems)
+        spans = found.spans.get(rel, (None, None))
+        items.append(Item(place.root, rel, header.width, header.height, text, source, size, *spans))
+    counts = _count(found.pictures, headers, found.captions, trigger, problems)
     return _report(path, resolution, trigger, recursive, deep, items, problems, counts)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The usable pictures by name, below `root`, and of how many; `spans` has a shard's picture and condition."""
+
+    root: Path
+    pictures: int = 0
+    headers: dict[str, Header] = field(default_factory=dict)
+    captions: dict[str, Caption] = field(default_factory=dict)
+    spans: dict[str, tuple[Span, Span | None]] = field(default_factory=dict)
+
+    def source(self, rel: str) -> Source:
+        """What to read a picture from."""
+        return self.spans[rel][0] if rel in self.spans else self.root / rel
+
+
+def _in_folder(place: Place, on_progress: Progress | None) -> _Found:
+    names = place.listing.pictures
+    return _Found(place.root, len(names), _headers(place.root, names, place.problems, on_progress))
+
+
+def _in_shards(place: Place, on_progress: Progress | None) -> _Found:
+    found, root = _Found(place.root), place.root.absolute()
+    for done, rel in enumerate(place.listing.shards, 1):
+        shard = shard_contents(root, rel, cache_root())
+        place.problems.extend(shard.problems)
+        found.pictures += shard.pictures
+        for sample in shard.samples:
+            name = sample.picture.name
+            found.headers[name] = sample.header
+            found.spans[name] = (sample.picture, sample.condition)
+            if sample.caption is not None:
+                found.captions[name] = Caption(sample.caption, sample.source)
+        if on_progress is not None:
+            on_progress(done, len(place.listing.shards))
+    return found
 
 
 def _headers(
@@ -87,46 +127,46 @@ def _headers(
         try:
             headers[rel] = read_header(f"{path}/{rel}")
         except PictureError as error:
-            problems.append(advice.about_failure(path, rel, error))
+            problems.append(advice.about_failure(path / rel, rel, error))
         if on_progress is not None and (done % _PROGRESS_EVERY == 0 or done == len(pictures)):
             on_progress(done, len(pictures))
     return headers
 
 
-def _decode(
-    path: Path, headers: dict[str, Header], problems: list[Finding], on_progress: Progress | None
-) -> None:
-    """Decodes every picture, several at a time, and takes those that fail out of `headers`."""
+def _decode(found: _Found, problems: list[Finding], on_progress: Progress | None) -> None:
+    """Decodes every picture, several at a time, and takes those that fail out of the headers."""
 
     def attempt(rel: str) -> PictureError | None:
         try:
-            load_rgb(path / rel)
+            load_rgb(found.source(rel))
         except PictureError as error:
             return error
         return None
 
-    rels = list(headers)
+    rels = list(found.headers)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for done, (rel, error) in enumerate(zip(rels, pool.map(attempt, rels), strict=True), 1):
             if error is not None:
-                problems.append(advice.about_failure(path, rel, error))
-                del headers[rel]
+                problems.append(advice.about_failure(found.source(rel), rel, error))
+                del found.headers[rel]
             if on_progress is not None:
                 on_progress(done, len(rels))
 
 
-def _duplicates(path: Path, headers: Mapping[str, Header]) -> list[Finding]:
-    """A finding for each copy of an earlier picture; only files of equal length are hashed."""
+def _duplicates(found: _Found) -> list[Finding]:
+    """A finding for each copy of an earlier picture; only pictures of equal length are hashed."""
     findings: list[Finding] = []
     by_length: dict[int, list[str]] = {}
-    for rel in headers:
+    for rel in found.headers:
         with contextlib.suppress(FileNotFoundError):
-            by_length.setdefault((path / rel).stat().st_size, []).append(rel)
+            source = found.source(rel)
+            length = source.length if isinstance(source, Span) else os.stat(source).st_size  # noqa: PTH116
+            by_length.setdefault(length, []).append(rel)
     for rels in by_length.values():
         first: dict[str, str] = {}
         for rel in rels if len(rels) > 1 else []:
             try:
-                other = first.setdefault(file_sha256(path / rel), rel)
+                other = first.setdefault(file_sha256(found.source(rel)), rel)
             except UserError:
                 continue
             if other != rel:

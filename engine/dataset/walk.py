@@ -14,7 +14,17 @@ PICTURES = frozenset(
 _OTHER = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".hdr")
 _RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
 _VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv")
-_ARCHIVE = (".zip", ".tar", ".gz", ".rar", ".7z", ".parquet", ".arrow")
+_ARCHIVE = (".zip", ".gz", ".rar", ".7z", ".parquet", ".arrow")
+SHARD = ".tar"
+COMPRESSED_SHARDS = {
+    ".tar.gz": "gzip",
+    ".tgz": "gzip",
+    ".tar.bz2": "bzip2",
+    ".tbz2": "bzip2",
+    ".tar.xz": "xz",
+    ".txz": "xz",
+    ".tar.zst": "zstd",
+}
 UNSUPPORTED = {
     **dict.fromkeys(_OTHER, "a picture format that is not read"),
     **dict.fromkeys(_RAW, "a raw photograph"),
@@ -32,8 +42,32 @@ class Listing:
 
     pictures: list[str] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
+    shards: list[str] = field(default_factory=list)
     subfolders: dict[str, int] = field(default_factory=dict)
     problems: list[Finding] = field(default_factory=list)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of that name is taken for a plain tar."""
+    return name.lower().endswith(SHARD)
+
+
+def compressed_shard(name: str) -> str:
+    """The program that packed a tar of that name; empty for any other file."""
+    lower = name.lower()
+    return next((tool for ending, tool in COMPRESSED_SHARDS.items() if lower.endswith(ending)), "")
+
+
+def unpack_first(name: str, tool: str) -> Finding:
+    """The refusal of a packed tar, by name."""
+    return Finding(
+        "unsupported",
+        printable(name),
+        f"is a tar shard packed with {tool}",
+        "a member of a packed tar cannot be found without unpacking all that comes before it",
+        f"unpack it once, which changes little in size as pictures are packed already: {tool} -d -k {printable(name)}",
+        "warning",
+    )
 
 
 def walk(root: Path, recursive: bool) -> Listing:
@@ -45,6 +79,7 @@ def walk(root: Path, recursive: bool) -> Listing:
     _enter(Path(os.path.realpath(root)), "", recursive, MAX_DEPTH, listing)
     listing.pictures.sort()
     listing.captions.sort()
+    listing.shards.sort()
     return listing
 
 
@@ -85,6 +120,10 @@ def _sort_in(name: str, listing: Listing) -> None:
         listing.pictures.append(name)
     elif suffix in SIDECARS or name.rpartition("/")[2] in METADATA_FILES:
         listing.captions.append(name)
+    elif suffix == SHARD:
+        listing.shards.append(name)
+    elif packed := compressed_shard(name):
+        listing.problems.append(unpack_first(name, packed))
     elif suffix in UNSUPPORTED:
         listing.problems.append(
             Finding(
@@ -115,12 +154,12 @@ def _stays_inside(root: Path, name: str, listing: Listing) -> bool:
 
 
 def _peek(folder: Path) -> int:
-    """The number of pictures below `folder`, among the first PEEK_ENTRIES entries."""
+    """The number of pictures and shards below `folder`, among the first PEEK_ENTRIES entries."""
     count = seen = 0
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen += len(names) + 1
-        count += sum(os.path.splitext(name)[1].lower() in PICTURES for name in names)  # noqa: PTH122
+        count += sum(os.path.splitext(name)[1].lower() in (*PICTURES, SHARD) for name in names)  # noqa: PTH122
         if seen > PEEK_ENTRIES:
             break
     return count

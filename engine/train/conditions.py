@@ -21,8 +21,10 @@ from engine.errors import UserError
 from engine.estimate import preview_size
 from engine.methods.condition_nets import CONTROL
 from engine.plan.methods.controlnet import ConditionOptions
+from engine.plan.previews import lenders
 from engine.plan.schema import Plan
 from engine.run.files import write_atomic
+from engine.run.paths import condition_name
 from engine.train.latents import CENTRE, Crop
 
 READERS = 4
@@ -65,14 +67,10 @@ class Conditions:
 
         Each is also written to `folder` as NN-control.png, beside the previews that it belongs to.
         """
-        by_caption: dict[str, Item] = {}
-        for item in self.items:
-            by_caption.setdefault(item.caption, item)
         found = []
-        for index, prompt in enumerate(prompts):
-            item = by_caption.get(prompt, self.items[index % len(self.items)])
+        for index, item in enumerate(lenders(self.items, prompts)):
             control = self.picture(item, size)
-            _write(control, folder / f"{index:02d}-control.png")
+            _write(control, folder / Path(condition_name(index)).name)
             found.append({CONTROL: control[None]})
         return found
 
@@ -115,11 +113,11 @@ class MadeMaps:
         make = maker(kind)
 
         def key_of(item: Item) -> str:
-            return cache_key("condition", kind, VERSION, cache.contents.sha256(item.path), *covering(item))
+            return cache_key("condition", kind, VERSION, cache.contents.sha256(item.source), *covering(item))
 
         def encode(items: Sequence[Item]) -> list[dict[str, Tensor]]:
             ((item),) = items
-            picture = Image.fromarray(load_rgb(item.path))
+            picture = Image.fromarray(load_rgb(item.source))
             wanted = covering(item)
             if picture.size != wanted:
                 picture = picture.resize(wanted, Image.Resampling.LANCZOS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from engine.dataset.cache import CachedEncoder, TensorCache, latent_key
 from engine.dataset.images import fit, load_rgb
 from engine.dataset.report import Item
 from engine.train.modelhash import module_hash
+from engine.train.rows import KeptRows
 from engine.train.setup import Ready
 
 Crop = tuple[float, float]
@@ -21,7 +22,7 @@ CENTRE: Crop = (0.5, 0.5)
 
 def pixels(item: Item, flip: bool, crop: Crop) -> Tensor:
     """The picture as the model sees it: fp32 in [-1, 1], [3, h, w]."""
-    array = fit(load_rgb(item.path), *item.size, crop=crop)
+    array = fit(load_rgb(item.source), *item.size, crop=crop)
     if flip:
         array = np.ascontiguousarray(array[:, ::-1])
     return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1.0
@@ -35,9 +36,9 @@ def encode(ready: Ready, batch: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class LatentTable:
-    """Latents in memory, [2, c, h, w] a picture and orientation: mean and standard deviation."""
+    """Latents that were encoded once, [2, c, h, w] a picture and orientation: mean and standard deviation."""
 
-    def __init__(self, rows: dict[Place, Tensor]) -> None:
+    def __init__(self, rows: Mapping[Place, Tensor] | KeptRows[Place]) -> None:
         self._rows = rows
 
     @classmethod
@@ -60,7 +61,7 @@ class LatentTable:
 
         def key_of(place: Place) -> str:
             item = items[place[0]]
-            return latent_key(cache.contents.sha256(item.path), item.size, CENTRE, place[1], model)
+            return latent_key(cache.contents.sha256(item.source), item.size, CENTRE, place[1], model)
 
         def encode_one(batch: Sequence[Place]) -> list[dict[str, Tensor]]:
             ((index, side),) = batch
@@ -68,14 +69,17 @@ class LatentTable:
             return [{"latent": torch.cat([mean, std])}]
 
         encoder: CachedEncoder[Place] = CachedEncoder(cache, key_of, encode_one)
-        encoder.ensure(places, progress)
-        return cls({place: encoder.get(place)["latent"] for place in places})
+        return cls(KeptRows.build(encoder, places, progress))
 
     def rows(
         self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, each [b, c, h, w]."""
-        table = torch.stack([self._rows[place] for place in zip(indexes, flips, strict=True)])
+        places, rows = list(zip(indexes, flips, strict=True)), self._rows
+        if isinstance(rows, KeptRows):
+            table = torch.stack([row["latent"] for row in rows.many(places)])
+        else:
+            table = torch.stack([rows[place] for place in places])
         return table[:, 0], table[:, 1]
 
 

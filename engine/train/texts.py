@@ -13,6 +13,7 @@ from engine.dataset.report import Item
 from engine.families.base import Conditioning
 from engine.plan.schema import Plan
 from engine.train.modelhash import module_hash
+from engine.train.rows import KeptRows
 from engine.train.setup import Ready
 
 Draw = tuple[int, int]
@@ -22,7 +23,10 @@ class TextTable:
     """Embeddings of every caption and of the empty one."""
 
     def __init__(
-        self, captions: Sequence[str], table: Mapping[str, Mapping[str, Tensor]], device: torch.device
+        self,
+        captions: Sequence[str],
+        table: Mapping[str, Mapping[str, Tensor]] | KeptRows[str],
+        device: torch.device,
     ) -> None:
         self._captions = captions
         self._table = table
@@ -44,15 +48,13 @@ class TextTable:
             lambda text: cache_key("text", text, *about),
             lambda texts: [embed(ready, text) for text in texts],
         )
-        encoder.ensure(distinct, progress)
-        return cls(captions, {text: encoder.get(text) for text in distinct}, ready.device)
+        return cls(captions, KeptRows.build(encoder, distinct, progress), ready.device)
 
     def rows(self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]) -> Conditioning:
         """The conditioning of these pictures, the empty caption's where dropped."""
-        found = [
-            self._table["" if drop else self._captions[row]]
-            for row, drop in zip(indexes, dropped, strict=True)
-        ]
+        texts = ["" if drop else self._captions[row] for row, drop in zip(indexes, dropped, strict=True)]
+        table = self._table
+        found = table.many(texts) if isinstance(table, KeptRows) else [table[text] for text in texts]
         names = found[0].keys()
         stacked = {name: torch.stack([rows[name] for rows in found]) for name in names}
         return Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))

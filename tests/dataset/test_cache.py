@@ -21,6 +21,7 @@ from torch import Tensor
 from engine.dataset import contents
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key, latent_key
 from engine.dataset.contents import ContentIndex
+from engine.dataset.spans import Stamp
 from engine.errors import UserError
 
 KEY = cache_key("test")
@@ -317,7 +318,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = contents._hash
 
-    def counted(path: Path) -> tuple[contents._Stamp, str]:
+    def counted(path: Path) -> tuple[Stamp, str]:
         seen.append(Path(path).name)
         return real(path)
 

@@ -8,6 +8,7 @@ import pytest
 
 from engine.dataset.scan import scan
 from engine.estimate import estimate
+from engine.plan import derive
 from engine.plan.bases import locate
 from engine.plan.build import build, gather
 from engine.plan.check import check
@@ -68,13 +69,6 @@ def test_a_stage_that_cannot_be_read_is_a_problem_of_the_plan(folder: Path) -> N
         make_plan(folder, method="scratch", scratch__stages=["256 px"])
 
 
-def test_shards_are_refused_by_name(tmp_path: Path, no_gpu: Machine) -> None:
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "00000.tar").write_bytes(b"")
-    plan = make_plan(tmp_path / "shards", method="scratch")
-    assert any("tar shards" in problem.what for problem in check(plan, here=no_gpu))
-
-
 @pytest.mark.parametrize("method", ["full", "dreambooth", "scratch"])
 def test_a_plan_built_from_a_preset_has_no_errors(method: str, folder: Path, no_gpu: Machine) -> None:
     answers = {
@@ -101,3 +95,26 @@ def test_full_training_is_forecast_with_all_its_weights(folder: Path) -> None:
     smaller = estimate(narrow, base, report, machine)
     assert smaller.vram_total < plain.vram_total
     assert any("epochs" in note and "samples" in note for note in smaller.notes)
+
+
+def test_captions_that_would_fill_the_disk_are_embedded_for_each_batch(
+    folder: Path, no_gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"method": "scratch", "base.model": "builtin:tiny", "data.path": str(folder)}
+    facts = gather(answers, no_gpu)
+    assert build(answers, facts).plan.caches_text
+    monkeypatch.setattr(derive, "MOST_CAPTION_BYTES", 1000)
+    built = build(answers, facts)
+    assert not built.plan.caches_text
+    assert "data.cache_text" in {derived.key for derived in built.derived}
+    assert build({**answers, "data.cache_text": "on"}, facts).plan.caches_text
+
+
+def test_each_stage_of_resolution_keeps_latents_of_its_own(folder: Path, no_gpu: Machine) -> None:
+    report = scan(folder, resolution=64)
+
+    def latents(stages: list[str]) -> int:
+        plan = make_plan(folder, method="scratch", scratch__stages=stages)
+        return dict(estimate(plan, locate("builtin:tiny"), report, no_gpu).disk_parts)["cached latents"]
+
+    assert latents(["32:50", "64:50"]) == latents([]) * 5 // 4

@@ -157,16 +157,6 @@ def scratch_amount(ctx: Context) -> Iterator[Problem]:
     yield warning("data.path", what, why, fix)
 
 
-def shards(ctx: Context) -> Iterator[Problem]:
-    folder = Path(ctx.plan.data.path).expanduser()
-    if ctx.plan.method != "scratch" or not folder.is_dir() or ctx.pictures:
-        return
-    if first := next(folder.glob("*.tar"), None):
-        why = "WebDataset tar shards are not read by this version"
-        fix = f"unpack them into a folder of pictures and .txt files: tar -xf {first.name}"
-        yield Problem("data.path", "holds tar shards", why, fix)
-
-
 RULES: tuple[Rule, ...] = (
     freeze,
     text_rate,
@@ -176,5 +166,4 @@ RULES: tuple[Rule, ...] = (
     scratch_shape,
     scratch_stages,
     scratch_amount,
-    shards,
 )
