@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,11 +78,13 @@ def write_pictures(folder: Path, count: int = 16, side: int = 64) -> Path:
     return folder
 
 
-def make_plan(model: Path, pictures: Path, **changes: object) -> Plan:
-    """A LoRA plan; `changes` name fields with `__` for the dot."""
+def make_plan(
+    model: Path | str, pictures: Path, defaults: Mapping[str, object] = DEFAULTS, /, **changes: object
+) -> Plan:
+    """A LoRA plan of `defaults`; `changes` name fields with `__` for the dot."""
     data: dict[str, Any] = {}
     named = {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in {**DEFAULTS, "base.model": str(model), "data.path": str(pictures), **named}.items():
+    for key, value in {**defaults, "base.model": str(model), "data.path": str(pictures), **named}.items():
         put(data, key, value)
     return from_dict(data)
 
@@ -100,10 +102,10 @@ def events_of(run: RunDir) -> list[Event]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Poll at 50 Hz until it holds; RuntimeError after the deadline."""
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0, what: str = "condition") -> None:
+    """Poll at 200 Hz until it holds; RuntimeError after a deadline that only a broken run reaches."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise RuntimeError(f"waited {seconds:.0f} s for {what}")
-        time.sleep(0.02)
+        time.sleep(0.005)

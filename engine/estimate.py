@@ -11,7 +11,9 @@ from engine.plan.bases import BaseInfo
 from engine.plan.counts import family_of, part_config, part_parameters
 from engine.plan.families import FAMILIES
 from engine.plan.layers import text_layers, unet_layers
+from engine.plan.lora_counts import adapted, whole_changes
 from engine.plan.machine import Machine, disk_free
+from engine.plan.methods.lora import LoraOptions
 from engine.plan.rates import measured_rate
 from engine.plan.schema import Plan
 from engine.plan.trained import trained_parameters
@@ -115,7 +117,13 @@ class _Model:
         self.whole = whole_parts(plan, family)
         width = sum(layers[0].outputs for layers in encoders)
         self.trainable = sum(self.parameters[part] for part in self.whole) or trained_parameters(
-            plan, self.unet, self.text, fresh, width
+            plan, self.unet, self.text, fresh, width, family
+        )
+        options = plan.options
+        self.changes = (
+            whole_changes(options, adapted(options, self.unet, self.text, fresh, family))
+            if isinstance(options, LoraOptions)
+            else 0
         )
         texts = [part for part in FAMILIES[family].text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)
@@ -135,15 +143,16 @@ def number_bytes(plan: Plan, device: str) -> int:
 
 def _memory(plan: Plan, model: _Model, device: str) -> Parts:
     width = number_bytes(plan, device)
-    text_width = 4 if plan.options.trains_text else width
     activations = _activations(plan, model, width)
     preview = _preview(plan) if plan.samples.every else 0
     if not plan.caches_latents:
         preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
-    training = activations + 4 * model.trainable
+    # With gradient checkpointing one block's at a time: little enough to leave out.
+    changes = 0 if plan.hardware.gradient_checkpointing else width * model.changes
+    training = activations + changes + 4 * model.trainable
     parts = [
         (f"UNet weights, {8 * width} bit", model.frozen_unet * width),
-        (f"text encoder, {8 * text_width} bit", model.text_parameters * text_width),
+        (f"text encoder, {8 * width} bit", model.text_parameters * width),
         ("VAE, 32 bit", model.parameters["vae"] * 4),
         (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
         ("gradients", 4 * model.trainable),
@@ -152,6 +161,7 @@ def _memory(plan: Plan, model: _Model, device: str) -> Parts:
         # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
         ("copies to compute with", width * model.trainable if model.whole and width < 4 else 0),
         ("activations", activations),
+        ("whole changes of the adapted layers", changes),
         ("previews, beyond the training peak", max(0, preview - training)),
         ("CUDA context and workspaces", CUDA_OVERHEAD)
         if device != "cpu"
@@ -184,14 +194,18 @@ def preview_size(plan: Plan) -> tuple[int, int]:
 def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Parts:
     state = model.trainable * (16 if plan.train.ema else 12)
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
-    formats = len(plan.export_formats)
-    exported = sum(model.parameters.values()) if model.whole else model.trainable
+    copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
+    copies *= keep if plan.checkpoints.export_each else 1
+    whole = sum(model.parameters.values())
+    exported = sum(
+        whole if model.whole or name == "merged" else model.trainable for name in plan.export_formats
+    )
     export = exported * (4 if plan.output.dtype == "fp32" else 2)
-    exports = formats * (keep if plan.checkpoints.export_each else 1)
+    exports = copies * len(plan.export_formats)
     parts: list[tuple[str, int]] = [
         # One more than is kept: the new one is whole before the oldest is removed.
         (f"checkpoints ({keep} kept, 1 being written)", state * (keep + 1)),
-        (f"exported files ({exports})", export * exports),
+        (f"exported files ({exports})", export * copies),
         ("previews", _sample_bytes(plan)),
     ]
     if report is not None:
@@ -213,8 +227,11 @@ def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str,
     parts: list[tuple[str, int]] = []
     if plan.caches_latents:
         latents = sum(count * (w // 8) * (h // 8) * 4 for (w, h), count in report.buckets.items())
+        # Resolution stages keep latents of their own; the last one has the plan's resolution.
+        sides = {stage.side for stage in plan.options.stages_of_resolution} or {plan.data.resolution}
+        stages = sum((side / plan.data.resolution) ** 2 for side in sides)
         # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
-        parts.append(("cached latents", latents * 2 * 4 * (2 if plan.data.flip else 1)))
+        parts.append(("cached latents", int(latents * 2 * 4 * (2 if plan.data.flip else 1) * stages)))
     if plan.caches_text:
         captions = len({item.caption for item in report.items}) + 1
         parts.append(("cached captions", captions * 77 * model.text_width * 4))

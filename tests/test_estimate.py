@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +78,91 @@ def test_a_narrow_sdxl_is_counted_from_its_own_files(narrow_models: dict[str, Pa
     parts = load_family(narrow_models["sdxl"]).parts
     counts = part_parameters(base, "sdxl")
     assert counts == {name: sum(v.numel() for v in part.parameters()) for name, part in parts.items()}
+
+
+CHANGED: list[dict[str, object]] = [
+    {"lora__kind": "loha", "lora__targets": "all"},
+    {"lora__kind": "loha", "lora__text_encoder": True, "lora__rank": 3},
+    {"lora__kind": "lokr", "lora__targets": "all", "lora__rank": 4},
+    {"lora__kind": "lokr", "lora__targets": "all", "lora__rank": 64, "lora__text_encoder": True},
+    {"lora__kind": "lokr", "lora__factor": 4},
+    {"lora__kind": "lokr", "lora__factor": 7, "lora__rank": 2},
+    {"lora__block_ranks": ["OUT00-05=32", "MID=1"], "lora__targets": "attention_ff"},
+    {"lora__kind": "loha", "lora__block_ranks": ["IN04=2"]},
+    {"lora__dora": True, "lora__block_ranks": ["OUT01=2"]},
+    {"method": "style_lora", "style_lora__layers": "style"},
+    {"method": "style_lora", "style_lora__layers": "blocks", "style_lora__blocks": ["MID", "OUT00-04"]},
+    {"method": "style_lora", "style_lora__layers": "both", "style_lora__block_rates": ["OUT01=0"]},
+]
+
+
+@pytest.mark.parametrize("model", ["sd1", "sdxl"])
+@pytest.mark.parametrize("changes", CHANGED, ids=str)
+def test_every_kind_of_lora_is_counted_as_it_is_injected(
+    changes: dict[str, object], model: str, narrow_models: dict[str, Path], pictures: Path
+) -> None:
+    from engine.families.load import load_family
+    from engine.methods.registry import make_method
+
+    folder = narrow_models[model]
+    plan = make_plan(pictures, base__model=str(folder), train__ema=0.0, **changes)
+    family = load_family(folder)
+    trained = sum(item.parameter.numel() for item in make_method(plan).prepare(family))
+    found = forecast(plan, card(24), locate(str(folder)))
+    assert size(found, "gradients") == size(found, "trained weights") == 4 * trained
+    assert size(found, "AdamW states") == 8 * trained
+    assert size(found, "checkpoints (3 kept") == 4 * 12 * trained
+    formats = len(plan.export_formats)
+    assert size(found, f"exported files ({formats})") == formats * 2 * trained
+
+
+def test_a_merged_model_takes_a_whole_models_space(pictures: Path) -> None:
+    plain, merged = (
+        forecast(sd15(pictures, output__formats=["kohya", *more]), card(24)) for more in ([], ["merged"])
+    )
+    whole = 2 * sum(part_parameters(None).values())
+    assert size(merged, "exported files (2)") == size(plain, "exported files (1)") + whole
+
+
+def test_averages_and_weights_side_by_side_take_twice_the_space(pictures: Path) -> None:
+    changes: dict[str, object] = {"train__ema": 0.9, "output__formats": ["kohya"]}
+    one, two = (
+        forecast(sd15(pictures, output__weights=which, **changes), card(24)) for which in ("raw", "both")
+    )
+    assert size(two, "exported files (2)") == 2 * size(one, "exported files (1)")
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr"])
+def test_the_whole_changes_that_are_kept_for_the_backward_pass_are_counted(
+    kind: str, sd1_folder: Path, pictures: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    from engine.families.load import load_family
+    from engine.methods.registry import make_method
+
+    def kept(name: str) -> int:
+        """Bytes of other tensors than parameters that one fp32 forward pass keeps."""
+        family = load_family(sd1_folder)
+        make_method(make_plan(pictures, lora__kind=name, lora__rank=1)).prepare(family)
+        unet = family.denoiser.float()
+        own = {value.untyped_storage().data_ptr() for value in unet.parameters()}
+        seen: dict[int, Any] = {}
+
+        def pack(value: Any) -> Any:
+            if (place := value.untyped_storage().data_ptr()) not in own:
+                seen[place] = value.untyped_storage()
+            return value
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            out = unet(torch.zeros(1, 4, 8, 8), torch.tensor([5]), torch.zeros(1, 77, 96)).sample
+        assert out.requires_grad
+        return sum(storage.nbytes() for storage in seen.values())
+
+    plan = make_plan(
+        pictures, base__model=str(sd1_folder), lora__kind=kind, lora__rank=1, train__precision="fp32"
+    )
+    counted = size(forecast(plan, card(24), locate(str(sd1_folder))), "whole changes")
+    assert counted == pytest.approx(kept(kind) - kept("lora"), rel=0.15)
 
 
 def test_memory_grows_with_batch_resolution_rank_and_precision(pictures: Path) -> None:

@@ -1,5 +1,5 @@
-"""`python -P -m engine.export RUN_DIR --format F [--step N] [--out FILE]`: a checkpoint as a file of another
-format.
+"""`python -P -m engine.export RUN_DIR --format F [--step N] [--weights W] [--out FILE]`: a checkpoint as a file of
+another format.
 
 Prints JSON lines: `{"kind": "exported", ...}` when the file was read back and compared.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from engine.export.registry import get_format
 from engine.plan.files import load_plan
 from engine.run.paths import RunDir
 from engine.train import checkpoint
-from engine.train.exporting import export_one, file_stem
+from engine.train.ema import Ema
+from engine.train.exporting import EMA, export_one, file_stem, learned
 from engine.train.quiet import hush
 from engine.train.setup import load_plan_family, prepare
 
@@ -32,10 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("--format", required=True)
     parser.add_argument("--step", type=int)
+    parser.add_argument("--weights", choices=("ema", "raw", "both"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(arguments)
     try:
-        return _export(RunDir(given.run), given.format, given.step, given.out)
+        return _export(RunDir(given.run), given.format, given.step, given.weights, given.out)
     except UserError as error:
         print("\n".join(error.lines()), file=sys.stderr)
     except OSError as error:
@@ -45,17 +46,17 @@ def main(arguments: Sequence[str]) -> int:
     return 2
 
 
-def _export(run: RunDir, name: str, step: int | None, out: Path | None) -> int:
+def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: Path | None) -> int:
     hush()
     form = get_format(name)
     plan = load_plan(run.plan_file)
+    asked = weights or plan.output.weights
     saved = choose(run, step)
     ready = prepare(plan, load_plan_family(plan), torch.device("cpu"))
     checkpoint.load_weights(saved, ready.trainables)
-    if averages := checkpoint.load_averages(saved):
-        with torch.no_grad():
-            for item in ready.trainables:
-                item.parameter.copy_(averages[item.name])
+    averages = checkpoint.load_averages(saved)
+    _refuse(weights, averages is not None, out)
+    ema = None if averages is None else Ema(ready.trainables, plan.train.ema, averages)
     data = plan.data
     items = scan(
         Path(data.path),
@@ -65,15 +66,24 @@ def _export(run: RunDir, name: str, step: int | None, out: Path | None) -> int:
         recursive=data.recursive,
     ).items
     label = "" if step is None else f"-{saved.step:08d}"
-    target = out or run.exports / f"{file_stem(plan, name, plan.export_formats, label)}{form.extension}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    artifact = ready.method.artifact(ready.family)
-    done = export_one(
-        plan, ready, artifact, name, saved.step, target, items, time.time(), overwrite=out is None
-    )
-    record = {"format": done.format, "path": str(done.path), "bytes": done.bytes, "tensors": done.tensors}
-    print(json.dumps({"kind": "exported", "step": saved.step, **record}), flush=True)
+    for which, artifact in learned(ready, asked, None if ema is None else ema.averaged):
+        target = out or run.exports / f"{file_stem(plan, name, which, label)}{form.extension}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        done = export_one(plan, ready, artifact, name, saved.step, target, items, out is None, which)
+        record = {"format": done.format, "path": str(done.path), "bytes": done.bytes, "tensors": done.tensors}
+        print(json.dumps({"kind": "exported", "step": saved.step, "weights": which, **record}), flush=True)
     return 0
+
+
+def _refuse(weights: str | None, averages: bool, out: Path | None) -> None:
+    if weights in (EMA, "both") and not averages:
+        raise UserError(
+            "this run has no averaged weights", "train.ema was 0 in its plan", "leave --weights out"
+        )
+    if weights == "both" and out is not None:
+        raise UserError(
+            "one file cannot hold both kinds of weights", fix="leave the file's name out, or ask for one kind"
+        )
 
 
 def choose(run: RunDir, step: int | None) -> checkpoint.Saved:

@@ -86,9 +86,10 @@ def _index(model: WholeModel, request: ExportRequest, scheduler: str) -> dict[st
     index["image_encoder"] = [None, None]
     index["_diffusers_version"] = "0.32.0"
     if request.model.family == "sdxl":
+        own = model.configs.get("pipeline", {})
         return {
             "_class_name": "StableDiffusionXLPipeline",
-            "force_zeros_for_empty_prompt": True,
+            "force_zeros_for_empty_prompt": bool(own.get("force_zeros_for_empty_prompt", True)),
             **index,
         }
     return {

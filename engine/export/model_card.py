@@ -21,6 +21,7 @@ def model_card(request: ExportRequest) -> str:
         "base hash (SHA-256)": f"`{about.base_hash}`",
         "plan hash": f"`{about.plan_hash}`",
         "step": str(request.step),
+        **({"weights": about.extra["sdtrain.weights"]} if "sdtrain.weights" in about.extra else {}),
         "pictures": str(about.images),
         "resolution": "{} x {}".format(*about.resolution),
         "seed": str(about.seed),

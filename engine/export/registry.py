@@ -6,14 +6,13 @@ from engine.errors import UserError
 from engine.export import (
     a1111_embedding,
     a1111_hypernetwork,
-    controlnet,
+    condition_nets,
     diffusers_folder,
     diffusers_lora,
     embedding,
     kohya,
     merged,
     single_file_format,
-    t2i_adapter,
 )
 from engine.export.base import Exported, ExportRequest, Format
 
@@ -28,12 +27,7 @@ FORMATS: dict[str, Format] = {
         a1111_embedding.FORMAT,
         a1111_hypernetwork.FORMAT,
         merged.FORMAT,
-        controlnet.FORMAT,
-        controlnet.FOLDER,
-        controlnet.LDM,
-        t2i_adapter.FORMAT,
-        t2i_adapter.FOLDER,
-        t2i_adapter.TENCENT,
+        *condition_nets.FORMATS,
     )
 }
 

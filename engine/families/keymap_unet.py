@@ -173,3 +173,15 @@ def _depths(config: Mapping[str, Any]) -> list[Any]:
 
 def _layer(depth: Any, layer: int) -> int:
     return int(depth[layer]) if isinstance(depth, Sequence) else int(depth)
+
+
+def block_of(names: Mapping[str, str], path: str) -> str:
+    """The block that a module path lies in: IN04 for input_blocks.4..., MID for middle_block..., OUT11 for
+    output_blocks.11..., BASE for the rest; `names` is the config's `unet_module_map`."""
+    while path and path not in names:
+        path = path.rpartition(".")[0]
+    first, _, rest = names.get(path, "").partition(".")
+    kind = {"input_blocks": "IN", "output_blocks": "OUT"}.get(first)
+    if kind is not None:
+        return f"{kind}{int(rest.partition('.')[0]):02d}"
+    return "MID" if first == "middle_block" else "BASE"

@@ -20,7 +20,8 @@ from engine.families.schedule import NoiseSchedule
 from engine.families.sd1 import StableDiffusion1, StableDiffusion2
 from engine.families.sdxl import StableDiffusionXL
 from engine.families.single_file import read_single_file
-from engine.families.tokenizers import find_tokenizer, load_tokenizer
+from engine.families.tokenizer_folder import find_tokenizer
+from engine.families.tokenizers import load_tokenizer
 
 FAMILIES: dict[str, type[StableDiffusion1]] = {
     "sd1": StableDiffusion1,
@@ -112,6 +113,8 @@ def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mappi
                 "check that the folder is a whole diffusers model",
             ) from error
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
+    index = found.path / "model_index.json"
+    configs["pipeline"] = _json(index) if index.is_file() else {}
     return parts, configs
 
 

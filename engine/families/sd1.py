@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families.base import AttentionLayer, Conditioning, Geometry, Residuals, frozen, module_dtype
-from engine.families.keymap_unet import unet_module_map
+from engine.families.keymap_unet import block_of, unet_module_map
 from engine.families.schedule import NoiseSchedule
 from engine.keys import key
 from engine.plan.families import SD1, SD2, FamilySpec
@@ -78,6 +78,9 @@ class StableDiffusion1:
         device = next(encoder.parameters()).device
         return Conditioning(encoder(ids["text_encoder"].to(device))[0])
 
+    def encode_negative(self, text: str) -> Conditioning:
+        return self.encode_text(self.tokenize([text]))
+
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         return cond
 
@@ -106,12 +109,7 @@ class StableDiffusion1:
         return found
 
     def block_of(self, path: str) -> str:
-        names = unet_module_map(self.configs["unet"])
-        while path:
-            if path in names:
-                return block_name(names[path])
-            path = path.rpartition(".")[0]
-        return "BASE"
+        return block_of(unet_module_map(self.configs["unet"]), path)
 
     def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
         from diffusers import UNet2DConditionModel
@@ -194,15 +192,6 @@ def _ids(tokenizer: Any, captions: Sequence[str]) -> Tensor:
         return_tensors="pt",
     )
     return cast(Tensor, tokens.input_ids)
-
-
-def block_name(ldm: str) -> str:
-    """IN04 for input_blocks.4..., MID for middle_block..., OUT11 for output_blocks.11..., BASE for the rest."""
-    first, _, rest = ldm.partition(".")
-    kind = {"input_blocks": "IN", "output_blocks": "OUT"}.get(first)
-    if kind is not None:
-        return f"{kind}{int(rest.partition('.')[0]):02d}"
-    return "MID" if first == "middle_block" else "BASE"
 
 
 def _ends(name: str, ending: str) -> bool:

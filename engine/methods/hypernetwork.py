@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import PlainMethod, Trainable
+from engine.methods.base import Method, Trainable
 from engine.plan.methods.hypernetwork import HypernetworkOptions
 from engine.train.draws import generator
 
@@ -52,7 +52,7 @@ class Residual(nn.Module):
         return [layer for layer in self.linear if isinstance(layer, nn.Linear)]
 
 
-class Hypernetwork(PlainMethod):
+class Hypernetwork(Method):
     """Structure, activations and initialisations as AUTOMATIC1111 has them; the widths are the model's own."""
 
     def __init__(self, options: HypernetworkOptions, seed: int) -> None:

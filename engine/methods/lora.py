@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from engine.families.base import ModelFamily
 from engine.keys import key
 from engine.methods.artifact import Artifact
-from engine.methods.base import PlainMethod, Trainable
+from engine.methods.base import Method, Trainable
 from engine.plan.blocks import parse_values
 from engine.plan.methods.lora import LoraOptions
 from engine.train.draws import generator
@@ -22,7 +22,7 @@ ADAPTER = "default"
 MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")
 
 
-class Lora(PlainMethod):
+class Lora(Method):
     """Hu et al. 2021 (arXiv:2106.09685); rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; LoHa (FedPara)
     arXiv:2108.06098; LoKr (KronA) arXiv:2212.10650 as LyCORIS (arXiv:2309.14859) takes it."""
 

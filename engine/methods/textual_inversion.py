@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import PlainMethod, Trainable
+from engine.methods.base import Method, Trainable
 from engine.methods.words import WordEmbedding, WordTokenizer, first_rows, median_norm
 from engine.plan.methods.textual_inversion import TextualInversionOptions
 from engine.train.draws import generator
@@ -20,7 +20,7 @@ from engine.train.draws import generator
 SETTLED = 1e-6
 
 
-class TextualInversion(PlainMethod):
+class TextualInversion(Method):
     """Gal et al. 2022 (arXiv:2208.01618). A family with two text encoders gets rows in both."""
 
     def __init__(self, options: TextualInversionOptions, trigger: str, seed: int) -> None:

@@ -68,10 +68,12 @@ class WordEmbedding(nn.Module):
         self.rows = nn.Parameter(rows)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """[b, tokens, width], in the rows' dtype."""
+        """[b, tokens, width], in the rows' dtype; on a CPU in the table's."""
         known = functional.embedding(ids.clamp(min=0), self.weight).to(self.rows.dtype)
         new = functional.embedding((-1 - ids).clamp(min=0), self.rows)
-        return torch.where((ids < 0)[..., None], new, known)
+        mixed = torch.where((ids < 0)[..., None], new, known)
+        # A CPU's autocast leaves LayerNorm alone, which then takes its weights' dtype only.
+        return mixed.to(self.weight.dtype) if mixed.device.type == "cpu" else mixed
 
 
 def median_norm(weight: Tensor) -> float:

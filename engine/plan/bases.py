@@ -15,6 +15,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.families.detect import Detected, detect
 from engine.families.header import sniff
+from engine.families.tokenizer_folder import find_tokenizer
 from engine.plan.families import FAMILIES
 from engine.plan.files import is_path
 from engine.plan.hub import cached_models, is_hub_id, snapshot
@@ -22,7 +23,6 @@ from engine.plan.hub import cached_models, is_hub_id, snapshot
 ASSETS = Path(__file__).parent.parent / "assets"
 BUILTIN = "builtin:"
 TINY_PIXELS = 128
-CLIP_TOKENIZER = "openai/clip-vit-large-patch14"
 
 
 @dataclass(frozen=True)
@@ -178,18 +178,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def tokenizer_folder(info: BaseInfo, given: str | None = None) -> Path | None:
-    """The folder with the tokenizer: the plan's own, the base's, or CLIP's in the hub cache; else none."""
-    places: list[Path | None] = [Path(given).expanduser()] if given else []
-    if not given and info.path is not None:
-        beside = info.path if info.path.is_dir() else info.path.parent
-        places += [beside / "tokenizer", *([beside] if info.path.is_file() else []), snapshot(CLIP_TOKENIZER)]
-    return next((folder for folder in places if folder is not None and _is_tokenizer(folder)), None)
-
-
-def _is_tokenizer(folder: Path) -> bool:
-    if (folder / "tokenizer.json").is_file():
-        return True
-    return all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+    """The folder with the tokenizer that training will take, or none where there is none."""
+    try:
+        return find_tokenizer(info.path, given)
+    except UserError:
+        return None
 
 
 def known_bases(folders: list[Path] | None = None) -> list[BaseInfo]:

@@ -44,7 +44,9 @@ class Base(Section):
 class Data(Section):
     """The pictures and their captions; the folder is only read."""
 
-    path: str = option(..., "folder of pictures, with .txt/.caption files or metadata.jsonl for captions")
+    path: str = option(
+        ..., "folder of pictures with .txt/.caption files or metadata.jsonl for captions, or .tar shards"
+    )
     trigger: str = option("", "trigger word; alone where a picture has no caption, in front where it has one")
     resolution: int = option(
         512, "target side; pictures are fitted to buckets of this area", unit="px", ge=32, le=4096
@@ -170,6 +172,9 @@ class Output(Section):
 
     formats: list[str] = option([], "export formats; empty takes the method's defaults")
     dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "number format of exported weights")
+    weights: Literal["ema", "raw", "both"] = option(
+        "ema", "where train.ema is on: the averages, the last step's own weights (files named -raw), or both"
+    )
     file_name: str = option("", "file stem; empty takes the plan's name", advanced=True)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from engine.plan.layers import Layer, targeted
+from engine.plan.layers import Layer
+from engine.plan.lora_counts import adapted, lora_parameters
 from engine.plan.methods.controlnet import ControlnetOptions
 from engine.plan.methods.hypernetwork import HypernetworkOptions
 from engine.plan.methods.lora import LoraOptions
@@ -19,12 +20,17 @@ CONDITION_WIDTHS = (16, 32, 96, 256)
 
 
 def trained_parameters(
-    plan: Plan, unet: Sequence[Layer], text: Sequence[Layer], config: Mapping[str, Any], text_width: int
+    plan: Plan,
+    unet: Sequence[Layer],
+    text: Sequence[Layer],
+    config: Mapping[str, Any],
+    text_width: int,
+    family: str = "sd1",
 ) -> int:
     """Numbers that train; 0 for methods that train whole parts. `text_width` is all encoders' together."""
     options = plan.options
     if isinstance(options, LoraOptions):
-        return lora_parameters(options, unet, text)
+        return lora_parameters(options, adapted(options, unet, text, config, family))
     if isinstance(options, TextualInversionOptions):
         return len(options.words(plan.data.trigger)) * options.vectors * text_width
     if isinstance(options, HypernetworkOptions):
@@ -35,15 +41,6 @@ def trained_parameters(
     if isinstance(options, T2iAdapterOptions):
         return _adapter(options, widths)
     return 0
-
-
-def lora_parameters(options: LoraOptions, unet: Sequence[Layer], text: Sequence[Layer]) -> int:
-    """Both matrices of every pair, and DoRA's magnitudes."""
-    layers = targeted(unet, options.targets)
-    if options.text_encoder:
-        layers += targeted(text, options.targets)
-    pairs = sum(layer.lora_parameters(options.rank) for layer in layers)
-    return pairs + (sum(layer.outputs for layer in layers) if options.dora else 0)
 
 
 def _hypernetwork(options: HypernetworkOptions, unet: Sequence[Layer]) -> int:

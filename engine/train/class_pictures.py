@@ -14,7 +14,7 @@ import torch
 from engine.dataset.report import Item
 from engine.dataset.scan import scan
 from engine.errors import UserError
-from engine.families.base import Conditioning, Geometry, ModelFamily
+from engine.families.base import Geometry, ModelFamily
 from engine.keys import key
 from engine.plan.schema import Plan
 from engine.run.files import write_atomic
@@ -115,8 +115,9 @@ def _draw(
 ) -> list[bytes]:
     side, samples = plan.data.resolution, plan.samples
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        prompt = _cond(family, plan.data.class_prompt, side)
-        negative = _cond(family, NEGATIVE, side)
+        sizes = [Geometry((side, side), (0, 0), (side, side))]
+        prompt = family.with_geometry(family.encode_text(family.tokenize([plan.data.class_prompt])), sizes)
+        negative = family.with_geometry(family.encode_negative(NEGATIVE), sizes)
         shots = [
             Shot(
                 prompt, negative, key(0, "class-picture", index), samples.steps, samples.guidance, side, side
@@ -130,8 +131,3 @@ def _draw(
         to_image(picture).save(buffer, "PNG")
         found.append(buffer.getvalue())
     return found
-
-
-def _cond(family: ModelFamily, text: str, side: int) -> Conditioning:
-    sizes = [Geometry((side, side), (0, 0), (side, side))]
-    return family.with_geometry(family.encode_text(family.tokenize([text])), sizes)

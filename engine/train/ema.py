@@ -15,11 +15,17 @@ class Ema:
     """Averages with a warm-up: at update n the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage, so that early averages are not the initial weights."""
 
-    def __init__(self, trainables: Sequence[Trainable], decay: float) -> None:
+    def __init__(
+        self, trainables: Sequence[Trainable], decay: float, averages: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Starts from the weights as they are, or from a checkpoint's averages by the trainables' names."""
         self.names = [item.name for item in trainables]
         self.parameters = [item.parameter for item in trainables]
         self.decay = decay
-        self.shadow: list[Tensor] = [value.detach().clone() for value in self.parameters]
+        self.shadow: list[Tensor] = [
+            item.parameter.detach().clone() if averages is None else averages[item.name]
+            for item in trainables
+        ]
 
     def state(self) -> dict[str, Tensor]:
         """The averages by the trainables' names."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,29 @@ from engine.plan.schema import Plan
 from engine.run.paths import RunDir, cache_root
 from engine.train.setup import DTYPES, Ready, load_plan_family
 
+EMA, RAW = "ema", "raw"
+Averaged = Callable[[], AbstractContextManager[None]]
 
-def file_stem(plan: Plan, name: str, formats: Sequence[str], label: str = "") -> str:
-    """The first format has the plain name; others say which they are."""
-    stem = (plan.output.file_name or plan.name) + label
-    return stem if name == formats[0] else f"{stem}-{name}"
+
+def file_stem(plan: Plan, name: str, weights: str = "", label: str = "") -> str:
+    """The first format has the plain name, others say which they are; so do the last step's own weights where
+    there are averages too."""
+    stem = (plan.output.file_name or plan.name) + label + (f"-{RAW}" if weights == RAW else "")
+    return stem if name == plan.export_formats[0] else f"{stem}-{name}"
+
+
+def learned(ready: Ready, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
+    """What `asked` (ema, raw, both) of a model gives, each with which weights it holds: ema, raw, or nothing
+    where there are no averages. Inside `averaged`, which is none then, the model has them."""
+    if averaged is None:
+        yield "", ready.method.artifact(ready.family)
+        return
+    if asked != RAW:
+        with averaged():
+            average = ready.method.artifact(ready.family)
+        yield EMA, average
+    if asked != EMA:
+        yield RAW, ready.method.artifact(ready.family)
 
 
 def export_one(
@@ -36,10 +55,10 @@ def export_one(
     step: int,
     out: Path,
     items: Sequence[Item],
-    created: float,
     overwrite: bool,
+    weights: str = "",
 ) -> Exported:
-    """One file in one format."""
+    """One file in one format; `weights` is what it says of them."""
     family = ready.family
     facts = ModelFacts(family.spec.name, family.schedule.prediction, family.configs)
     side = plan.data.resolution
@@ -48,12 +67,13 @@ def export_one(
         plan_hash=plan_hash(plan),
         base_model=plan.base.model,
         base_hash=base_hash(plan),
-        created=created,
+        created=time.time(),
         seed=plan.seed,
         resolution=(side, side),
         trigger_words=(plan.data.trigger,) if plan.data.trigger else (),
         images=len(items),
         tag_frequency=tag_frequency(Path(plan.data.path).name, items),
+        extra={"sdtrain.weights": weights} if weights else {},
     )
     request = ExportRequest(
         artifact,
@@ -70,18 +90,24 @@ def export_one(
 
 
 def export_all(
-    plan: Plan, ready: Ready, folder: Path, step: int, items: Sequence[Item], label: str = ""
+    plan: Plan,
+    ready: Ready,
+    folder: Path,
+    step: int,
+    items: Sequence[Item],
+    label: str = "",
+    averaged: Averaged | None = None,
 ) -> list[Exported]:
-    """Every chosen format into `folder`; a run that finishes again after a resume replaces its own files."""
+    """Every chosen format of the chosen weights into `folder`; a run that finishes again after a resume replaces
+    its own files. `averaged` as in `learned`."""
     formats = [name for name in plan.export_formats if ready.family.spec.name in get_format(name).families]
     if not formats:
         raise UserError(f"no export format fits method {plan.method} on {ready.family.spec.title}")
-    artifact = ready.method.artifact(ready.family)
-    created = time.time()
     written = []
-    for name in formats:
-        out = folder / f"{file_stem(plan, name, formats, label)}{get_format(name).extension}"
-        written.append(export_one(plan, ready, artifact, name, step, out, items, created, overwrite=True))
+    for weights, artifact in learned(ready, plan.output.weights, averaged):
+        for name in formats:
+            out = folder / f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
+            written.append(export_one(plan, ready, artifact, name, step, out, items, True, weights))
     return written
 
 

@@ -58,7 +58,7 @@ class Previewer:
         side = plan.data.resolution
         self.size = (plan.samples.width or side, plan.samples.height or side)
         self.text_trains = any(ready.family.parts[part].training for part in ready.family.spec.text_parts)
-        self._embedded: dict[str, Conditioning] = {}
+        self._embedded: dict[tuple[str, bool], Conditioning] = {}
 
     def draw_all(self, step: int) -> int:
         """Draw every prompt; returns how many pictures came out."""
@@ -97,10 +97,15 @@ class Previewer:
                 torch.no_grad(),
                 torch.autocast(ready.device.type, dtype=ready.autocast, enabled=ready.autocast is not None),
             ):
+                negative = self._cond(samples.negative, negative=True)
                 shot = Shot(
-                    self._cond(prompt.text), self._cond(samples.negative), prompt.seed, samples.steps,
-                    samples.guidance, *self.size,
-                )  # fmt: skip
+                    self._cond(prompt.text),
+                    negative,
+                    prompt.seed,
+                    samples.steps,
+                    samples.guidance,
+                    *self.size,
+                )
                 pixels = draw(ready.family, shot, ready.device, self._residuals(prompt))
         finally:
             for module in modules:
@@ -116,16 +121,16 @@ class Previewer:
 
         return residuals
 
-    def _cond(self, text: str) -> Conditioning:
-        family = self.ready.family
-        if self.text_trains or text not in self._embedded:
-            cond = family.encode_text(family.tokenize([text]))
+    def _cond(self, text: str, negative: bool = False) -> Conditioning:
+        family, known = self.ready.family, (text, negative)
+        if self.text_trains or known not in self._embedded:
+            cond = family.encode_negative(text) if negative else family.encode_text(family.tokenize([text]))
             sizes = [Geometry((self.size[1], self.size[0]), (0, 0), (self.size[1], self.size[0]))]
             cond = family.with_geometry(cond, sizes)
             if self.text_trains:
                 return cond
-            self._embedded[text] = cond
-        return self._embedded[text]
+            self._embedded[known] = cond
+        return self._embedded[known]
 
     def _write(self, picture: Image.Image, name: str) -> tuple[str, str]:
         from io import BytesIO

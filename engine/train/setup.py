@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +107,8 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
     training = {id(item.parameter) for item in trainables}
     for name, part in family.parts.items():
         part.requires_grad_(False)
-        own = any(id(value) in training for value in part.parameters())
-        part.to(torch.float32 if name == "vae" else compute)
-        part.train(own)
+        _cast(part, torch.float32 if name == "vae" else compute, training)
+        part.train(any(id(value) in training for value in part.parameters()))
     for module in method.modules().values():
         module.float().train().to(device)
     for item in trainables:
@@ -119,6 +118,13 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
         family.enable_gradient_checkpointing()
     place(family, device, plan)
     return Ready(family, method, trainables, device, precision, None if precision == "fp32" else compute)
+
+
+def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> None:
+    # What trains is left out: on its way to fp32 it would lose the digits that the compute dtype has no place for.
+    for value in (*part.parameters(), *part.buffers()):
+        if value.is_floating_point() and id(value) not in training:
+            value.data = value.data.to(dtype)
 
 
 def place(family: ModelFamily, device: torch.device, plan: Plan) -> None:

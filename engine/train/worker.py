@@ -17,6 +17,7 @@ from engine.errors import UserError
 from engine.export.base import package_version
 from engine.plan.bases import locate
 from engine.plan.files import load_plan, plan_hash
+from engine.plan.previews import preview_prompts
 from engine.plan.schema import Plan
 from engine.run import codes
 from engine.run.control import ControlReader
@@ -154,7 +155,7 @@ class Session:
         feed = make_feed(plan, self.ready, report, cache_root(), self._progress, prior)
         conditions = conditions_of(feed)
         self.items = report.items if conditions is None else tuple(conditions.items)
-        prompts = list(plan.samples.prompts) or [item.caption for item in self.items[: plan.samples.count]]
+        prompts = preview_prompts(plan, self.items)
         self.loop = Loop(
             plan,
             self.ready.family,
@@ -268,8 +269,9 @@ class Session:
         return True
 
     def _export(self, label: str = "") -> None:
-        with self.loop.averaged():
-            written = export_all(self.plan, self.ready, run_exports(self.run), self.step, self.items, label)
+        averaged = self.loop.averaged if self.loop.ema is not None else None
+        folder = run_exports(self.run)
+        written = export_all(self.plan, self.ready, folder, self.step, self.items, label, averaged)
         for done in written:
             path = str(done.path.relative_to(self.run.path))
             self.writer.emit(

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLPipeline
 from safetensors.torch import load_file
 
 from engine.errors import UserError
 from engine.export.registry import export
+from engine.families.base import Geometry
+from engine.train.sampling import Shot, draw, initial_noise
 from tests.export.tiny_models import request
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
@@ -70,6 +72,38 @@ def test_sdxl_has_one_tensor_for_each_encoder(narrow_models: dict[str, Path], tm
         assert found.keys() == {"clip_l", "clip_g"}
         assert torch.equal(found["clip_l"], trained["text_encoder.words"])
         assert torch.equal(found["clip_g"], trained["text_encoder_2.words"])
+
+
+def test_sdxls_pipeline_loads_both_tensors_and_draws_the_preview(
+    narrow_models: dict[str, Path], tmp_path: Path
+) -> None:
+    base, prompt = narrow_models["sdxl"], "a photo of <cat>, red"
+    made = _trained(base, tmp_path, "<cat>")
+    _write(made, "embedding", tmp_path / "cat.safetensors")
+    pipe: Any = StableDiffusionXLPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    state = load_file(tmp_path / "cat.safetensors")
+    pipe.load_textual_inversion(
+        state["clip_l"], token="<cat>", text_encoder=pipe.text_encoder, tokenizer=pipe.tokenizer
+    )
+    pipe.load_textual_inversion(
+        state["clip_g"], token="<cat>", text_encoder=pipe.text_encoder_2, tokenizer=pipe.tokenizer_2
+    )
+    family, sizes = made.ready.family, [Geometry((64, 64), (0, 0), (64, 64))]
+    with torch.no_grad():
+        cond = family.with_geometry(family.encode_text(family.tokenize([prompt])), sizes)
+        negative = family.with_geometry(family.encode_negative(""), sizes)
+        plain = family.with_geometry(family.encode_text(family.tokenize(["a photo of , red"])), sizes)
+    shots = [Shot(text, negative, 3, 4, 5.0, 64, 64) for text in (cond, plain)]
+    ours, other = (draw(family, shot, torch.device("cpu")) / 2 + 0.5 for shot in shots)
+    pipe.scheduler = DDIMScheduler.from_config(
+        pipe.scheduler.config, timestep_spacing="trailing", clip_sample=False
+    )
+    theirs = pipe(
+        prompt, num_inference_steps=4, guidance_scale=5.0, width=64, height=64, output_type="pt",
+        latents=initial_noise(family, shots[0]),
+    ).images[0]  # fmt: skip
+    assert float((ours - theirs).abs().max()) < 1e-5
+    assert float((ours - other).abs().max()) > 1e-3, "the word changes the picture"
 
 
 def test_the_pt_file_is_in_the_layout_that_a1111_takes(sd1_folder: Path, tmp_path: Path) -> None:

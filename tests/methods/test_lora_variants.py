@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
+from peft import LoHaConfig, LoHaModel, LoKrConfig, LoKrModel
 from safetensors.torch import load_file
 
 from engine.errors import UserError
@@ -67,6 +69,42 @@ def test_the_files_formula_gives_the_trained_change(
     assert count > 50
     with pytest.raises(UserError, match="diffusers layout"):
         export("diffusers", request(artifact, tmp_path / "two.safetensors", "sd1"))
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr"])
+@pytest.mark.parametrize("rank", [2, 64])
+def test_peft_itself_computes_the_same_from_the_file(
+    kind: str, rank: int, sd1_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    made = _made(sd1_folder, pictures, tmp_path, kind=kind, rank=rank, alpha=3.0, targets="all")
+    run_steps(made)
+    family, out = made.ready.family, tmp_path / "one.safetensors"
+    export("kohya", request(made.ready.method.artifact(family), out, "sd1"))
+    found = load_file(out)
+    unet = UNet2DConditionModel.from_pretrained(sd1_folder, subfolder="unet", torch_dtype=torch.float32)
+    latents, times, words = torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 77, 96)
+    with torch.no_grad():
+        plain = unet(latents, times, words).sample
+    names = {path.replace(".", "_"): path for path, _ in unet.named_modules()}
+    targets = sorted({names[key.partition(".")[0].removeprefix("lora_unet_")] for key in found})
+    # The file's alpha is its width, so that the strength is 1: a LoKr of whole matrices ignores alpha elsewhere.
+    config = LoHaConfig if kind == "loha" else LoKrConfig
+    model_class = LoHaModel if kind == "loha" else LoKrModel
+    client = model_class(unet, config(r=rank, alpha=rank, target_modules=targets), "default")
+    state = client.state_dict()
+    given = {
+        f"model.{names[module.removeprefix('lora_unet_')]}.{tensor}.default": value
+        for module, _, tensor in (key.partition(".") for key in found)
+        for value in [found[f"{module}.{tensor}"]]
+        if tensor != "alpha"
+    }
+    assert given.keys() == {name for name in state if ".hada_" in name or ".lokr_" in name}
+    client.load_state_dict({**state, **given})
+    with torch.no_grad():
+        theirs = client.eval()(latents, times, words).sample
+        ours = family.denoiser.eval()(latents, times, words).sample
+    assert float((ours - theirs).abs().max()) < 1e-5
+    assert float((ours - plain).abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize("kind", ["loha", "lokr"])

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from engine.plan.files import dumps, from_dict
+from benchmarks.workload import events_of, make_plan, new_run, wait_until
 from engine.plan.schema import Plan
-from engine.plan.sets import put
-from engine.run.events import EventReader
 from engine.run.fold import fold
 from engine.run.launch import launch
 from engine.run.lock import is_alive
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
 from engine.run.record import RunView
 
-Event = dict[str, Any]
+__all__ = ["events_of", "new_run", "wait_until"]
 QUICK: dict[str, object] = {
     "name": "quick",
     "seed": 7,
@@ -39,37 +34,12 @@ QUICK: dict[str, object] = {
 
 def quick_plan(base: Path | str, pictures: Path, **changes: object) -> Plan:
     """A plan that trains in a second; `changes` name fields with `__` for the dot."""
-    data: dict[str, Any] = {}
-    named = {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in {**QUICK, "base.model": str(base), "data.path": str(pictures), **named}.items():
-        put(data, key, value)
-    return from_dict(data)
-
-
-def new_run(plan: Plan) -> RunDir:
-    """A run directory below SDTRAIN_HOME, which the `home` fixture sets."""
-    return create_run(dumps(plan), plan.name)
-
-
-def events_of(run: RunDir) -> list[Event]:
-    """Everything said so far."""
-    reader, found = EventReader(run.events_file), []
-    while events := reader.poll():
-        found += events
-    return found
+    return make_plan(base, pictures, QUICK, **changes)
 
 
 def view_of(run: RunDir) -> RunView:
     """The run as the app sees it."""
     return fold(events_of(run))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 120.0, what: str = "condition") -> None:
-    """Poll until it holds; fails after a deadline that only a broken run reaches."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.005)
 
 
 def run_to_end(run: RunDir, seconds: float = 180.0) -> RunView:

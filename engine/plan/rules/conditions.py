@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.dataset.findings import Finding
 from engine.dataset.makers import obstacle
-from engine.dataset.pairs import Pairs, pair_up
+from engine.dataset.pairs import Pairs
 from engine.dataset.walk import PICTURES
 from engine.plan.methods.controlnet import ConditionOptions, ControlnetOptions
 from engine.plan.methods.t2i_adapter import T2iAdapterOptions
@@ -48,8 +48,8 @@ def source(ctx: Context) -> Iterator[Problem]:
         yield Problem(
             _key(ctx, "condition_path"), "is the folder of the pictures", why, "keep them in two folders"
         )
-    elif ctx.report is not None and ctx.report.items:
-        yield from _pairs(ctx, pair_up(ctx.report, path))
+    elif ctx.report is not None and ctx.report.items and (pairs := ctx.pair(ctx.report, path)):
+        yield from _pairs(ctx, pairs)
 
 
 def _pairs(ctx: Context, pairs: Pairs) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.report import DatasetReport
 from engine.estimate import Estimate, estimate
 from engine.plan.bases import BaseInfo
@@ -24,6 +25,8 @@ class Context:
     report: DatasetReport | None
     base: BaseInfo | None
     machine: Machine
+    pair: Callable[[DatasetReport, str], Pairs | None] = pair_up
+    """How pictures and the conditions in a folder are paired; none while nobody has looked."""
 
     @property
     def spec(self) -> MethodSpec:

@@ -85,4 +85,14 @@ def intervals(ctx: Context) -> Iterator[Problem]:
             yield warning(key, f"{every} is more than the {steps} steps", why, f"set {max(1, steps // 4)}")
 
 
-RULES: tuple[Rule, ...] = (rates, timesteps, prompts, preview_sizes, intervals)
+def exported_weights(ctx: Context) -> Iterator[Problem]:
+    asked = ctx.plan.output.weights
+    if asked != "ema" and not ctx.plan.train.ema:
+        what, why = (
+            f"{asked!r} chooses nothing",
+            "train.ema is 0, so there are no averages beside the weights",
+        )
+        yield warning("output.weights", what, why, 'leave it at "ema", or set train.ema = 0.999')
+
+
+RULES: tuple[Rule, ...] = (rates, timesteps, prompts, preview_sizes, intervals, exported_weights)
