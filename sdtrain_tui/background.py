@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ def in_background(owner: Widget, work: Callable[[], Result], done: Callable[[Res
             result = work()
             whole = True
         finally:
+            if not whole:
+                traceback.print_exc()  # into the log, before the app may be gone and this thread with it
             if app.is_running:
                 if whole:
                     app.call_later(finish, result)

@@ -36,5 +36,6 @@ class Tail:
                 return []
             end = len(data)  # a line longer than a read comes in pieces
         self._offset += end
-        lines = data[:end].decode("utf-8", "replace").splitlines()
+        # Only a newline ends a line: splitlines would also break at \r, form feeds and Unicode's separators.
+        lines = data[:end].decode("utf-8", "replace").removesuffix("\n").split("\n")
         return lines[1:] if torn else lines

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan
 from engine.errors import UserError
@@ -34,10 +36,12 @@ def check(
     report: DatasetReport | None = None,
     base: BaseInfo | None = None,
     here: Machine | None = None,
+    pair: Callable[[DatasetReport, str], Pairs | None] = pair_up,
 ) -> list[Problem]:
     """All problems, errors first, each group in the order of the rules.
 
     `report` and `base` save looking again where the caller has them; `here` stands for this machine.
+    `pair` finds the conditions of pictures that come in pairs; a caller that has looked already gives that.
     Reads headers of the pictures and of the base, and writes nothing.
     """
     problems: list[Problem] = []
@@ -48,7 +52,7 @@ def check(
             problems.append(Problem("base.model", error.what, error.why, error.fix))
     if report is None:
         report = scan_data(plan)
-    context = Context(plan, report, base, machine() if here is None else here)
+    context = Context(plan, report, base, machine() if here is None else here, pair)
     for rule in RULES:
         problems += rule(context)
     return sorted(problems, key=lambda problem: problem.level != "error")

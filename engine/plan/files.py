@@ -80,8 +80,37 @@ def load_plan(path: Path, sets: list[str] | None = None) -> Plan:
     return resolve(from_dict(data, str(path)), path.resolve().parent)
 
 
+def path_keys(method: str) -> tuple[str, ...]:
+    """The fields of a method's plan that name a file or folder; base.model may also be another name."""
+    own = METHODS[method].options.path_fields if method in METHODS else ()
+    return (
+        "base.model",
+        "base.tokenizer",
+        "base.vae",
+        "data.path",
+        "data.class_path",
+        *(f"{method}.{name}" for name in own),
+    )
+
+
+def homeless(key: str, value: object) -> Problem | None:
+    """A path that begins with the home of a user whom this machine does not have."""
+    if not isinstance(value, str) or not value.startswith("~"):
+        return None
+    try:
+        Path(value).expanduser()
+    except RuntimeError:
+        user = value.split("/")[0]
+        return Problem(key, f"{user} is no user's home here", "~ alone is your own home", "give another path")
+    return None
+
+
 def resolve(plan: Plan, folder: Path) -> Plan:
-    """The same plan with absolute paths, read relative to `folder`."""
+    """The same plan with absolute paths, read relative to `folder`; PlanErrors for homes that nobody has."""
+    values = ((key, _value(plan, key)) for key in path_keys(plan.method))
+    problems = [found for key, value in values if (found := homeless(key, value)) is not None]
+    if problems:
+        raise PlanErrors(problems)
     places = {name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path")}
     data = plan.data.model_copy(update=places)
     options = plan.options
@@ -95,6 +124,11 @@ def resolve(plan: Plan, folder: Path) -> Plan:
         if isinstance(value, str) and is_path(value, folder)
     }
     return plan.model_copy(update={"data": data, "base": base.model_copy(update=changes), plan.method: own})
+
+
+def _value(plan: Plan, key: str) -> object:
+    table, _, name = key.partition(".")
+    return getattr(getattr(plan, table), name)
 
 
 def is_path(value: str, folder: Path) -> bool:

@@ -87,9 +87,9 @@ def _steps(draft: RunView, events: list[Event]) -> None:
                 _append(draft, [number], [event])
     for event in events:
         _mark(draft, event)
-    draft.paused = None
+    draft.paused, draft.progress, draft.progress_text = None, None, ""
     if draft.phase != "training":
-        draft.phase, draft.phase_text, draft.progress = "training", "", None
+        draft.phase, draft.phase_text = "training", ""
 
 
 def _append(draft: RunView, numbers: list[int], events: list[Event]) -> None:

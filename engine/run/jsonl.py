@@ -6,6 +6,7 @@ import json
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ Record = dict[str, Any]
 
 CHUNK = 4 << 20
 _LONGEST_LINE = 1 << 20
+_END = 256 << 10
+_BLOCK = 16 << 10
+_SPREAD = 64
+_FAR = 64 << 20
 _GUARD = 256  # holds the number and the time of a step event, so two files hardly ever agree in it
 _MARKS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
@@ -161,6 +166,42 @@ def tail(path: Path, max_bytes: int, *, start: int = 0) -> list[Record]:
     # What stands before the first newline may be the end of a line that began earlier.
     first = data.find(b"\n") + 1 if begin > start else 0
     return decode_lines(data[first : data.rfind(b"\n") + 1])[0]
+
+
+def overview(path: Path, last: Collection[str]) -> tuple[list[Record], list[Record]]:
+    """Some of a long file, in order: what is spread over all of it, and the last 256 KiB.
+
+    The first part begins with the head of the file, holds the surroundings of the last line of each kind in
+    `last` (no further back than 64 MiB), and 64 blocks of 16 KiB from all over it: enough for the course of a
+    run, not for its figures.
+    """
+    try:
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            size = len(data)
+            end = max(0, size - _END)
+            starts = {0, *range(0, end, max(_BLOCK, size // _SPREAD))}
+            far = max(0, end - _FAR)
+            found = (data.rfind(b'"kind":"' + kind.encode() + b'"', far, end) for kind in last)
+            starts |= {max(0, place - _BLOCK // 2) for place in found if place >= 0}
+            spread = _blocks(data, sorted(starts), end)
+    except (FileNotFoundError, ValueError):  # an empty file cannot be mapped
+        return [], []
+    return spread, tail(path, size - end, start=0)
+
+
+def _blocks(data: mmap, starts: list[int], end: int) -> list[Record]:
+    """The whole lines of blocks that begin at `starts` (ascending) and do not reach over `end`."""
+    records: list[Record] = []
+    done = 0
+    for start in starts:
+        begin = max(start, done)
+        if begin and begin != done:
+            begin = data.find(b"\n", begin, end) + 1
+        stop = data.rfind(b"\n", begin, min(end, start + _BLOCK)) + 1 if begin or not start else 0
+        if stop > begin:
+            records += decode_lines(data[begin:stop])[0]
+            done = stop
+    return records
 
 
 def _slice(path: Path, start: int, size: int) -> bytes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.run.files import write_atomic
+
+_ELSEWHERE = ".elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,11 @@ class RunDir:
             return False  # a name that is too long, or a folder that may not be entered
 
 
+def condition_name(index: int) -> str:
+    """The condition picture that previews of prompt number `index` obey, relative to the run directory."""
+    return f"samples/{index:02d}-control.png"
+
+
 def runs_root() -> Path:
     """$SDTRAIN_HOME/runs, else $XDG_DATA_HOME/sdtrain/runs, else ~/.local/share/sdtrain/runs."""
     return _base("runs", "XDG_DATA_HOME", ".local/share", "runs")
@@ -102,6 +111,8 @@ def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunD
             folder.mkdir(exist_ok=True)
         _link_cache(run)
         write_atomic(run.plan_file, plan_toml)
+        if directory is not None:
+            _remember(run)
     except OSError as error:
         where = error.filename or directory or runs_root()
         raise UserError(
@@ -164,13 +175,47 @@ def _link_cache(run: RunDir) -> None:
         run.cache.mkdir(exist_ok=True)
 
 
+def _remember(run: RunDir) -> None:
+    """Note a run that lies elsewhere: one small file each, so that nobody has to rewrite a list."""
+    if run.path.parent == runs_root():
+        return
+    name = hashlib.sha256(os.fsencode(run.path)).hexdigest()[:16]
+    with contextlib.suppress(OSError):  # the run itself does not need it
+        notes = runs_root() / _ELSEWHERE
+        notes.mkdir(parents=True, exist_ok=True)
+        write_atomic(notes / name, os.fsencode(run.path))
+
+
+def _elsewhere() -> list[RunDir]:
+    """The runs that were started with a directory of their own; a note about one that is gone is taken away."""
+    found = []
+    try:
+        notes = [note for note in (runs_root() / _ELSEWHERE).iterdir() if not note.name.startswith(".")]
+    except OSError:
+        return []
+    for note in notes:
+        try:
+            run = RunDir(Path(os.fsdecode(note.read_bytes())))
+            # Where the folder around it is missing too, a disk may only not be mounted.
+            if not run.exists() and run.path.parent.is_dir():
+                note.unlink()
+        except (OSError, ValueError):
+            continue
+        found.append(run)
+    return found
+
+
 def list_runs(root: Path | None = None) -> list[RunDir]:
-    """Every run below `root` (default: runs_root()), the one with the newest activity first."""
+    """Every run below `root`, the one with the newest activity first.
+
+    Without `root`: below runs_root(), and those that were made with a directory of their own.
+    """
     top = runs_root() if root is None else root
     try:
         runs = [RunDir(path) for path in top.iterdir() if not path.name.startswith(".")]
     except (FileNotFoundError, NotADirectoryError):
         return []
+    runs += _elsewhere() if root is None else []
     dated = [(_touched(run), run.name, run) for run in runs if run.exists()]
     return [run for _, _, run in sorted(dated, key=lambda item: (-item[0], item[1]))]
 
@@ -199,11 +244,12 @@ def find_run(text: str, root: Path | None = None) -> RunDir:
     for run in order:
         if text and run.exists():
             return run
-    runs = list_runs(top)
+    runs = list_runs(root)
     part = text.casefold().rstrip("/")
     fitting = [run for run in runs if part and part in str(run.path).casefold()]
-    # The folder that holds all runs is in every path: a part found in names counts for more.
+    # The folder that holds all runs is in every path: a part found in names counts for more, a whole name most.
     named = [run for run in fitting if part in run.name.casefold()]
+    named = [run for run in named if run.name == text] or named
     chosen = named or (fitting if part not in str(top).casefold() else [])
     if len(chosen) == 1:
         return chosen[0]

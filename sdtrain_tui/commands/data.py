@@ -11,7 +11,9 @@ from sdtrain_tui.commands.texts import clean, print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path, help="a folder of pictures")
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="a folder of pictures or shards, a .tar, or a pattern"
+    )
     parser.add_argument(
         "--resolution", type=int, default=512, help="the side it will be trained at (default 512)"
     )

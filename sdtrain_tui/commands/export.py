@@ -21,6 +21,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--step", type=int, metavar="N", help="the checkpoint of this step (default: the last)"
     )
     parser.add_argument(
+        "--weights",
+        choices=("ema", "raw", "both"),
+        help="of a run with averages: those, the step's own, or both (default: as output.weights says)",
+    )
+    parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="the file (default: in the run's export folder)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -31,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     need_torch()
     words = [str(found.path), "--format", args.format]
     words += [] if args.step is None else ["--step", str(args.step)]
+    words += [] if args.weights is None else ["--weights", args.weights]
     words += [] if args.output is None else ["--out", str(args.output.expanduser().absolute())]
     records = run_module("engine.export", *words, on_line=None if args.json else _tell)
     exported = [record for record in records if record.get("kind") == "exported"]

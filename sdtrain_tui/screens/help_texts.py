@@ -28,6 +28,7 @@ WIZARD: tuple[HelpPart, ...] = (
             ("Enter", "take it and go on"),
             ("Left  Right", "change a choice"),
             ("Backspace", "empty: the wizard decides again"),
+            ("PgDn  PgUp", "the rest of a page that is longer than the screen"),
             ("Ctrl+N", "next step (also Alt+Right)"),
             ("Esc", "step back; on the first step leave"),
             ("Ctrl+S", "save the plan to a file"),

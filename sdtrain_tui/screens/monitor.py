@@ -140,10 +140,10 @@ class MonitorScreen(Screen[None]):
             self._gpus.watch(view.pid if news.alive and view.host == platform.node() else None)
         self._news = news
         # The verdict tells a failure in full; the pane above keeps to the progress.
-        self.query_one(ProgressPane).show(replace(view, failed=None), state, time.time())
+        self.query_one(ProgressPane).show(replace(view, failed=None), state, time.time(), news.beside.stages)
         self.query_one(Verdict).show(view, state)
         self.query_one(LossPane).show(view, state)
-        self.query_one(SamplesPane).show(view, self._dir.path)
+        self.query_one(SamplesPane).show(view, self._dir.path, news.beside.conditions)
         log = self.query_one(LogPane)
         log.show(view)
         if news.output:
@@ -154,7 +154,9 @@ class MonitorScreen(Screen[None]):
     def _tick(self) -> None:
         """Time goes on between two events: elapsed, left, and how long nothing was heard."""
         if self.is_current and self._news.state not in ENDED and self._news.view.last_event_at is not None:
-            self.query_one(ProgressPane).show(self._news.view, self._news.state, time.time())
+            self.query_one(ProgressPane).show(
+                self._news.view, self._news.state, time.time(), self._news.beside.stages
+            )
 
     @on(LossPane.StepChosen)
     def _step_chosen(self, event: LossPane.StepChosen) -> None:

@@ -101,8 +101,8 @@ class RunTable(Pane):
 
     def _columns(self, width: int) -> tuple[int, int, int]:
         """Widths of name, method and bar for a row of `width` cells."""
-        method = 12 if width >= 96 else 0
-        meter = 20 if width >= 110 else 10
+        method = 18 if width >= 96 else 0
+        meter = 20 if width >= 116 else 10
         return max(8, width - 18 - method - meter - 15 - 9 - 9), method, meter
 
     def _titles(self, width: int) -> Strip:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from engine.run.follow import Follower
-from engine.run.jsonl import head, tail
+from engine.run.jsonl import overview
 from engine.run.lock import is_alive
-from engine.run.paths import RunDir
+from engine.run.paths import RunDir, condition_name
 from engine.run.view import RunView, fold, state
 from sdtrain_tui.tail import Tail
 
@@ -26,6 +28,14 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What the run's folder tells beside its events: prompts with a condition picture, stages of resolution."""
+
+    conditions: frozenset[int] = frozenset()
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class News:
     """A run as it is now, and the lines that its engine printed since the last news."""
 
@@ -33,6 +43,7 @@ class News:
     state: str
     alive: bool
     output: tuple[str, ...]
+    beside: Beside = Beside()
 
 
 class Watcher:
@@ -46,6 +57,8 @@ class Watcher:
         self._log = Tail(run.log_file, LOG_BYTES)
         self._told: tuple[int, str, bool] | None = None
         self._told_at = 0.0
+        self._beside = Beside()
+        self._samples = 0
         self._thread = threading.Thread(target=self._watch, name="sdtrain-watcher", daemon=True)
 
     def start(self) -> None:
@@ -65,13 +78,16 @@ class Watcher:
             self._end.wait(EVERY)
 
     def _show_end_first(self) -> None:
+        """The course of a long run in rough and its end in full, before the seconds that all of it takes."""
         if self._size() < LONG:
             return
-        view = fold(head(self._run.events_file, 16 << 10))
+        spread, end = overview(self._run.events_file, ("sample", "checkpoint"))
+        view = fold(spread)
         view.pace_from = len(view.steps)
-        view = fold(tail(self._run.events_file, 256 << 10), view)
+        view = fold(end, view)
         alive = self._alive()
-        self._tell(News(view, state(view, alive, time.time()), alive, self._output()))
+        self._look_beside(view)
+        self._tell(News(view, state(view, alive, time.time()), alive, self._output(), self._beside))
 
     def _report(self) -> None:
         alive = self._alive()
@@ -83,9 +99,18 @@ class Watcher:
         only_steps = self._told is not None and self._told[1:] == told[1:] and not output
         if only_steps and view.phase == "training" and now - self._told_at < CALM:
             return
+        if self._told is None or len(view.samples) != self._samples:
+            self._look_beside(view)
         self._told, self._told_at = told, now
         if not self._end.is_set():
-            self._tell(News(view, now_state, alive, output))
+            self._tell(News(view, now_state, alive, output, self._beside))
+
+    def _look_beside(self, view: RunView) -> None:
+        """The plan's stages, and which prompts have a condition picture, once there are samples."""
+        self._samples = len(view.samples)
+        indexes = {sample.index for sample in view.samples}
+        found = {index for index in indexes if (self._run.path / condition_name(index)).is_file()}
+        self._beside = Beside(frozenset(found), stages_of(self._run.plan_file))
 
     def _alive(self) -> bool:
         try:
@@ -101,6 +126,15 @@ class Watcher:
 
     def _output(self) -> tuple[str, ...]:
         """Whole lines that engine.log gained; at first the end of it."""
-        lines = (line.rstrip().rpartition("\r")[2] for line in self._log.poll())
+        lines = (line.rstrip().rpartition("\r")[2].rstrip() for line in self._log.poll())
         # Progress bars rewrite their line: only what they ended with is worth a row.
         return tuple(line[:LONGEST] for line in lines if line)
+
+
+def stages_of(plan_file: Path) -> tuple[str, ...]:
+    """The resolution stages of a plan for training from scratch, as it writes them; none for other plans."""
+    try:
+        stages = tomllib.loads(plan_file.read_text(encoding="utf-8"))["scratch"]["stages"]
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        return ()
+    return tuple(stage for stage in stages if isinstance(stage, str)) if isinstance(stages, list) else ()

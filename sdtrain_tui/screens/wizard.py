@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 STEPS = ("method", "base", "data", "recipe", "samples", "hardware", "review")
 LOOK_AFTER = 0.35
 """Seconds without a key before folders and models are looked at."""
+REFRESH_AFTER = 0.04
+"""Seconds in which answers are gathered before the page follows: building and checking a plan takes as long."""
 
 
 class WizardScreen(Screen[None]):
@@ -54,7 +56,7 @@ class WizardScreen(Screen[None]):
         self._steps: dict[int, Step] = {}
         self._current = 0
         self._reached = 0
-        self._busy = self._whole = self._starting = False
+        self._busy = self._whole = self._starting = self._refreshing = False
 
     def compose(self) -> ComposeResult:
         yield StepBar(STEPS)
@@ -117,10 +119,11 @@ class WizardScreen(Screen[None]):
         from sdtrain_tui.wizard import steps
 
         marks: list[Mark] = []
+        method, place = self.draft.method, steps.step_of
         for index, step in enumerate(steps.STEPS):
-            levels = {problem.level for problem in self.draft.problems if steps.step_of(problem.key) == index}
+            levels = {problem.level for problem in self.draft.problems if place(problem.key, method) == index}
             done: Mark = "done" if index < self._reached or index in self._steps else "open"
-            answered = any(step.owns(key) for key in self.draft.answers)
+            answered = any(step.owns(key, method) for key in self.draft.answers)
             if levels and (index < self._reached or (answered and index == self._reached)):
                 done = "error" if "error" in levels else "warning"
             marks.append(done)
@@ -135,7 +138,9 @@ class WizardScreen(Screen[None]):
             await self._drop_pages_after_method()
         if looks:
             self._look_soon(LOOK_AFTER)
-        self._refresh()
+        if not self._refreshing:
+            self._refreshing = True
+            self.set_timer(REFRESH_AFTER, self._refresh)
 
     async def _drop_pages_after_method(self) -> None:
         """Another method has other fields, so pages that show them are built anew."""
@@ -143,6 +148,7 @@ class WizardScreen(Screen[None]):
             await self._steps.pop(index).remove()
 
     def _refresh(self) -> None:
+        self._refreshing = False
         self._steps[self._current].show()
         self._show_bar()
         self._explain()
@@ -178,7 +184,9 @@ class WizardScreen(Screen[None]):
     @on(Settled)
     def _settled(self, event: Settled) -> None:
         event.stop()
-        if event.key == "data.path" and not self.draft.fresh:
+        from sdtrain_tui.wizard.draft import FOLDERS
+
+        if event.key in FOLDERS and not self.draft.fresh:
             self._look_soon(0, True)
 
     def on_descendant_focus(self) -> None:
@@ -228,7 +236,7 @@ class WizardScreen(Screen[None]):
     async def _jump(self, event: Jump) -> None:
         from sdtrain_tui.wizard.steps import step_of
 
-        await self._go(step_of(event.key), event.key)
+        await self._go(step_of(event.key, self.draft.method), event.key)
 
     @on(Save)
     def action_save(self) -> None:

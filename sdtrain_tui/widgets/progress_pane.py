@@ -1,5 +1,7 @@
 """How far a run is: its state, the steps with a bar, the time that is left, and what it does right now."""
 
+from collections.abc import Sequence
+
 from rich.style import Style
 from textual.strip import Strip
 
@@ -28,6 +30,24 @@ def state_style(palette: Palette, state: str) -> Style:
     }.get(state, palette.quiet)
 
 
+def stage_text(stages: Sequence[str], step: int) -> str:
+    """The stage that the update after `step` belongs to, as "2/3 512 px"; empty for a run without stages."""
+    last = 0
+    for number, (side, _, steps) in enumerate((stage.partition(":") for stage in stages), 1):
+        last += int(steps) if steps.isdecimal() else 0
+        if step < last or number == len(stages):
+            return f"{number}/{len(stages)} {clean(side)} px"
+    return ""
+
+
+def amount(parameters: int) -> str:
+    """How many weights, short: 1.2B, 3.4M, 768."""
+    for size, sign in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if parameters >= size:
+            return f"{parameters / size:.1f}{sign}"
+    return str(parameters)
+
+
 class ProgressPane(Pane, can_focus=False):
     """Shows a `RunView`; four rows with its frame, a fifth tells more. Give it each new view through `show`."""
 
@@ -36,10 +56,11 @@ class ProgressPane(Pane, can_focus=False):
         self._view = RunView()
         self._state = "queued"
         self._now = 0.0
+        self._stages: Sequence[str] = ()
 
-    def show(self, view: RunView, state: str, now: float) -> None:
-        """Takes the newest view, the run's state and the time in unix seconds."""
-        self._view, self._state, self._now = view, state, now
+    def show(self, view: RunView, state: str, now: float, stages: Sequence[str] = ()) -> None:
+        """Takes the newest view, the run's state, the time in unix seconds, and stages as "SIDE:STEPS"."""
+        self._view, self._state, self._now, self._stages = view, state, now, stages
         self.redraw()
 
     def heading(self) -> list[Part]:
@@ -60,7 +81,12 @@ class ProgressPane(Pane, can_focus=False):
             texts = [(failed.what, palette.error), (failed.fix, palette.text), (failed.why, palette.quiet)]
             told = [row([(clean(text), style)], width, palette.text) for text, style in texts if text]
             return told[:height] if height < 3 else [*rows, *told][:height]
-        rows.append(spread(self._facts(), self._activity(), width, palette.text))
+        facts, activity = self._facts(), self._activity()
+        if height <= 2 and not activity:
+            # There is no third row to tell it in; where it does not fit, the log has it.
+            more = [*facts, *(self._joined([("trains", self._trained())], bool(facts)))]
+            facts = more if self._view.trainables and parts_width(more) <= width else facts
+        rows.append(spread(facts, activity, width, palette.text))
         if height > 2:
             rows.append(self._about_row(width))
         return rows[:height]
@@ -97,13 +123,19 @@ class ProgressPane(Pane, can_focus=False):
             facts.append(("saved", f"step {count(view.checkpoints[-1].step)}"))
         if view.skipped_steps:
             facts.append(("skipped", count(view.skipped_steps)))
+        if stage := stage_text(self._stages, view.step):
+            facts.append(("stage", stage))
         return self._joined(facts)
 
-    def _joined(self, facts: list[tuple[str, str]]) -> list[Part]:
+    def _trained(self) -> str:
+        """The modules that train and how many weights of each."""
+        return ", ".join(f"{clean(part.module)} {amount(part.parameters)}" for part in self._view.trainables)
+
+    def _joined(self, facts: list[tuple[str, str]], more: bool = False) -> list[Part]:
         palette = self.palette
         parts: list[Part] = []
         for name, value in facts:
-            if parts:
+            if parts or more:
                 parts.append((f" {self.glyphs.separator} ", palette.faint))
             parts += [(f"{name} ", palette.quiet), (value, palette.text)]
         return parts
@@ -121,17 +153,21 @@ class ProgressPane(Pane, can_focus=False):
             return [(text + (f": {clean(view.stopped.reason)}" if view.stopped.reason else ""), palette.warn)]
         if self._state == "crashed":
             return [("the engine has gone; resume goes on from the last checkpoint", palette.error)]
-        if self._state in ENDED or (self._state == "running" and view.phase == "training"):
+        if self._state in ENDED:
             return []
+        if self._state == "running" and view.phase == "training":
+            # Between two stages pictures are encoded anew, and no step comes.
+            done = view.progress
+            told = f"{clean(view.progress_text)} {count(done[0])}/{count(done[1])}" if done else ""
+            return [(told, palette.accent)] if done and done[0] < done[1] else []
         text = clean(view.progress_text or view.phase_text or view.phase)
         return cut_parts([(text, palette.accent)], max(20, self.inner.width // 2))
 
     def _about_row(self, width: int) -> Strip:
         view = self._view
-        trained = sum(part.parameters for part in view.trainables)
         facts: list[tuple[str, str]] = [("device", clean(view.device))] if view.device else []
-        if trained:
-            facts.append(("trains", f"{trained / 1e6:.1f}M parameters"))
+        if view.trainables:
+            facts.append(("trains", self._trained()))
         if view.checkpoints:
             facts.append(("checkpoint", size_text(view.checkpoints[-1].bytes)))
         if view.exports:

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
 
+from engine.run.paths import condition_name
 from engine.run.view import RunView, SampleInfo
 
 from .cells import Part, clean, cut, parts_width, row
@@ -66,6 +67,7 @@ class SamplesPane(Pane):
         super().__init__(id=id, classes=classes)
         self._root = Path()
         self._samples: Sequence[SampleInfo] = ()
+        self._conditions: frozenset[int] = frozenset()
         self._book = SampleBook()
         self._prompt = 0
         self._step: int | None = None  # None follows the newest
@@ -79,14 +81,20 @@ class SamplesPane(Pane):
         # Textual paints a starting screen about four times: pictures come after that.
         self.call_after_refresh(self._start)
 
-    def show(self, view: RunView, root: Path) -> None:
-        """Takes the newest view; `root` is the run directory that picture paths start from."""
+    def show(self, view: RunView, root: Path, conditions: frozenset[int] = frozenset()) -> None:
+        """Takes the newest view; `root` is the run directory that picture paths start from, and `conditions` are
+        the prompts that have a condition picture beside their samples."""
         samples = view.samples
-        changed = len(samples) != len(self._samples) or (
-            len(samples) > 0 and (samples[-1] is not self._samples[-1] or samples[0] is not self._samples[0])
+        changed = (
+            conditions != self._conditions
+            or len(samples) != len(self._samples)
+            or (
+                len(samples) > 0
+                and (samples[-1] is not self._samples[-1] or samples[0] is not self._samples[0])
+            )
         )
         if changed or root != self._root:
-            self._root, self._samples = root, samples
+            self._root, self._samples, self._conditions = root, samples, conditions
             self._book = SampleBook(samples)
             self._prompt = max(0, min(self._prompt, len(self._book.prompts) - 1))
             self.redraw()
@@ -137,13 +145,15 @@ class SamplesPane(Pane):
             return [*[blank] * ((height - 1) // 2), row([(text, palette.quiet)], width, palette.text)]
         shown = steps_shown(self._book.steps, step, 99)
         prompts = self._book.prompts[self._prompt :] + self._book.prompts[: self._prompt]
-        grid = best_grid(width, height, len(prompts), len(shown) if self._compare else 1, 2)
+        beside = 1 if self._conditions and self._compare else 0
+        columns = len(shown) + beside if self._compare else 1
+        grid = best_grid(width, height, len(prompts), columns, 2)
         if grid is None:
             return [row([(self._summary(step), palette.quiet)], width, palette.text)]
-        steps = steps_shown(self._book.steps, step, grid.columns)
+        steps = steps_shown(self._book.steps, step, grid.columns - beside)
         rows: list[Strip] = []
         for index in prompts[: grid.rows]:
-            rows.extend(self._band(index, steps, grid, width))
+            rows.extend(self._band(index, steps, grid, width, bool(beside)))
         self._ask()
         return rows
 
@@ -151,10 +161,12 @@ class SamplesPane(Pane):
         sample = self.chosen
         return clean(sample.error or sample.path) if sample else f"step {step:,}"
 
-    def _band(self, index: int, steps: list[int], grid: Grid, width: int) -> list[Strip]:
-        """One prompt's pictures over its steps, and the captions below."""
+    def _band(self, index: int, steps: list[int], grid: Grid, width: int, beside: bool) -> list[Strip]:
+        """One prompt's pictures over its steps, the condition `beside` them, and the captions below."""
         fill = self.palette.text
         tiles = [self._tile(self._book.at(index, step), grid) for step in steps]
+        if beside:
+            tiles.insert(0, self._tile(self._condition(index), grid))
         rows = []
         for y in range(grid.height):
             parts: list[Part] = []
@@ -162,12 +174,19 @@ class SamplesPane(Pane):
                 parts += [*tile[y], (" " * GAP, fill)]
             rows.append(row(parts, width, fill))
         captions: list[Part] = []
+        if beside:
+            text = cut("condition", grid.width, self.glyphs.ellipsis)
+            captions += [(text.center(grid.width), self.palette.quiet), (" " * GAP, fill)]
         for step in steps:
             text = cut(self._caption(index, step, grid.width), grid.width, self.glyphs.ellipsis)
             newest = step == steps[-1] and index == self._book.prompts[self._prompt]
             style = self.palette.accent if newest else self.palette.quiet
             captions += [(text.center(grid.width), style), (" " * GAP, fill)]
         return [*rows, row(captions, width, fill)]
+
+    def _condition(self, index: int) -> SampleInfo | None:
+        path = condition_name(index)
+        return SampleInfo(0.0, 0, index, path=path) if index in self._conditions else None
 
     def _caption(self, index: int, step: int, width: int) -> str:
         place = f"{self._book.prompts.index(index) + 1}: " if len(self._book.prompts) > 1 else ""

@@ -38,7 +38,7 @@ class BaseStep(Step):
 
     def content(self) -> ComposeResult:
         yield OptionList(id="bases", compact=True)
-        yield FieldRow(self.draft.fields()[KEY], self.draft, "model", wide=True)
+        yield FieldRow(self.draft.fields()[KEY], self.draft, "model")
         yield FactLines(id="base-facts")
 
     def on_mount(self) -> None:
@@ -75,7 +75,7 @@ class BaseStep(Step):
         if KEY not in self.draft.answers:
             lines.show([("", "quiet", "nothing chosen yet")])
         elif problem is not None:
-            lines.show_problem(problem)
+            lines.show(FactLines.of_problem(problem))
         elif base is None or base.model != self.draft.answers[KEY]:
             lines.show([("", "quiet", "looking ...")])
         else:

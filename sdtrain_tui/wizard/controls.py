@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from textual import events
 from textual.binding import Binding
+from textual.containers import VerticalScroll
 from textual.message import Message
+from textual.screen import Screen
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
@@ -22,6 +24,8 @@ else:
 
 FORWARD = frozenset(("tab", "enter", "down"))
 BACKWARD = frozenset(("shift+tab", "up"))
+PAGES = {"pagedown": 1, "pageup": -1}
+"""One row has no pages of its own: these scroll what lies around it."""
 
 
 class InOrder(_Base):
@@ -41,6 +45,10 @@ class InOrder(_Base):
         elif event.key in FORWARD or event.key in BACKWARD:
             event.stop()
             self.leave(event.key)
+        elif event.key in PAGES:
+            event.stop()
+            page = next(node for node in self.ancestors if isinstance(node, VerticalScroll | Screen))
+            page.scroll_relative(y=PAGES[event.key] * max(1, page.size.height - 2), animate=False, force=True)
         elif own := self._bindings.key_to_bindings.get(event.key):
             event.stop()
             await self.run_action(own[0].action)

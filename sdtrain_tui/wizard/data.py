@@ -1,40 +1,90 @@
-"""Step 3: the pictures: where they lie, what they are called, and what a look at them found."""
+"""Step 3: the pictures: where they lie, what goes with them, and what a look at them found."""
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Button
 
+from engine.plan.methods import METHODS
 from sdtrain_tui.wizard.controls import PathInput
+from sdtrain_tui.wizard.data_facts import condition_facts, facts_of, prior_facts
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
-from sdtrain_tui.wizard.step import Step
+from sdtrain_tui.wizard.step import Step, label_of
 
 if TYPE_CHECKING:
-    from engine.dataset.findings import Finding
-    from engine.dataset.report import DatasetReport
+    from engine.plan.fields import PlanField
+    from engine.plan.problems import Problem
 
-CAPTIONS, BUCKETS, PROBLEMS = 3, 6, 8
-ROLES = {"error": "error", "warning": "warn", "info": "quiet"}
+CLASS = "data.class_"
+CLASS_KEYS = ("data.class_prompt", "data.class_count", "data.class_path")
+LABELS = {
+    "data.path": "folder",
+    "data.trigger": "trigger word",
+    "data.flip": "mirror too",
+    "data.class_path": "class folder",
+    "textual_inversion.initial": "starts from",
+    "textual_inversion.tokens": "or several words",
+}
+NEW_WORD = {"textual_inversion": "new word"}
+"""What the trigger is to a method that teaches a word."""
+
+
+def with_pictures(method: str) -> tuple[str, ...]:
+    """The keys that are asked for on the page of the pictures."""
+    spec = METHODS[method]
+    optional = CLASS_KEYS if spec.class_pictures else ()
+    return "data.path", *spec.asks, *(key for key in optional if key not in spec.asks)
 
 
 class DataStep(Step):
-    """A folder and a trigger word; below, what the scan says while they are typed."""
+    """A folder and what the method wants with it; below, what the scan says while they are typed."""
 
     NAME = "data"
     LEAD = "Where are the pictures? They are only read; captions beside them help."
-    KEYS = ("data.path", "data.trigger", "data.flip")
-    PREFIXES = ("data.path", "data.trigger")
+    ABOUT = ("Class pictures show others of the same kind, so that the model does not forget them.",)
+    OF_METHOD = True
+    KEYS = ("data.path",)
 
     def content(self) -> ComposeResult:
         fields = self.draft.fields()
-        yield FieldRow(fields["data.path"], self.draft, "folder", wide=True)
-        yield FieldRow(fields["data.trigger"], self.draft, "trigger word", wide=True)
-        yield FieldRow(fields["data.flip"], self.draft, "mirror too")
+        asks = METHODS[self.draft.method].asks
+        yield from (self._row(fields[key]) for key in ("data.path", *asks))
+        more = [key for key in with_pictures(self.draft.method) if key not in ("data.path", *asks)]
+        if more:
+            yield Button("+ class pictures", id="classes", compact=True)
+            with Vertical(id="class-fields") as box:
+                yield from (self._row(fields[key]) for key in more)
+            box.display = any(key in self.draft.answers for key in more)
         yield FactLines(id="data-facts")
+
+    def _row(self, field: PlanField) -> FieldRow:
+        label = LABELS.get(field.key, label_of(field))
+        if field.key == "data.trigger":
+            label = NEW_WORD.get(self.draft.method, label)
+        return FieldRow(field, self.draft, label)
+
+    @on(Button.Pressed, "#classes")
+    def _toggle(self, event: Button.Pressed) -> None:
+        event.stop()
+        self._open(not self.query_one("#class-fields").display)
+
+    def _open(self, shown: bool) -> None:
+        self.query_one("#class-fields").display = shown
+        self.query_one("#classes", Button).label = "- class pictures" if shown else "+ class pictures"
+
+    def focus_key(self, key: str) -> bool:
+        if key.startswith(CLASS) and self.query("#class-fields"):
+            self._open(True)
+        return super().focus_key(key)
+
+    @classmethod
+    def owns(cls, key: str, method: str) -> bool:
+        return key in with_pictures(method)
 
     @on(PathInput.Candidates)
     def _candidates(self, event: PathInput.Candidates) -> None:
@@ -43,57 +93,46 @@ class DataStep(Step):
 
     def show(self) -> None:
         super().show()
-        lines = self.query_one(FactLines)
-        report, problem = self.draft.report, self.draft.problem("data.path")
-        if "data.path" not in self.draft.answers:
-            lines.show([("", "quiet", "no folder yet; Tab completes its name")])
-        elif problem is not None and problem.level == "error":
-            lines.show_problem(problem)
-        elif self.draft.large:
-            lines.show([("large", "warn", "many files lie below: Enter looks at all of them")])
-        elif report is None:
-            lines.show([("", "quiet", "looking at the pictures ...")])
-        else:
-            lines.show(facts_of(report))
+        idle = self.draft.idle()
+        for field_row in self.query(FieldRow):
+            key = field_row.field.key
+            field_row.display = key not in idle or key in self.draft.answers
+        self.query_one(FactLines).show(self._facts())
+
+    def _facts(self) -> list[Fact]:
+        draft = self.draft
+        problem = draft.problem("data.path")
+        if "data.path" not in draft.answers:
+            return [("", "quiet", "no folder yet; Tab completes its name")]
+        if problem is not None and problem.level == "error":
+            return FactLines.of_problem(problem)
+        if draft.large:
+            return [("large", "warn", "many files lie below: Enter looks at all of them")]
+        if draft.report is None or draft.facts is None:
+            return [("", "quiet", "looking at the pictures ...")]
+        fields, folder = self._wrong()
+        return [*fields, *condition_facts(draft), *prior_facts(draft), *facts_of(draft.report), *folder]
+
+    def _wrong(self) -> tuple[list[Fact], list[Fact]]:
+        """Problems of the other fields on this page, and those of the folder that the scan's facts do not tell."""
+        facts, report = self.draft.facts, self.draft.report
+        pairs = facts.pairs if facts is not None else None
+        found = {finding.what for finding in report.problems} if report is not None else set()
+        labels = {field_row.field.key: field_row.label for field_row in self.query(FieldRow)}
+        fields: list[Fact] = []
+        folder: list[Fact] = []
+        for problem in self.draft.problems:
+            counted = pairs is not None and problem.key.endswith(".condition_path")
+            told = counted and problem.level == "warning"
+            if problem.key == "data.path":
+                if not any(what in problem.what for what in found):
+                    folder += _rows("folder", problem)
+            elif problem.key in labels and not told:
+                fields += _rows(labels[problem.key], problem)
+        return fields, folder
 
 
-def facts_of(report: DatasetReport) -> list[Fact]:
-    """A report in rows: counts, shapes, captions as they will be trained, and what is wrong."""
-    counts = report.counts
-    wide, high = report.median_size
-    rows: list[Fact] = [
-        ("pictures", "strong", f"{counts.images} to train on, {counts.files - counts.images} left out"),
-        ("captions", "text", f"{counts.captioned} of {counts.images} have their own"),
-        ("size", "text", f"{wide} x {high} in the middle"),
-    ]
-    shapes = [f"{w}x{h} ×{n}" for (w, h), n in list(report.buckets.items())[:BUCKETS]]
-    more = len(report.buckets) - BUCKETS
-    rows.append(
-        (
-            f"trained at {report.resolution}",
-            "text",
-            "  ".join(shapes) + (f"  and {more} more" if more > 0 else ""),
-        )
-    )
-    for place, item in enumerate(report.items[:CAPTIONS]):
-        rows.append(
-            ("for example" if not place else "", "quiet", f"{item.rel}: {item.caption or '(no words)'}")
-        )
-    return rows + _problem_rows(report.problems)
-
-
-def _problem_rows(problems: tuple[Finding, ...]) -> list[Fact]:
-    rows: list[Fact] = []
-    by_kind = [list(group) for _, group in groupby(sorted(problems, key=_order), key=_order)]
-    for same in by_kind[:PROBLEMS]:
-        first = same[0]
-        who = f"{first.file}: " if first.file != "." else ""
-        others = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
-        rows.append((first.level, ROLES[first.level], f"{who}{first.what}{others}"))
-        if first.fix and first.level != "info":
-            rows.append(("", "quiet", first.fix))
-    return rows
-
-
-def _order(finding: Finding) -> tuple[int, str]:
-    return (("error", "warning", "info").index(finding.level), finding.code)
+def _rows(label: str, problem: Problem) -> list[Fact]:
+    role = "error" if problem.level == "error" else "warn"
+    what = f"{problem.what}: {problem.why}" if problem.why else problem.what
+    return [(label, role, what), *([("", "text", problem.fix)] if problem.fix else [])]

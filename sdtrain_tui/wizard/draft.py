@@ -22,11 +22,20 @@ if TYPE_CHECKING:
     from engine.plan.fields import PlanField
     from engine.plan.schema import Plan
 
+CONDITIONS = {
+    f"{name}.{field}"
+    for name, spec in METHODS.items()
+    for field in ("condition", "condition_path")
+    if field in spec.options.model_fields
+}
 LOOK_KEYS = frozenset(
     (
+        *CONDITIONS,
+        "method",
         "base.model",
         "base.allow_download",
         "data.path",
+        "data.class_path",
         "data.resolution",
         "data.trigger",
         "data.bucket",
@@ -35,8 +44,12 @@ LOOK_KEYS = frozenset(
     )
 )
 """Answers that facts depend on: after a change of one, base and pictures are looked at again."""
+FOLDERS = frozenset(("data.path", "data.class_path", *(key for key in CONDITIONS if key.endswith("_path"))))
+"""Answers that name a folder whose files are looked at."""
 LIVE_ENTRIES = 5000
 """Files below a folder up to which it is scanned while its name is still being typed (0.3 s at most)."""
+SHARD_ENTRIES = 1000
+"""What a tar shard counts as: they hold 1,000 to 10,000 pictures, and 0.2 ms each is needed to index them."""
 
 Texts = list[tuple[str, str]]
 
@@ -45,11 +58,11 @@ Texts = list[tuple[str, str]]
 class Findings:
     """What looking at the base, the pictures and the machine gave.
 
-    `large` means that the folder was left alone for now, because somebody may still be typing its name.
+    `large` names the folders that were left alone for now, because somebody may still be typing their names.
     """
 
     facts: Facts
-    large: bool = False
+    large: frozenset[str] = frozenset()
 
 
 class Draft:
@@ -60,11 +73,12 @@ class Draft:
         self.touched = False
         self.facts: Facts | None = None
         """None until somebody has looked."""
-        self.built: Built | None = None
-        self.problems: list[Problem] = []
+        self._built: Built | None = None
+        self._problems: list[Problem] = []
+        self._behind = False
         self.fresh = False
         """Do the facts belong to the present answers?"""
-        self.large = False
+        self.large: frozenset[str] = frozenset()
         self._wrong: dict[str, Problem] = {}
         self._reasons: dict[str, tuple[object, str]] = {}
 
@@ -73,6 +87,18 @@ class Draft:
         """The method answered, else the schema's default."""
         method = str(self.answers.get("method", "lora"))
         return method if method in METHODS else "lora"
+
+    @property
+    def built(self) -> Built | None:
+        """The plan with its derived values; none while something keeps it from being built."""
+        self._catch_up()
+        return self._built
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong or doubtful, errors first."""
+        self._catch_up()
+        return self._problems
 
     @property
     def plan(self) -> Plan | None:
@@ -110,19 +136,38 @@ class Draft:
         if not changed and key not in self._wrong:
             return False
         self.touched = True
-        problem = None if value is None else validate(key, value) or home_problem(key, value)
+        from engine.plan.files import homeless
+
+        problem = None if value is None else validate(key, value) or homeless(key, value)
         self._wrong.pop(key, None)
         if problem is not None:
             self._wrong[key] = problem
         if key in LOOK_KEYS:
             self.fresh = False
             self._forget(key)
-        self._rebuild()
+        self._behind = True
         return key in LOOK_KEYS and problem is None
 
     def snapshot(self) -> dict[str, object]:
-        """The answers that are right by themselves."""
-        return {key: value for key, value in self.answers.items() if key not in self._wrong}
+        """The answers that are right by themselves, without those about another method."""
+        others = METHODS.keys() - {self.method}
+        return {
+            key: value
+            for key, value in self.answers.items()
+            if key not in self._wrong and key.partition(".")[0] not in others
+        }
+
+    def idle(self) -> frozenset[str]:
+        """Fields of the method that have no effect as its others stand."""
+        from pydantic import ValidationError
+
+        table = self.method + "."
+        own = {key.removeprefix(table): value for key, value in self.answers.items() if key.startswith(table)}
+        try:
+            options = METHODS[self.method].options.model_validate(own)
+        except ValidationError:
+            return frozenset()
+        return frozenset(table + name for name in options.idle)
 
     @staticmethod
     def look(answers: Mapping[str, object], whole: bool = True) -> Findings:
@@ -132,18 +177,20 @@ class Draft:
         """
         from engine.plan.build import gather
 
-        folder = answers.get("data.path")
-        if whole or not isinstance(folder, str) or is_small(expanded(folder)):
-            return Findings(gather(answers))
-        return Findings(gather({key: value for key, value in answers.items() if key != "data.path"}), True)
+        named = {key: value for key, value in answers.items() if key in FOLDERS and isinstance(value, str)}
+        large = [key for key, value in named.items() if not whole and not is_small(expanded(value))]
+        facts = gather({key: value for key, value in answers.items() if key not in large})
+        # Without its folder the conditions would be looked for in the metadata.
+        return Findings(replace(facts, pairs=None) if CONDITIONS & set(large) else facts, frozenset(large))
 
     def take(self, found: Findings) -> None:
         """What looking gave, for the present answers."""
         self.facts, self.large, self.fresh = found.facts, found.large, not found.large
-        self._rebuild()
+        self._behind = True
 
     def automatic(self, key: str, default: object) -> object:
         """The value that counts where the user gives none."""
+        self._catch_up()
         return self._reasons[key][0] if key in self._reasons else default
 
     def problem(self, key: str) -> Problem | None:
@@ -155,6 +202,7 @@ class Draft:
         """Where a value comes from in a few words, and whether it is the user's own."""
         if key in self.answers:
             return "yours", True
+        self._catch_up()
         why = self._reasons[key][1] if key in self._reasons else ""
         # "preset for cards of 24 GB and more: kohya's example": a row has room for the second part only.
         return (why.partition(": ")[2] if why.startswith("preset ") else why), False
@@ -185,10 +233,24 @@ class Draft:
 
     def _forget(self, key: str) -> None:
         """Facts about another base or folder are worse than none."""
-        if self.facts is not None and key == "data.path":
-            self.facts = replace(self.facts, report=None)
-        elif self.facts is not None and key == "base.model":
-            self.facts = replace(self.facts, base=None, problems=())
+        if self.facts is None:
+            return
+        facts = replace(self.facts, problems=tuple(item for item in self.facts.problems if item.key != key))
+        if key == "data.path":
+            facts = replace(facts, report=None, pairs=None)
+        elif key == "data.class_path":
+            facts = replace(facts, prior=None)
+        elif key == "base.model":
+            facts = replace(facts, base=None)
+        elif key == "method" or key in CONDITIONS:
+            facts = replace(facts, pairs=None)
+        self.facts = facts
+
+    def _catch_up(self) -> None:
+        """Build and check once for all answers since the last time: a pasted path is many of them."""
+        if self._behind:
+            self._behind = False
+            self._rebuild()
 
     def _rebuild(self) -> None:
         facts = self.facts
@@ -197,19 +259,25 @@ class Draft:
         from engine.plan.build import build
         from engine.plan.check import check
 
-        self.built = None
+        self._built = None
         problems = [*self._wrong.values(), *facts.problems]
         try:
-            self.built = build(self.snapshot(), facts)
+            self._built = build(self.snapshot(), facts)
         except PlanErrors as error:
             problems += [problem for problem in error.problems if problem.key not in self._wrong]
         except UserError as error:
             problems.append(Problem("", error.what, error.why, error.fix))
         else:
-            self._reasons = {item.key: (item.value, item.why) for item in self.built.derived}
+            self._reasons = {item.key: (item.value, item.why) for item in self._built.derived}
             if facts.report is not None and facts.base is not None:
-                problems += check(self.built.plan, report=facts.report, base=facts.base, here=facts.machine)
-        self.problems = _unique(problems)
+                problems += check(
+                    self._built.plan,
+                    report=facts.report,
+                    base=facts.base,
+                    here=facts.machine,
+                    pair=lambda _report, _path: facts.pairs,  # found beside the screen: it may take seconds
+                )
+        self._problems = _unique(problems)
 
 
 def is_small(folder: Path) -> bool:
@@ -217,7 +285,7 @@ def is_small(folder: Path) -> bool:
     deadline = time.monotonic() + 0.3
     seen = 0
     for _, _, names in os.walk(folder):
-        seen += len(names) + 1
+        seen += len(names) + 1 + SHARD_ENTRIES * sum(name.endswith(".tar") for name in names)
         if seen > LIVE_ENTRIES or time.monotonic() > deadline:
             return False
     return True
@@ -242,14 +310,6 @@ def validate(key: str, value: object) -> Problem | None:
             if problem.key.split(".")[0] == name:
                 return Problem(key, problem.what, problem.why, problem.fix.replace(name, key, 1))
     return None
-
-
-def home_problem(key: str, value: object) -> Problem | None:
-    """A path that begins with the home of a user that this machine does not have."""
-    if not isinstance(value, str) or not value.startswith("~") or not str(expanded(value)).startswith("~"):
-        return None
-    user = value.split("/")[0]
-    return Problem(key, f"{user} is no user's home here", "~ alone is your own home", "give another path")
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:

@@ -36,11 +36,12 @@ class FactLines(DiffedLines):
             self._facts = facts
             self._renew()
 
-    def show_problem(self, problem: Problem) -> None:
+    @staticmethod
+    def of_problem(problem: Problem) -> list[Fact]:
         """What is wrong, why, and what to do."""
         role = "error" if problem.level == "error" else "warn"
         parts = [("wrong", role, problem.what), ("why", "text", problem.why), ("fix", "text", problem.fix)]
-        self.show([part for part in parts if part[2]])
+        return [part for part in parts if part[2]]
 
     def show_names(self, names: list[str]) -> None:
         """What a path could be completed to, above the facts."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.strip import Strip
 from textual.widgets import Input
 
+from engine.plan.files import path_keys
 from sdtrain_tui.widgets.cells import Part, clean, cut, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.wizard.controls import Choice, PathInput, TextInput
@@ -34,8 +35,15 @@ def show_value(value: object) -> str:
         small = 0 < abs(value) < 0.01
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}" if small else f"{value:.12g}"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        texts = [show_value(item) for item in value]
+        return str(list(value)) if any("," in text for text in texts) else ", ".join(texts)
     return str(value)
+
+
+def is_text(field: PlanField) -> bool:
+    """Is it written in words, names or a list, so that it takes the whole row?"""
+    free = field.kind == "str" and not field.default and not field.choices
+    return free or field.kind == "list"
 
 
 class FieldRow(DiffedLines):
@@ -47,11 +55,12 @@ class FieldRow(DiffedLines):
     FieldRow.-wide > TextInput {{ width: 1fr; }}
     """
 
-    def __init__(self, field: PlanField, draft: Draft, label: str, *, wide: bool = False) -> None:
+    def __init__(self, field: PlanField, draft: Draft, label: str) -> None:
+        wide = is_text(field)
         super().__init__(id="field-" + field.key.replace(".", "-"), classes="-wide" if wide else None)
         self.field = field
         self._draft = draft
-        self._label = label
+        self.label = label
         self._wide = wide
 
     def compose(self) -> ComposeResult:
@@ -60,10 +69,9 @@ class FieldRow(DiffedLines):
         if self.field.kind == "bool" or self.field.choices:
             values = self.field.choices or ON_OFF
             yield Choice(values, automatic, None if given is None else show_value(given))
-        elif self.field.key in PATH_KEYS:
-            yield PathInput(
-                "" if given is None else show_value(given), automatic, files=PATH_KEYS[self.field.key]
-            )
+        elif self.field.key in path_keys(self._draft.method):
+            files = ENDINGS.get(self.field.key, ())
+            yield PathInput("" if given is None else show_value(given), automatic, files=files)
         else:
             yield TextInput("" if given is None else show_value(given), automatic)
 
@@ -80,22 +88,25 @@ class FieldRow(DiffedLines):
     def _automatic(self) -> str:
         """The value that counts where the user gives none; a field without one says what it wants."""
         value = self._draft.automatic(self.field.key, self.field.default)
-        return self.field.help if value is None and self.field.required else show_value(value)
+        empty = value is None or value in ("", [])
+        return self.field.help if empty and (self.field.required or self._wide) else show_value(value)
 
     def lines(self, width: int, height: int) -> list[Strip]:
         palette = self.palette
         focused = self.has_focus_within
         problem = self._draft.problem(self.field.key)
-        label = cut(self._label, LABEL_WIDTH - 3).ljust(LABEL_WIDTH - 2)
+        label = cut(self.label, LABEL_WIDTH - 3).ljust(LABEL_WIDTH - 2)
         mark = "  " if not focused else "> " if self.glyphs.chart == "ascii" else "▸ "
-        parts: list[Part] = [(mark, palette.accent), (label, palette.strong if focused else palette.text)]
+        style = palette.strong if focused else palette.text
+        wrong = None if problem is None else palette.error if problem.level == "error" else palette.warn
         if self._wide:
-            return [row(parts, width, palette.text)]
-        unit = f"{cut(self.field.unit, 5)} " if self.field.unit else ""
-        parts += [(" " * (CONTROL_WIDTH + 1), palette.text), (unit, palette.text)]
-        if problem is not None:
-            style = palette.error if problem.level == "error" else palette.warn
-            parts.append((clean(f"{problem.what}: {problem.why}" if problem.why else problem.what), style))
+            # There is no room for words: the label shows that something is wrong, the explanation says what.
+            return [row([(mark, palette.accent), (label, wrong or style)], width, palette.text)]
+        parts: list[Part] = [(mark, palette.accent), (label, style)]
+        unit = f"{cut(self.field.unit, 5)}  " if self.field.unit else ""
+        parts += [(" " * (CONTROL_WIDTH + 1), palette.text), (unit, palette.quiet)]
+        if problem is not None and wrong is not None:
+            parts.append((clean(f"{problem.what}: {problem.why}" if problem.why else problem.what), wrong))
         else:
             note, mine = self._draft.note(self.field.key)
             parts.append((clean(note), palette.accent if mine else palette.quiet))
@@ -127,12 +138,28 @@ class FieldRow(DiffedLines):
         text = text.strip()
         if not text:
             return None
+        if self.field.kind == "list":
+            return self._list(text)
         return text if self.field.kind == "str" else parse_value(text, self.field.kind)
 
+    def _list(self, text: str) -> object:
+        """A list as TOML has it, or as people write one: parts with commas between them."""
+        from engine.plan.sets import parse_value
+        from sdtrain_tui.wizard.draft import validate
 
-PATH_KEYS: dict[str, tuple[str, ...]] = {
+        if "," not in text or text[0] in "[\"'":
+            return parse_value(text, "list")
+        numbers = parse_value(f"[{text}]")
+        if isinstance(numbers, list):
+            # Block weights are numbers in one text: what is no list of numbers here is such a text.
+            return [text] if validate(self.field.key, numbers) else numbers
+        return [part.strip() for part in text.split(",") if part.strip()]
+
+
+ENDINGS: dict[str, tuple[str, ...]] = {
     "base.model": (".safetensors", ".ckpt"),
     "base.vae": (".safetensors", ".ckpt", ".pt"),
-    "base.tokenizer": (),
-    "data.path": (),
+    "controlnet.start": (".safetensors", ".pth"),
+    "data.path": (".tar",),
 }
+"""Files that may be named beside folders."""

@@ -31,8 +31,8 @@ class MethodStep(Step):
             yield Static(classes="card", markup=False)
 
     def on_mount(self) -> None:
-        names = list(METHODS)
-        self.query_one(OptionList).highlighted = names.index(self.draft.method)
+        for options in self.query(OptionList):  # none where the app leaves while it begins
+            options.highlighted = list(METHODS).index(self.draft.method)
 
     @on(OptionList.OptionHighlighted)
     def _looked_at(self, event: OptionList.OptionHighlighted) -> None:
@@ -60,7 +60,7 @@ def card(spec: MethodSpec) -> Table:
         ("input", spec.input),
         ("output", spec.output),
         ("use", spec.use),
-        ("pictures", f"{low} to {high} is usual"),
+        ("pictures", f"{low:,} to {high:,} is usual"),
         *(("note", text) for text in spec.notes),
     )
     for name, text in rows:

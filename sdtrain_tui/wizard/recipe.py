@@ -7,6 +7,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Button
 
+from engine.plan.methods import METHODS
+from sdtrain_tui.wizard.data import CLASS, with_pictures
 from sdtrain_tui.wizard.facts_view import FactLines
 from sdtrain_tui.wizard.step import Step, label_of
 
@@ -18,18 +20,11 @@ MAIN = (
     "data.resolution",
 )
 FIRST_OF_METHOD = 3
-LABELS = {"train.gradient_accumulation": "grad. accumulation"}
+LABELS = {"train.gradient_accumulation": "grad. accumulation"} | {
+    f"{name}.text_encoder_learning_rate": "text encoder rate" for name in METHODS
+}
 ELSEWHERE = ("base", "samples", "hardware", "checkpoints", "output")
-ELSEWHERE_KEYS = (
-    "version",
-    "name",
-    "method",
-    "seed",
-    "train.precision",
-    "data.path",
-    "data.trigger",
-    "data.flip",
-)
+ELSEWHERE_KEYS = ("version", "name", "method", "seed", "train.precision")
 
 
 class RecipeStep(Step):
@@ -46,16 +41,23 @@ class RecipeStep(Step):
         own = self._own_keys()
         yield from self.rows([*own[:FIRST_OF_METHOD], *MAIN], LABELS)
         yield Button("+ all fields", id="more", compact=True)
-        yield Vertical(id="all-fields")
-
-    def on_mount(self) -> None:
-        self.query_one("#all-fields").display = False
+        rest = Vertical(id="all-fields")
+        rest.display = False
+        yield rest
 
     def _own_keys(self) -> list[str]:
-        return [key for key in self.draft.fields() if key.startswith(self.draft.method + ".")]
+        """The method's own fields, less those asked for with the pictures: its very own first, rarely used last."""
+        own, asked = self.draft.method + ".", with_pictures(self.draft.method)
+        fields = self.draft.fields()
+        keys = [key for key in fields if key.startswith(own) and key not in asked]
+        very_own = METHODS[self.draft.method].options.__annotations__
+        return sorted(keys, key=lambda key: (fields[key].advanced, key.removeprefix(own) not in very_own))
 
     def _rest(self) -> list[str]:
-        shown = {*self._own_keys()[:FIRST_OF_METHOD], *MAIN, *ELSEWHERE_KEYS}
+        method, answers = self.draft.method, self.draft.answers
+        shown = {*self._own_keys()[:FIRST_OF_METHOD], *MAIN, *ELSEWHERE_KEYS, *with_pictures(method)}
+        if not METHODS[method].class_pictures:
+            shown |= {key for key in self.draft.fields() if key.startswith(CLASS) and key not in answers}
         keys = self.draft.fields()
         return [key for key in keys if key not in shown and key.split(".")[0] not in ELSEWHERE]
 
@@ -69,7 +71,7 @@ class RecipeStep(Step):
         if shown and not fields.children:
             rest = self._rest()
             fields_of = self.draft.fields()
-            labels = {key: f"{key.split('.')[0]} {label_of(fields_of[key])}" for key in rest}
+            labels = {key: LABELS.get(key, f"{key.split('.')[0]} {label_of(fields_of[key])}") for key in rest}
             await fields.mount(*self.rows(rest, labels))
         fields.display = shown
         self.query_one("#more", Button).label = "- fewer fields" if shown else "+ all fields"

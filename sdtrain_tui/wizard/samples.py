@@ -6,7 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.widgets import TextArea
 
-from sdtrain_tui.wizard.facts_view import FactLines
+from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.step import Step, note
 
@@ -48,17 +48,26 @@ class SamplesStep(Step):
         super().show()
         problem = self.draft.problem(KEY)
         if problem is not None:
-            self.query_one(FactLines).show_problem(problem)
+            self.query_one(FactLines).show(FactLines.of_problem(problem))
             return
         self.query_one(FactLines).show(self._what_is_drawn())
 
-    def _what_is_drawn(self) -> list[tuple[str, str, str]]:
-        if KEY in self.draft.answers:
-            return []
+    def _what_is_drawn(self) -> list[Fact]:
         plan, report = (self.draft.built.plan if self.draft.built else None), self.draft.report
         if plan is None or report is None:
-            return [("drawn", "quiet", "captions of the pictures, once they are known")]
-        derived = list(plan.samples.prompts)
-        captions = derived or list(dict.fromkeys(item.caption for item in report.items if item.caption))
-        shown = captions[: min(SHOWN, plan.samples.count)]
-        return [("drawn" if not i else "", "quiet", text) for i, text in enumerate(shown)]
+            unknown = KEY not in self.draft.answers
+            return [("drawn", "quiet", "captions of the pictures, once they are known")] if unknown else []
+        from engine.plan.previews import lenders, preview_prompts
+
+        prompts = preview_prompts(plan, report.items)[:SHOWN]
+        pairs = self.draft.facts.pairs if self.draft.facts is not None else None
+        items = pairs.report.items if pairs is not None else report.items
+        if not hasattr(plan.options, "condition") or not items:
+            shown = [] if KEY in self.draft.answers else prompts
+            return [("drawn" if not i else "", "quiet", text) for i, text in enumerate(shown)]
+        lent = [
+            ("", "quiet", f"{item.rel}'s: {text or '(no words)'}")
+            for text, item in zip(prompts, lenders(items, prompts), strict=True)
+        ]
+        about = "each with a condition: of the first picture with that caption, else the next one's"
+        return [("drawn", "text", about), *lent]

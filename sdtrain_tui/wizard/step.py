@@ -83,8 +83,8 @@ class Step(VerticalScroll, can_focus=False):
         return self.draft.explain(field_row.field) if field_row else [("quiet", text) for text in self.ABOUT]
 
     @classmethod
-    def owns(cls, key: str) -> bool:
-        """Is this the page for a problem with that key?"""
+    def owns(cls, key: str, method: str) -> bool:
+        """Is this the page for a problem with that key of a method's plan?"""
         return key in cls.KEYS or any(
             key == prefix or key.startswith(prefix + ".") for prefix in cls.PREFIXES
         )

@@ -22,7 +22,7 @@ STEPS: tuple[type[Step], ...] = (
 )
 
 
-def step_of(key: str) -> int:
+def step_of(key: str, method: str) -> int:
     """The place of the step where a problem with this key is mended; the recipe takes what nobody owns."""
-    owners = [index for index, step in enumerate(STEPS) if step.owns(key)]
+    owners = [index for index, step in enumerate(STEPS) if step.owns(key, method)]
     return owners[0] if owners else STEPS.index(RecipeStep)

@@ -11,7 +11,7 @@ from engine.plan.bases import BaseInfo, locate
 from engine.plan.build import Facts, build, gather
 from engine.plan.check import check
 from engine.plan.derive import FEWEST_STEPS
-from engine.plan.files import dumps, loads
+from engine.plan.files import dumps, load_plan, loads
 from engine.plan.machine import Machine
 from engine.plan.presets import preset, recipes
 from engine.plan.problems import PlanErrors
@@ -188,3 +188,36 @@ def test_every_preset_builds_a_plan_without_errors(pictures: Path, no_gpu: Machi
         given = answers_for(pictures)
         plan = build(given, gather(given, here)).plan
         assert not [problem for problem in check(plan, base=base, here=here) if problem.level == "error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "key"),
+    [
+        ("lora", "data.path"),
+        ("dreambooth", "data.class_path"),
+        ("lora", "base.model"),
+        ("lora", "base.vae"),
+        ("controlnet", "controlnet.condition_path"),
+        ("controlnet", "controlnet.start"),
+    ],
+)
+def test_a_home_that_nobody_has_is_a_problem_of_its_field(method: str, key: str, pictures: Path) -> None:
+    answers: dict[str, object] = {
+        "method": method,
+        "base.model": "builtin:tiny",
+        "data.path": str(pictures),
+        key: "~nobody-here/x",
+    }
+    assert [problem.key for problem in gather(answers).problems] == [key]
+    with pytest.raises(PlanErrors) as caught:
+        build(answers, Facts())
+    assert [problem.key for problem in caught.value.problems] == [key]
+    assert "~nobody-here is no user's home" in caught.value.problems[0].what
+
+
+def test_a_plan_file_with_a_home_that_nobody_has_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text('name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "~nobody-here/x"\n')
+    with pytest.raises(PlanErrors) as caught:
+        load_plan(path)
+    assert [problem.key for problem in caught.value.problems] == ["data.path"]

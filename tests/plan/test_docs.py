@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from engine.plan.docs import markdown, schema_json
 from engine.plan.files import from_dict
 from engine.plan.methods import METHODS
@@ -50,3 +52,14 @@ def test_the_example_on_the_page_is_a_plan() -> None:
 
     text = markdown().split("```toml\n")[1].split("```")[0]
     assert from_dict(tomllib.loads(text)).name == "my-cat"
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_methods_page_begins_with_what_its_card_says(method: str) -> None:
+    spec, page = METHODS[method], (PAGE.parent / "methods" / f"{method}.md").read_text(encoding="utf-8")
+    card = page.split("\n\n")[1].replace("`", "")
+    lines = [" ".join(line.split()) for line in card.removeprefix("- ").split("\n- ")]
+    told = {"Goal": spec.goal, "Input": spec.input, "Output": spec.output, "Use": spec.use}
+    assert page.startswith(f"# {spec.title}\n") and len(lines) == len(told)
+    for line, (name, text) in zip(lines, told.items(), strict=True):
+        assert f"{line} ".startswith(f"**{name}**: {text}. "), "the page says something else than the card"

@@ -10,7 +10,7 @@ import pytest
 
 from engine.plan.bases import ASSETS
 from engine.plan.layers import targeted, text_layers, unet_layers
-from engine.plan.trained import lora_parameters, trained_parameters
+from engine.plan.trained import trained_parameters
 from tests.plan.conftest import make_plan
 
 torch = pytest.importorskip("torch")
@@ -60,8 +60,8 @@ def test_the_parameter_count_is_what_peft_injects(targets: str, pictures: Path) 
         names = [layer.path for layer in targeted(layers, targets)]
         inject_adapter_in_model(LoraConfig(r=4, target_modules=names), unet)
     real = sum(value.numel() for path, value in unet.named_parameters() if ".lora_" in path)
-    assert plan.lora is not None
-    assert lora_parameters(plan.lora, layers, text_layers(config("tiny/text_encoder/config.json"))) == real
+    text = text_layers(config("tiny/text_encoder/config.json"))
+    assert trained_parameters(plan, layers, text, facts, 0) == real
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.run.events import EventReader, EventWriteError, EventWriter, as_float
-from engine.run.jsonl import head, select, tail
+from engine.run.jsonl import head, overview, select, tail
 from tests.run.engine_fakes import child_env
 
 
@@ -259,3 +259,29 @@ def test_head_tail_and_select_read_whole_lines_of_their_part_only(tmp_path: Path
         == list(select(tmp_path / "none", {"a"}))
         == []
     )
+
+
+def test_an_overview_of_a_long_file_has_its_course_its_last_sample_and_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    pad = "x" * 200
+    with path.open("w") as file:
+        for number in range(60_000):
+            kind = "sample" if number in (10, 31_337) else "step"
+            file.write(f'{{"seq":{number},"kind":"{kind}","pad":"{pad}"}}\n')
+        file.write('{"seq":60000,"kind":"st')
+    spread, end = overview(path, ("sample", "checkpoint"))
+    numbers = [record["seq"] for record in spread + end]
+    assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 59_999
+    assert {10, 31_337} <= {record["seq"] for record in spread if record["kind"] == "sample"}
+    assert [record["seq"] for record in end] == list(range(end[0]["seq"], 60_000))
+    tenths = {number // 6000 for number in numbers}
+    assert len(tenths) == 10 and len(numbers) < 12_000
+
+
+@pytest.mark.parametrize("text", ["", '{"kind":"step","seq":1}\n', '{"kind":"sample"', "\n\n"])
+def test_an_overview_of_a_short_file_is_all_of_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "events.jsonl"
+    assert overview(path, ("sample",)) == ([], [])
+    path.write_text(text)
+    spread, end = overview(path, ("sample",))
+    assert spread + end == ([{"kind": "step", "seq": 1}] if "step" in text else [])

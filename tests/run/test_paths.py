@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,33 @@ def test_a_text_that_fits_no_run_or_several_lists_the_candidates(text: str) -> N
         find_run(text)
     assert "cat-one" in str(caught.value)
     assert "cat-two" in str(caught.value)
+
+
+PLAN = 'name = "x"\n'
+
+
+def test_a_run_with_a_directory_of_its_own_is_listed_and_found(home: Path, tmp_path: Path) -> None:
+    inside = create_run(PLAN, "inside")
+    outside = create_run(PLAN, "outside", tmp_path / "disk" / "outside")
+    assert {run.path for run in list_runs()} == {inside.path, outside.path}
+    assert find_run("outside") == outside
+    assert list_runs(tmp_path / "disk") == [outside]
+
+
+def test_the_note_about_a_run_goes_with_the_run_but_not_with_its_disk(home: Path, tmp_path: Path) -> None:
+    gone = create_run(PLAN, "gone", tmp_path / "gone")
+    away = create_run(PLAN, "away", tmp_path / "disk" / "away")
+    notes = runs_root() / ".elsewhere"
+    shutil.rmtree(gone.path)
+    (tmp_path / "disk").rename(tmp_path / "unplugged")
+    assert list_runs() == []
+    assert len(list(notes.iterdir())) == 1
+    (tmp_path / "unplugged").rename(tmp_path / "disk")
+    assert list_runs() == [away]
+
+
+def test_a_run_is_made_where_no_note_can_be_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "runs").write_text("a file where the folder should be")
+    monkeypatch.setenv("SDTRAIN_HOME", str(tmp_path / "home"))
+    assert create_run(PLAN, "x", tmp_path / "own").exists()

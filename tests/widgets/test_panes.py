@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.strip import Strip
 from textual.widget import Widget
 
+from engine.run.paths import condition_name
 from engine.run.view import RunView, fold
 from sdtrain_tui.gpu import MachineReading
 from sdtrain_tui.widgets.diff_lines import DiffedLines
@@ -325,6 +326,40 @@ async def test_a_running_run_tells_step_rest_and_speed() -> None:
         assert word in seen
 
 
+async def test_what_trains_is_told_in_two_rows_and_in_three() -> None:
+    parts = [
+        {"kind": "trainable", "t": START, "module": "unet", "parameters": 3_432_000, "tensors": 9},
+        {"kind": "trainable", "t": START, "module": "text_encoder", "parameters": 384, "tensors": 1},
+    ]
+    view = fold([started(), *parts, step_event(1)])
+    for height in (4, 5):
+        assert "trains unet 3.4M, text_encoder 384" in await progress_text(view, "running", START + 9, height)
+
+
+async def test_the_stage_of_resolution_and_its_encoding_are_told() -> None:
+    pane = ProgressPane()
+    stages = ("256:70", "512:20", "1024:10")
+    async with shown(pane, 80, 4) as pilot:
+        for step, wanted in ((1, "stage 1/3 256 px"), (70, "stage 2/3 512 px"), (99, "stage 3/3 1024 px")):
+            pane.show(fold([started(), step_event(step)]), "running", START + 500, stages)
+            await pilot.pause()
+            assert wanted in text(pilot)
+        encoding = {
+            "kind": "progress",
+            "t": START + 71,
+            "phase": "training",
+            "text": "latents",
+            "done": 3,
+            "total": 9,
+        }
+        pane.show(fold([started(), step_event(70), encoding]), "running", START + 500, stages)
+        await pilot.pause()
+        assert "latents 3/9" in text(pilot)
+        pane.show(fold([started(), step_event(70), encoding, step_event(71)]), "running", START + 500, stages)
+        await pilot.pause()
+        assert "latents" not in text(pilot)
+
+
 async def test_a_preparation_shows_its_own_progress() -> None:
     at = {"t": START + 5, "kind": "progress", "phase": "caching"}
     view = fold([started(), {**at, "done": 120, "total": 400, "text": "encoding pictures"}])
@@ -512,6 +547,26 @@ async def test_the_first_and_the_latest_step_stand_side_by_side(tmp_path: Path) 
         await pilot.press("b")
         await settled(pilot)
         assert colours(pilot) == {(200, 0, 255)}
+
+
+@pytest.mark.usefixtures("true_colours")
+async def test_the_condition_of_a_preview_stands_before_it(tmp_path: Path) -> None:
+    pane = SamplesPane()
+    async with shown(pane, 110, 16) as pilot:
+        view = fold(samples(tmp_path, (0, 100), 1))
+        path = tmp_path / condition_name(0)
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (7, 7, 255)).save(path)
+        pane.show(view, tmp_path)
+        await settled(pilot)
+        assert "condition" not in text(pilot)
+        pane.show(view, tmp_path, frozenset({0}))
+        await settled(pilot)
+        assert {(7, 7, 255), (0, 0, 255), (100, 0, 255)} <= colours(pilot)
+        assert "condition" in text(pilot)
+        await pilot.press("b")
+        await settled(pilot)
+        assert "condition" not in text(pilot)
 
 
 @pytest.mark.usefixtures("true_colours")

@@ -49,3 +49,10 @@ def test_a_line_without_an_end_comes_in_pieces(tmp_path: Path) -> None:
     path.write_text("x" * 300)
     tail = Tail(path)
     assert tail.poll(max_bytes=100) == ["x" * 100]
+
+
+def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "engine.log"
+    lines = ["10%\r20%\r30%", "form\ffeed", "next\x85line", "para\u2029graph", "", "end"]
+    path.write_bytes("".join(line + "\n" for line in lines).encode())
+    assert Tail(path).poll() == lines

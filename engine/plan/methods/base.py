@@ -23,6 +23,11 @@ class MethodOptions(Section):
     path_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
+    def idle(self) -> frozenset[str]:
+        """Fields of the table that have no effect as the others stand; a form need not ask for them."""
+        return frozenset()
+
+    @property
     def trains_text(self) -> bool:
         """Do weights of a text encoder change, so that cached text embeddings would be wrong?"""
         return False
@@ -42,7 +47,8 @@ class MethodSpec:
     """A method as the wizard shows it and as the check uses it.
 
     `requires` names what a family must provide; `formats` are export formats, the defaults first;
-    `default_formats` says how many of them are written when the plan names none.
+    `default_formats` says how many of them are written when the plan names none. `asks` are the plan's fields
+    that belong to the pictures and are asked for with them; `class_pictures` says whether the method takes any.
     """
 
     name: str
@@ -57,3 +63,5 @@ class MethodSpec:
     requires: frozenset[str] = frozenset({"unet"})
     typical_pictures: tuple[int, int] = (10, 100)
     notes: tuple[str, ...] = field(default=())
+    asks: tuple[str, ...] = ("data.trigger", "data.flip")
+    class_pictures: bool = True

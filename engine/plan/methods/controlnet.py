@@ -23,6 +23,10 @@ class ConditionOptions(MethodOptions):
     )
     channels: Literal["1", "3"] = option("3", "channels of the condition picture")
 
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.condition == "files" else frozenset({"condition_path"})
+
 
 class ControlnetOptions(ConditionOptions):
     """Options of method controlnet."""
@@ -46,6 +50,8 @@ SPEC = MethodSpec(
     default_formats=2,
     requires=frozenset({"unet", "controlnet"}),
     typical_pictures=(1000, 200_000),
+    asks=("controlnet.condition", "controlnet.condition_path", "data.trigger", "data.flip"),
+    class_pictures=False,
     notes=(
         "the condition takes hold suddenly, after 3,000 to 7,000 steps at batch 4; the loss does not show it",
     ),

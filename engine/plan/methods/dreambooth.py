@@ -30,4 +30,5 @@ SPEC = MethodSpec(
     formats=("single_file", "diffusers_folder"),
     default_formats=2,
     typical_pictures=(4, 30),
+    asks=("data.trigger", "data.class_prompt", "data.class_count", "data.class_path", "data.flip"),
 )

@@ -62,5 +62,7 @@ SPEC = MethodSpec(
     formats=("diffusers_folder", "single_file"),
     default_formats=2,
     typical_pictures=(50_000, 500_000),
+    asks=("data.flip",),
+    class_pictures=False,
     notes=("small sets are only memorised: the wizard says how often each picture is seen",),
 )

@@ -35,4 +35,6 @@ SPEC = MethodSpec(
     default_formats=3,
     requires=frozenset({"unet", "t2i_adapter"}),
     typical_pictures=(1000, 200_000),
+    asks=("t2i_adapter.condition", "t2i_adapter.condition_path", "data.trigger", "data.flip"),
+    class_pictures=False,
 )

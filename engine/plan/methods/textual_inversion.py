@@ -45,4 +45,5 @@ SPEC = MethodSpec(
     default_formats=1,
     requires=frozenset({"unet", "text_encoder"}),
     typical_pictures=(3, 20),
+    asks=("data.trigger", "textual_inversion.initial", "textual_inversion.tokens", "data.flip"),
 )
