@@ -37,9 +37,22 @@ def text_of_pilot(pilot: Pilot[Any]) -> str:
     return text_of(app)
 
 
+def unwrapped(text: str) -> str:
+    """A screen's words without line breaks and frames: where a line breaks depends on how long paths are."""
+    return " ".join(text.translate(_FRAMES).split())
+
+
+_FRAMES = str.maketrans("│─╭╮╰╯", "      ")
+
+
 async def wait_text(pilot: Pilot[Any], wanted: str, seconds: float = 30.0) -> str:
-    """Wait until the text is on the screen, and give the screen."""
-    await wait_for(pilot, lambda: wanted in text_of_pilot(pilot), repr(wanted), seconds)
+    """Wait until the text is on the screen, in one line or wrapped, and give the screen."""
+
+    def there() -> bool:
+        seen = text_of_pilot(pilot)
+        return wanted in seen or wanted in unwrapped(seen)
+
+    await wait_for(pilot, there, repr(wanted), seconds)
     return text_of_pilot(pilot)
 
 
