@@ -207,11 +207,16 @@ class Draft:
         # "preset for cards of 24 GB and more: kohya's example": a row has room for the second part only.
         return (why.partition(": ")[2] if why.startswith("preset ") else why), False
 
+    def trouble(self, field: PlanField) -> Problem | None:
+        """The problem to show beside a field; that it was not answered yet is none before the last page."""
+        unanswered = field.required and field.key not in self.answers
+        return None if unanswered else self.problem(field.key)
+
     def explain(self, field: PlanField) -> Texts:
         """Paragraphs about a field: help, bounds, where the value comes from, what is wrong with it."""
         bounds = ", ".join(part for part in (field.bounds_text, field.unit) if part)
         texts: Texts = [("text", f"{field.help} ({bounds})" if bounds else field.help)]
-        problem = self.problem(field.key)
+        problem = self.trouble(field)
         if problem is not None:
             said = "; ".join(part for part in (problem.what, problem.why, problem.fix) if part)
             texts.insert(0, ("error" if problem.level == "error" else "warn", said))
@@ -219,6 +224,8 @@ class Draft:
             texts.append(("accent", "your value; empty it to have it derived again"))
         elif field.key in self._reasons:
             texts.append(("quiet", f"derived: {self._reasons[field.key][1]}"))
+        elif field.required:
+            texts.append(("accent", "needed: nothing can stand in for it"))
         return [*texts, ("quiet", field.key)]
 
     def what_is_missing(self) -> list[str]:

@@ -94,7 +94,7 @@ class FieldRow(DiffedLines):
     def lines(self, width: int, height: int) -> list[Strip]:
         palette = self.palette
         focused = self.has_focus_within
-        problem = self._draft.problem(self.field.key)
+        problem = self._draft.trouble(self.field)
         label = cut(self.label, LABEL_WIDTH - 3).ljust(LABEL_WIDTH - 2)
         mark = "  " if not focused else "> " if self.glyphs.chart == "ascii" else "▸ "
         style = palette.strong if focused else palette.text
