@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -34,5 +35,7 @@ async def wizard(pictures: str) -> None:
 
 
 if __name__ == "__main__":
+    # The pictures shall not depend on the terminal that makes them.
+    os.environ |= {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     asyncio.run(monitor(sys.argv[1]))
     asyncio.run(wizard(sys.argv[2]))
