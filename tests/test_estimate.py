@@ -92,6 +92,7 @@ CHANGED: list[dict[str, object]] = [
     {"lora__dora": True, "lora__block_ranks": ["OUT01=2"]},
     {"method": "style_lora", "style_lora__layers": "style"},
     {"method": "style_lora", "style_lora__layers": "blocks", "style_lora__blocks": ["MID", "OUT00-04"]},
+    {"lora__block_rates": ["OUT01=0"]},
     {"method": "style_lora", "style_lora__layers": "both", "style_lora__block_rates": ["OUT01=0"]},
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -109,7 +110,11 @@ class StableDiffusion1:
         return found
 
     def block_of(self, path: str) -> str:
-        return block_of(unet_module_map(self.configs["unet"]), path)
+        return block_of(self._unet_names, path)
+
+    @cached_property
+    def _unet_names(self) -> dict[str, str]:
+        return unet_module_map(self.configs["unet"])
 
     def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
         from diffusers import UNet2DConditionModel

@@ -14,7 +14,7 @@ from engine.families.base import ModelFamily
 from engine.keys import key
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
-from engine.plan.blocks import parse_values
+from engine.plan.blocks import BASE, parse_values
 from engine.plan.methods.lora import LoraOptions
 from engine.train.draws import generator
 
@@ -47,15 +47,24 @@ class Lora(Method):
         return {"dropout": nn.Dropout(share)} if share > 0 else {}
 
     def targets(self, family: ModelFamily, part: str) -> list[str]:
-        """The layers to adapt."""
+        """The layers to adapt; those of a block whose rate is 0 are then left out."""
         return family.lora_targets(part, self.options.targets)
 
-    def rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
+    def _factor(self, family: ModelFamily, part: str, path: str) -> float:
+        """What the plan's rate is multiplied by in the block of a layer."""
+        entries = self.options.block_rates
+        rates = parse_values(entries, family.spec.name) if entries else {}
+        return rates.get(BASE if part != "unet" else family.block_of(path), 1.0) if rates else 1.0
+
+    def _rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
         """The rate of a layer; none is the plan's."""
-        return rate
+        factor = self._factor(family, part, path)
+        return rate if factor == 1.0 else factor * (self.learning_rate if rate is None else rate)
 
     def _inject(self, family: ModelFamily, part: str, rate: float | None) -> list[Trainable]:
-        targets = self.targets(family, part)
+        targets = [path for path in self.targets(family, part) if self._factor(family, part, path) > 0]
+        if not targets and part != "unet":
+            return []
         module = family.parts[part]
         if self.options.dora:
             # DoRA's magnitudes are norms of the base weights, which fp16 would round to three digits.
@@ -73,7 +82,7 @@ class Lora(Method):
             if mark == ".lora_A.":
                 _fresh(parameter, self.seed, f"{part}.{name}")
             path = name.partition(mark)[0]
-            own = self.rate(family, part, path, rate)
+            own = self._rate(family, part, path, rate)
             decays = mark != ".lora_magnitude_vector."
             found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
         if self.options.max_norm > 0:

@@ -22,23 +22,14 @@ class StyleLora(Lora):
         found = super().targets(family, part)
         if part != "unet":
             return found
-        chosen, rates = self._chosen(family), self._rates(family)
-        return [
-            path for path in found if (block := family.block_of(path)) in chosen and rates.get(block, 1.0) > 0
-        ]
+        chosen = self._chosen(family)
+        return [path for path in found if family.block_of(path) in chosen]
 
     def _chosen(self, family: ModelFamily) -> tuple[str, ...]:
         name = family.spec.name
         if self.style.layers == "blocks":
             return parse_blocks(self.style.blocks, name)
         return carrying(name, self.style.layers)
-
-    def _rates(self, family: ModelFamily) -> dict[str, float]:
-        return parse_values(self.style.block_rates, family.spec.name) if self.style.block_rates else {}
-
-    def rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
-        factor = self._rates(family).get(BASE if part != "unet" else family.block_of(path), 1.0)
-        return rate if factor == 1.0 else factor * (self.learning_rate if rate is None else rate)
 
     def artifact(self, family: ModelFamily) -> Artifact:
         """The pairs with their block's weight in the upper half; a block of weight 0 is left out."""

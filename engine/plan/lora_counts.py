@@ -48,12 +48,12 @@ def _in_unet(
 ) -> Iterator[Adapted]:
     ranks = _values(options.block_ranks, family)
     style = options if isinstance(options, StyleLoraOptions) else None
-    if style is None and not ranks:
+    rates = _values(options.block_rates, family)
+    if style is None and not ranks and not rates:
         yield from ((layer, options.rank) for layer in layers)
         return
     names = unet_module_map(config)
     chosen = _chosen(style, family) if style else None
-    rates = _values(style.block_rates, family) if style else {}
     for layer in layers:
         block = block_of(names, layer.path)
         if (chosen is None or block in chosen) and rates.get(block, 1.0) > 0:

@@ -142,6 +142,20 @@ def test_max_norm_holds_every_layers_change(sd1_folder: Path, pictures: Path, tm
     assert norms[1] <= limit * (1 + 1e-4)
 
 
+def test_block_rates_scale_the_rate_and_leave_out(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+    rates = ["IN01=0.5", "OUT03-11=0", "BASE=0"]
+    made = _made(sd1_folder, pictures, tmp_path, block_rates=rates, text_encoder=True)
+    found: dict[str, set[float | None]] = {}
+    for item in made.ready.trainables:
+        assert item.name.startswith("unet."), "the text encoder is BASE"
+        block = made.ready.family.block_of(item.name.removeprefix("unet.").split(".lora_")[0])
+        found.setdefault(block, set()).add(item.learning_rate)
+    rate = made.plan.train.learning_rate
+    assert found.pop("IN01") == {rate / 2}
+    assert found and set(map(frozenset, found.values())) == {frozenset({None})}
+    assert not any(block in found for block in ("OUT03", "OUT11"))
+
+
 def test_block_ranks_keep_the_effective_scale(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
     for rslora in (False, True):
         made = _made(

@@ -35,6 +35,12 @@ class LoraOptions(MethodOptions):
     block_ranks: list[str] = option(
         [], 'ranks a block, "OUT03=32" or "OUT03-08=8"; others have `rank`; the scale stays', advanced=True
     )
+    block_rates: list[str] = option(
+        [],
+        'rates a block as factors, "OUT03=0.5", or 12, 17, 20 or 26 numbers in one text in the order of kohya\'s and '
+        "A1111's block weights, or a preset (OUTALL); others are 1, 0 trains nothing",
+        advanced=True,
+    )
     rslora: bool = option(False, "scale by alpha / sqrt(rank): ranks above 32 learn better")
     dora: bool = option(False, "DoRA: magnitude and direction apart; loads in diffusers only")
     text_encoder: bool = option(False, "adapt the text encoder too")

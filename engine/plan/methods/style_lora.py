@@ -20,12 +20,6 @@ class StyleLoraOptions(LoraOptions):
     blocks: list[str] = option(
         [], 'blocks for layers = blocks: "IN08", "OUT03-11", MID (IN00-11, OUT00-11; SDXL: to 08)'
     )
-    block_rates: list[str] = option(
-        [],
-        'rates a block as factors, "OUT03=0.5", or 12, 17, 20 or 26 numbers in one text in the order of kohya\'s and '
-        "A1111's block weights, or a preset (OUTALL); others are 1, 0 trains nothing",
-        advanced=True,
-    )
     block_weights: list[str] = option(
         [], "weights a block on export, written like block_rates; others are 1, 0 leaves out", advanced=True
     )

@@ -46,9 +46,9 @@ def block_names(ctx: Context) -> Iterator[Problem]:
     if not isinstance(options, LoraOptions) or family is None:
         return
     table = ctx.plan.method
-    lists = {"block_ranks": options.block_ranks}
+    lists = {"block_ranks": options.block_ranks, "block_rates": options.block_rates}
     if isinstance(options, StyleLoraOptions):
-        lists |= {"block_rates": options.block_rates, "block_weights": options.block_weights}
+        lists |= {"block_weights": options.block_weights}
         yield from _chosen(options, family.name)
     for name, entries in lists.items():
         try:
