@@ -109,7 +109,7 @@ def measure(quick: bool = False) -> list[Figure]:
             plan = make_plan(model, pictures, train__steps=1_000_000)
             starts.append(start_once(plan))
             floors.append(bare_imports())
-    costs = import_costs("engine.train.worker")
+    costs = import_costs("engine.worker.session")
     total = median(start["all"] for start in starts)
     note = f"median of {len(starts)}, batch 4, 16 pictures, no previews, page cache warm, latents not cached"
     found = [Figure("launch.first-step", "launch to first step, tiny model", total, "s", GOAL_S, note=note)]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from engine.plan.files import dumps, from_dict
-from engine.plan.sets import put
+from engine.plan.overrides import put
 from engine.run.events import EventReader
 from engine.run.paths import RunDir, create_run
 

@@ -24,7 +24,7 @@ from textual.screen import Screen
 from sdtrain_tui import terminal
 from sdtrain_tui.themes import DEFAULT, load_themes
 from sdtrain_tui.widgets.glyphs import SETS
-from sdtrain_tui.widgets.lean import LeanApp
+from sdtrain_tui.widgets.sparse_output import SparseApp
 
 if TYPE_CHECKING:
     from engine.run.paths import RunDir
@@ -44,7 +44,7 @@ def glyph_set() -> str:
     return "braille" if "UTF8" in locale.getencoding().upper().replace("-", "") else "ascii"
 
 
-class SdtrainApp(LeanApp[int]):
+class SdtrainApp(SparseApp[int]):
     """Home, wizard and monitor in one window; training itself runs elsewhere."""
 
     TITLE = "sdtrain"

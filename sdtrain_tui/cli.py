@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import Protocol
 
 from engine.errors import UserError
-
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+from sdtrain_tui.codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
 
 # Help only: each command's module is imported when it is called, so that `sdtrain list` stays light.
 COMMANDS: dict[str, str] = {

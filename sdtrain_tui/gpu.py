@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .nvml import GpuReading, NvmlSource
+from sdtrain_tui.nvml import GpuReading, NvmlSource
 
 STALE_AFTER = 5.0  # seconds without a new reading: a wedged driver blocks inside NVML
 

@@ -10,7 +10,7 @@ from typing import Any
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from .palette import ROLES
+from sdtrain_tui.palette import ROLES
 
 DEFAULT = "sdtrain-dark"
 MAX_BYTES = 65_536

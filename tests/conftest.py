@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.cost.machine import Machine
+from tests.support.plans import GIB
+
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # A shell that starts this in the background lets children ignore Ctrl-C, which some tests send.
@@ -57,3 +60,9 @@ def pictures(tmp_path: Path) -> Path:
     from tests.support.pictures import write_pictures
 
     return write_pictures(tmp_path / "pictures", wide=2)
+
+
+@pytest.fixture
+def no_gpu() -> Machine:
+    """A machine without a card."""
+    return Machine((), "no NVIDIA driver answers", "", 2, 16 * GIB)

@@ -16,7 +16,7 @@ from engine.dataset.captions import (
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header
 from engine.dataset.refusals import PictureError
-from engine.dataset.spans import Source
+from engine.dataset.sources import Source
 from engine.dataset.walk import Listing, compressed_shard, unpack_first
 
 BLURRED_FROM = 1.5

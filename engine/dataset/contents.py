@@ -8,8 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from engine.dataset.span_contents import SpanDigests
-from engine.dataset.spans import Source, Span, Stamp, opened, stamp_of
+from engine.dataset.source_contents import SpanDigests
+from engine.dataset.sources import Source, Span, Stamp, opened, stamp_of
 from engine.errors import UserError
 
 _NAME = "contents.jsonl"

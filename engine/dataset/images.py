@@ -18,7 +18,7 @@ from PIL import (  # the plugins register themselves; importing them by name kee
     WebPImagePlugin,  # noqa: F401
 )
 
-from engine.dataset.endings import looks_whole, png_orientation
+from engine.dataset.file_signatures import looks_whole, png_orientation
 from engine.dataset.refusals import (
     BROKEN,
     FORMATS,
@@ -29,7 +29,7 @@ from engine.dataset.refusals import (
     not_a_picture,
     too_large,
 )
-from engine.dataset.spans import Source, Span, Stretch, opened
+from engine.dataset.sources import Source, Span, Stretch, opened
 
 Pixels = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -16,7 +16,7 @@ from engine.dataset.images import Pixels, load_rgb, place, read_header
 from engine.dataset.metadata import METADATA_FILES, rows
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import DatasetReport, Item
-from engine.dataset.spans import Source
+from engine.dataset.sources import Source
 from engine.dataset.walk import walk
 
 COLUMN = "conditioning_image"

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from PIL import Image
 
-from engine.dataset.endings import what_is
-from engine.dataset.spans import Source
+from engine.dataset.file_signatures import what_is
+from engine.dataset.sources import Source
 from engine.errors import UserError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")

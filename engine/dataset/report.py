@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine.dataset.findings import Finding, Level, printable
-from engine.dataset.spans import Source, Span
+from engine.dataset.sources import Source, Span
 from engine.errors import UserError
 
 _SHOWN_FILES = 4

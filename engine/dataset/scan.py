@@ -19,7 +19,7 @@ from engine.dataset.places import Place, look
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
-from engine.dataset.spans import Source, Span
+from engine.dataset.sources import Source, Span
 from engine.errors import UserError
 from engine.run.paths import cache_root
 

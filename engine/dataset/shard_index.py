@@ -15,9 +15,9 @@ from engine.dataset.contents import is_settled
 from engine.dataset.findings import Finding
 from engine.dataset.images import Header
 from engine.dataset.shards import Sample, ShardContents, read_shard
-from engine.dataset.span_contents import FOLDER
-from engine.dataset.spans import Shard, Span, Stamp, stamp_of
-from engine.run.files import write_atomic
+from engine.dataset.source_contents import FOLDER
+from engine.dataset.sources import Shard, Span, Stamp, stamp_of
+from engine.files import write_atomic
 
 VERSION = 1
 """Raise it when the same shard would be read differently: other samples, captions or findings."""

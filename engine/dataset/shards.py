@@ -13,7 +13,7 @@ from engine.dataset.images import Header, read_header
 from engine.dataset.json_caption import caption_of
 from engine.dataset.metadata import clean
 from engine.dataset.refusals import PictureError
-from engine.dataset.spans import Shard, Span, open_plain, stamp_of
+from engine.dataset.sources import Shard, Span, open_plain, stamp_of
 from engine.dataset.tar import Member, TarDamage, members
 from engine.dataset.walk import PICTURES, unpack_first
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from engine.errors import UserError
+from engine.files import write_atomic
 from engine.run.events import EventReader
-from engine.run.files import write_atomic
 from engine.run.paths import RunDir, condition_name
 
 GAP = 6

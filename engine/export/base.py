@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine.errors import UserError
-from engine.export.safetensors_file import verify, write_safetensors
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
+from engine.tensorfiles.safetensors_file import verify, write_safetensors
+from engine.version import package_version
 
 PROGRAM = "sdtrain-tui"
 FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
@@ -178,11 +178,3 @@ def common_metadata(
     if about.trigger_words:
         notes["modelspec.trigger_phrase"] = ", ".join(about.trigger_words)
     return {**notes, **about.extra}
-
-
-def package_version(name: str) -> str:
-    """An installed package's version; "unknown" in a source tree that was never installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"

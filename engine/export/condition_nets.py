@@ -10,7 +10,7 @@ from typing import Any, cast
 from engine.errors import UserError
 from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
 from engine.export.network_folder import NetworkFolder
-from engine.families.keymap_controlnet import controlnet_map
+from engine.models.keymap_controlnet import controlnet_map
 
 PREFIX = "adapter."
 _RESNET = re.compile(r"body\.(\d+)\.resnets\.(\d+)\.(.+)")

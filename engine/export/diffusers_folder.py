@@ -13,11 +13,11 @@ from torch import Tensor
 
 from engine.export.base import FAMILIES, Exported, ExportRequest, common_metadata
 from engine.export.model_card import model_card
-from engine.export.safetensors_file import write_safetensors
 from engine.export.tokenizer_files import write_tokenizer
 from engine.export.whole_model import KIND, METHODS, WholeFormat, WholeModel, compare, no_table
 from engine.families.load import load_family
-from engine.run.files import commit_dir, fsync_dir
+from engine.files import commit_dir, fsync_dir
+from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
 TEXT_WEIGHTS = "model.safetensors"

@@ -9,7 +9,7 @@ from engine.errors import UserError
 from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
 from engine.export.lora import DOWN, UP, Pair, is_dora, pairs_of, some_attention
 from engine.export.lycoris import kind_of
-from engine.families.keymap_text import LEVEL
+from engine.models.keymap_text import LEVEL
 
 # diffusers.loaders.lora_base.LORA_ADAPTER_METADATA_KEY
 METADATA_KEY = "lora_adapter_metadata"

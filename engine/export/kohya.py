@@ -12,8 +12,8 @@ from engine.errors import UserError
 from engine.export.base import FAMILIES, Composed, ExportRequest, Format, ModelFacts, common_metadata
 from engine.export.lora import Pair, complete_attention, is_dora, pairs_of
 from engine.export.lycoris import changes_of, kind_of, network_facts
-from engine.export.safetensors_file import serialise
-from engine.families.keymap_unet import unet_module_map
+from engine.models.keymap_unet import unet_module_map
+from engine.tensorfiles.safetensors_file import serialise
 
 _TEXT_PREFIXES = {
     "sd1": {"text_encoder": "lora_te"},

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.export.base import Composed, Exported, ExportRequest, Format, check_request, common_metadata
-from engine.export.safetensors_file import atomic_file
+from engine.tensorfiles.safetensors_file import atomic_file
 
 # The zip layout of torch since 2.9 has entries that AUTOMATIC1111's loader takes for an attack ("bad file inside").
 LEGACY: dict[str, Any] = {"_use_new_zipfile_serialization": False}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from engine.export.base import ExportRequest, package_version
+from engine.export.base import ExportRequest
+from engine.version import package_version
 
 VERSIONS = ("sdtrain-tui", "torch", "diffusers", "transformers", "peft")
 

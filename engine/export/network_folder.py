@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from engine.export.base import Exported, ExportRequest, Format, check_request
-from engine.export.safetensors_file import write_safetensors
-from engine.run.files import commit_dir, fsync_dir
+from engine.files import commit_dir, fsync_dir
+from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 

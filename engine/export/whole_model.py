@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.export.base import Composed, Exported, ExportRequest, Format, check_request
-from engine.export.safetensors_file import target_dtype
-from engine.families.keymap_text import with_level
+from engine.models.keymap_text import with_level
+from engine.tensorfiles.safetensors_file import target_dtype
 
 KIND = "full"
 METHODS = frozenset({"full", "dreambooth", "scratch"})

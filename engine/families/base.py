@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.families.schedule import NoiseSchedule
-from engine.plan.families import FamilySpec
+from engine.models.specs import FamilySpec
 
 Residuals = Mapping[str, Any]
 

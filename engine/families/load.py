@@ -13,15 +13,16 @@ from torch import nn
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
-from engine.families.detect import Detected, detect
-from engine.families.detect_folder import weight_files
-from engine.families.keymap_text import LAYOUTS
 from engine.families.schedule import NoiseSchedule
 from engine.families.sd1 import StableDiffusion1, StableDiffusion2
 from engine.families.sdxl import StableDiffusionXL
 from engine.families.single_file import read_single_file
-from engine.families.tokenizer_folder import find_tokenizer
 from engine.families.tokenizers import load_tokenizer
+from engine.models.detect import detect
+from engine.models.detected import Detected
+from engine.models.detect_folder import weight_files
+from engine.models.keymap_text import LAYOUTS
+from engine.models.tokenizer_folder import find_tokenizer
 
 FAMILIES: dict[str, type[StableDiffusion1]] = {
     "sd1": StableDiffusion1,
@@ -126,7 +127,7 @@ def _variant(path: Path, part: str) -> str | None:
 
 def stored_dtype(folder: Path) -> torch.dtype:
     """The dtype that a part's weights have on disk; fp32 where there is no safetensors file to ask."""
-    from engine.families.header import read_header
+    from engine.tensorfiles.header import read_header
 
     kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
     for file in sorted(folder.glob("*.safetensors")):
@@ -153,7 +154,7 @@ def build(part: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor
         else:
             module = kind.from_config(dict(config))
     if part.startswith("text_encoder"):
-        from engine.families.keymap_text import for_module
+        from engine.models.keymap_text import for_module
 
         state = for_module(state, module.state_dict().keys())
     missing, unexpected = module.load_state_dict(dict(state), strict=False, assign=True)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families.base import AttentionLayer, Conditioning, Geometry, Residuals, frozen, module_dtype
-from engine.families.keymap_unet import block_of, unet_module_map
 from engine.families.schedule import NoiseSchedule
 from engine.keys import key
-from engine.plan.families import SD1, SD2, FamilySpec
-from engine.plan.widths import with_widths
+from engine.models.keymap_unet import block_of, unet_module_map
+from engine.models.specs import SD1, SD2, FamilySpec
+from engine.models.widths import with_widths
 
 UNET_ROLES: dict[str, tuple[str, ...]] = {
     "attention": ("to_q", "to_k", "to_v", "to_out.0"),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from engine.errors import UserError
 from engine.families.base import Conditioning, Geometry, Residuals
 from engine.families.sd1 import StableDiffusion1
-from engine.plan.families import SDXL, FamilySpec
+from engine.models.specs import SDXL, FamilySpec
 
 
 class StableDiffusionXL(StableDiffusion1):

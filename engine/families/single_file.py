@@ -9,13 +9,14 @@ import torch
 from safetensors import safe_open
 
 from engine.errors import UserError
-from engine.export.safetensors_file import target_dtype, verify, write_safetensors
-from engine.families import ckpt, keymap_unet, keymap_vae
-from engine.families.detect import detect_table
-from engine.families.header import Header, TensorInfo, read_header, sniff
-from engine.families.keymap import Form, KeyMap, Slot, pack, unpack
-from engine.families.keymap_text import LAYOUTS, text_map, with_level
 from engine.families.single_file_config import Config, hints_for, infer_configs, parts_of
+from engine.models import keymap_unet, keymap_vae
+from engine.models.detect import detect_table
+from engine.models.keymap import Form, KeyMap, Slot, pack, unpack
+from engine.models.keymap_text import LAYOUTS, text_map, with_level
+from engine.tensorfiles import pickles
+from engine.tensorfiles.header import Header, TensorInfo, read_header, sniff
+from engine.tensorfiles.safetensors_file import target_dtype, verify, write_safetensors
 
 ZERO_SNR = "ztsnr"
 """An empty tensor by which ComfyUI knows that the schedule ends without any signal."""
@@ -82,7 +83,7 @@ class _Safetensors:
 
 class _Pickle:
     def __init__(self, path: Path) -> None:
-        self.tensors = ckpt.load(path)
+        self.tensors = pickles.load(path)
 
     def read(self, key: str) -> torch.Tensor:
         return self.tensors[key]
@@ -122,7 +123,7 @@ def read_single_file(path: Path | str) -> SingleFile:
 def _open(path: Path) -> tuple["_Safetensors | _Pickle", Header]:
     if sniff(path) == "pickle":
         source = _Pickle(path)
-        return source, ckpt.table_of(source.tensors)
+        return source, pickles.table_of(source.tensors)
     header = read_header(path)
     return _Safetensors(path), header
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.families import keymap_unet, keymap_vae
-from engine.families.keymap_text import LAYOUTS
+from engine.models import keymap_unet, keymap_vae
+from engine.models.keymap_text import LAYOUTS
 
 Shapes = Mapping[str, tuple[int, ...]]
 Config = dict[str, Any]

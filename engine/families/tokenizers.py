@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.families.single_file_config import published
-from engine.families.tokenizer_folder import FILES
+from engine.models.tokenizer_folder import FILES
 
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 MAX_BYTES = 50_000_000

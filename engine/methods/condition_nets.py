@@ -12,12 +12,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from engine.draws import generator
 from engine.errors import UserError
-from engine.families import ckpt
 from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
-from engine.train.draws import generator
+from engine.tensorfiles import pickles
 
 CONTROL = "control"
 """The name of the condition pictures in a batch, [b, c, h, w] in [0, 1]."""
@@ -112,7 +112,7 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{key}: {path} is not there", fix="correct the path")
     if path.suffix in PICKLES:
-        return ckpt.load(path)
+        return pickles.load(path)
     try:
         return cast(dict[str, Tensor], load_file(path))
     except (SafetensorError, OSError) as error:

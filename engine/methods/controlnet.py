@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
-from engine.families.keymap_controlnet import DIFFUSERS_MARK, LDM_MARK, LDM_PREFIX, controlnet_map
 from engine.methods.condition_nets import Answer, ConditionNet, fill, fresh_convolutions, read_weights
+from engine.models.keymap_controlnet import DIFFUSERS_MARK, LDM_MARK, LDM_PREFIX, controlnet_map
 from engine.plan.methods.controlnet import ControlnetOptions
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily
-from engine.families.keymap_text import with_level
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
+from engine.models.keymap_text import with_level
 
 UNET = "unet"
 ENDS = ("conv_norm_out", "conv_out")

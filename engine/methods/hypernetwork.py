@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engine.draws import generator
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
 from engine.plan.methods.hypernetwork import HypernetworkOptions
-from engine.train.draws import generator
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,

@@ -10,13 +10,13 @@ import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
+from engine.draws import generator
 from engine.families.base import ModelFamily
 from engine.keys import key
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
-from engine.plan.blocks import BASE, parse_values
+from engine.models.blocks import BASE, parse_values
 from engine.plan.methods.lora import LoraOptions
-from engine.train.draws import generator
 
 ADAPTER = "default"
 MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")

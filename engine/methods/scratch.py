@@ -8,8 +8,8 @@ from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Trainable
 from engine.methods.full import Full
+from engine.models.widths import widths_of
 from engine.plan.methods.scratch import ScratchOptions
-from engine.plan.widths import widths_of
 
 
 class Scratch(Full):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.lora import Lora
-from engine.plan.blocks import BASE, carrying, parse_blocks, parse_values
+from engine.models.blocks import BASE, carrying, parse_blocks, parse_values
 from engine.plan.methods.style_lora import StyleLoraOptions
 
 UP = ".lora_B.weight"

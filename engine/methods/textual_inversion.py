@@ -8,13 +8,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from engine.draws import generator
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
-from engine.methods.words import WordEmbedding, WordTokenizer, first_rows, median_norm
+from engine.methods.placeholder_tokens import WordEmbedding, WordTokenizer, first_rows, median_norm
 from engine.plan.methods.textual_inversion import TextualInversionOptions
-from engine.train.draws import generator
 
 # A row this close to its norm is left alone, so that a step that moved nothing changes no bit.
 SETTLED = 1e-6

@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from engine.errors import UserError
+from engine.files import is_path
 from engine.plan.methods import METHODS
 from engine.plan.problems import PlanErrors, Problem, from_validation
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
@@ -74,7 +75,7 @@ def read_text(path: Path) -> str:
 
 def load_plan(path: Path, sets: list[str] | None = None) -> Plan:
     """A plan from a file, its relative paths taken from the file's folder, `sets` applied on top."""
-    from engine.plan.sets import apply_sets
+    from engine.plan.overrides import apply_sets
 
     data = apply_sets(parse(read_text(path), str(path)), sets or [])
     return resolve(from_dict(data, str(path)), path.resolve().parent)
@@ -129,14 +130,6 @@ def resolve(plan: Plan, folder: Path) -> Plan:
 def _value(plan: Plan, key: str) -> object:
     table, _, name = key.partition(".")
     return getattr(getattr(plan, table), name)
-
-
-def is_path(value: str, folder: Path) -> bool:
-    """Is it a path on this machine rather than builtin:NAME or a hub id (owner/name)?"""
-    if value.startswith("builtin:"):
-        return False
-    marks = value.startswith((".", "/", "~")) or value.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
-    return marks or value.count("/") != 1 or (folder / value).exists()
 
 
 def _absolute(value: str, folder: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from engine.errors import UserError
-from engine.run.files import write_all
+from engine.files import write_all
 from engine.run.jsonl import CHUNK, JsonLineReader, Record, encode, select
 from engine.run.paths import RunDir
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-from engine.run.files import is_disk_full
+from engine.files import is_disk_full
 from engine.run.jsonl import CHUNK, JsonLineReader, Record, decode_line, encode
 
 VERSION: Final = 1

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.run.events import as_float
-from engine.run.record import (
+from engine.run.run_view import (
     CheckpointInfo,
     ExportInfo,
     Failure,

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import engine
 from engine.errors import UserError
+from engine.files import last_lines
 from engine.run import codes
 from engine.run.events import EventReader
-from engine.run.files import last_lines
 from engine.run.paths import RunDir
 
 START_TIMEOUT_S = 30.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.run.files import write_atomic
+from engine.files import write_atomic
 
 _ELSEWHERE = ".elsewhere"
 

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.files import is_disk_full, last_lines
 from engine.run import codes, postmortem
 from engine.run.attempt import Attempt, Attempts, last_step
 from engine.run.control import ControlReader
 from engine.run.events import EventWriter
-from engine.run.files import is_disk_full, last_lines
 from engine.run.lock import RunLock, supervisor_lives
 from engine.run.paths import RunDir
 
@@ -29,7 +29,7 @@ class AlreadyRunning(UserError):
 
 def worker_command(run: RunDir) -> list[str]:
     """How the real worker is started; faulthandler writes where compiled code broke to engine.log."""
-    return [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "engine.train", str(run.path)]
+    return [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "engine.worker", str(run.path)]
 
 
 def supervise(

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from engine.run.fold import PREPARING, fold
-from engine.run.record import (
+from engine.run.run_view import (
     CheckpointInfo,
     ExportInfo,
     Failure,

@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.files import commit_dir, fsync_dir
 from engine.methods.base import Trainable
-from engine.run.files import commit_dir, fsync_dir
 
 MANIFEST = "manifest.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"

@@ -12,18 +12,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from engine.cost.estimate import preview_size
+from engine.dataset.annotators import VERSION, maker
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
 from engine.dataset.images import Pixels, load_rgb, place
-from engine.dataset.makers import VERSION, maker
 from engine.dataset.pairs import fit_condition, load_condition, pair_up
 from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
-from engine.estimate import preview_size
+from engine.files import write_atomic
 from engine.methods.condition_nets import CONTROL
 from engine.plan.methods.controlnet import ConditionOptions
 from engine.plan.previews import lenders
 from engine.plan.schema import Plan
-from engine.run.files import write_atomic
 from engine.run.paths import condition_name
 from engine.train.latents import CENTRE, Crop
 

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine import draws
 from engine.dataset.cache import TensorCache
 from engine.dataset.images import place
 from engine.dataset.loader import BatchPlan
@@ -19,7 +20,6 @@ from engine.families.base import Geometry
 from engine.keys import uniform
 from engine.plan.methods.base import Stage
 from engine.plan.schema import Plan
-from engine.train import draws
 from engine.train.conditions import conditions_for
 from engine.train.latents import Crop, LatentTable, LiveLatents
 from engine.train.loop import Batch

@@ -11,8 +11,8 @@ from torch import Tensor
 from engine.dataset.cache import CachedEncoder, TensorCache, latent_key
 from engine.dataset.images import fit, load_rgb
 from engine.dataset.report import Item
+from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
-from engine.train.rows import KeptRows
 from engine.train.setup import Ready
 
 Crop = tuple[float, float]
@@ -38,7 +38,7 @@ def encode(ready: Ready, batch: Tensor) -> tuple[Tensor, Tensor]:
 class LatentTable:
     """Latents that were encoded once, [2, c, h, w] a picture and orientation: mean and standard deviation."""
 
-    def __init__(self, rows: Mapping[Place, Tensor] | KeptRows[Place]) -> None:
+    def __init__(self, rows: Mapping[Place, Tensor] | EncodedTable[Place]) -> None:
         self._rows = rows
 
     @classmethod
@@ -69,14 +69,14 @@ class LatentTable:
             return [{"latent": torch.cat([mean, std])}]
 
         encoder: CachedEncoder[Place] = CachedEncoder(cache, key_of, encode_one)
-        return cls(KeptRows.build(encoder, places, progress))
+        return cls(EncodedTable.build(encoder, places, progress))
 
     def rows(
         self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, each [b, c, h, w]."""
         places, rows = list(zip(indexes, flips, strict=True)), self._rows
-        if isinstance(rows, KeptRows):
+        if isinstance(rows, EncodedTable):
             table = torch.stack([row["latent"] for row in rows.many(places)])
         else:
             table = torch.stack([rows[place] for place in places])

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from engine import draws
 from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.keys import key
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
-from engine.train import draws
 from engine.train.ema import Ema
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, rate_factor, set_rates

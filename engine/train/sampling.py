@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine import draws
 from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.families.schedule import NoiseSchedule
-from engine.train import draws
 
 ResidualsOf = Callable[[Tensor, Tensor, Conditioning], Residuals]
 

@@ -15,7 +15,7 @@ from engine.families.base import ModelFamily
 from engine.families.load import load_family
 from engine.methods.base import Method, Trainable
 from engine.methods.registry import make_method
-from engine.plan.bases import locate
+from engine.models.bases import locate
 from engine.plan.schema import Plan
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

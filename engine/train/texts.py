@@ -12,8 +12,8 @@ from engine.dataset.captions import variant
 from engine.dataset.report import Item
 from engine.families.base import Conditioning
 from engine.plan.schema import Plan
+from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
-from engine.train.rows import KeptRows
 from engine.train.setup import Ready
 
 Draw = tuple[int, int]
@@ -25,7 +25,7 @@ class TextTable:
     def __init__(
         self,
         captions: Sequence[str],
-        table: Mapping[str, Mapping[str, Tensor]] | KeptRows[str],
+        table: Mapping[str, Mapping[str, Tensor]] | EncodedTable[str],
         device: torch.device,
     ) -> None:
         self._captions = captions
@@ -48,13 +48,13 @@ class TextTable:
             lambda text: cache_key("text", text, *about),
             lambda texts: [embed(ready, text) for text in texts],
         )
-        return cls(captions, KeptRows.build(encoder, distinct, progress), ready.device)
+        return cls(captions, EncodedTable.build(encoder, distinct, progress), ready.device)
 
     def rows(self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]) -> Conditioning:
         """The conditioning of these pictures, the empty caption's where dropped."""
         texts = ["" if drop else self._captions[row] for row, drop in zip(indexes, dropped, strict=True)]
         table = self._table
-        found = table.many(texts) if isinstance(table, KeptRows) else [table[text] for text in texts]
+        found = table.many(texts) if isinstance(table, EncodedTable) else [table[text] for text in texts]
         names = found[0].keys()
         stacked = {name: torch.stack([rows[name] for rows in found]) for name in names}
         return Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))

@@ -13,7 +13,7 @@ from engine.run.follow import Follower
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, find_run
 from engine.run.view import RunView, state
-from sdtrain_tui.cli import DONE, FAILED
+from sdtrain_tui.codes import DONE, FAILED
 from sdtrain_tui.commands.texts import clean, print_json
 
 POLL_S = 0.1

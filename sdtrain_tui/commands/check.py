@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sdtrain_tui.cli import BAD_INPUT, DONE
+from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.plans import counted, plan_arguments, print_problems, read_plan
 from sdtrain_tui.commands.texts import print_json
 
@@ -14,8 +14,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.plan.check import check, errors_of
     from engine.plan.files import plan_hash
+    from engine.planning.check import check, errors_of
 
     plan = read_plan(args)
     problems = check(plan)

@@ -6,7 +6,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from sdtrain_tui.cli import BAD_INPUT, DONE
+from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.texts import clean, print_json
 
 

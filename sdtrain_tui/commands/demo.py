@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.run.follow import Follower
 from engine.run.paths import RunDir, runs_root
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.child import run_module
 from sdtrain_tui.commands.start import detached, need_torch, start, watch, watch_arguments
 from sdtrain_tui.commands.terminal import has_terminal
@@ -29,8 +29,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.plan.build import build, gather
     from engine.plan.files import dumps
+    from engine.planning.build import build, gather
 
     need_torch()
     folder = args.dir or runs_root().parent / "demo" / args.method

@@ -13,11 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine.plan.hub import cached_models, hub_cache
-from engine.plan.machine import Machine, disk_free, machine
+from engine.cost.machine import Machine, disk_free, machine
+from engine.hub import cached_models, hub_cache
 from engine.plan.units import size_text
 from engine.run.paths import cache_root, runs_root
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.texts import clean, print_json
 
 TRAINING = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.plans import plan_arguments, read_plan
 from sdtrain_tui.commands.texts import print_json
 
@@ -14,10 +14,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.estimate import estimate
-    from engine.plan.bases import locate
-    from engine.plan.check import scan_data
-    from engine.plan.machine import machine
+    from engine.cost.estimate import estimate
+    from engine.cost.machine import machine
+    from engine.models.bases import locate
+    from engine.planning.check import scan_data
 
     plan = read_plan(args)
     base = locate(plan.base.model, allow_download=plan.base.allow_download)

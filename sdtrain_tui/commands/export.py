@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.plan.units import size_text
 from engine.run.paths import find_run
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.child import Record, run_module
 from sdtrain_tui.commands.start import need_torch
 from sdtrain_tui.commands.texts import clean, print_json
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     words += [] if args.step is None else ["--step", str(args.step)]
     words += [] if args.weights is None else ["--weights", args.weights]
     words += [] if args.output is None else ["--out", str(args.output.expanduser().absolute())]
-    records = run_module("engine.export", *words, on_line=None if args.json else _tell)
+    records = run_module("engine.worker.export", *words, on_line=None if args.json else _tell)
     exported = [record for record in records if record.get("kind") == "exported"]
     if not exported:
         raise UserError("nothing was exported", "the exporter said nothing", f"see {found.log_file}")

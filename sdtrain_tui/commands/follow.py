@@ -13,7 +13,7 @@ from engine.run.events import EventReader
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir
 from engine.run.view import RunView, eta_s, fold, state
-from sdtrain_tui.cli import DONE, FAILED, INTERRUPTED
+from sdtrain_tui.codes import DONE, FAILED, INTERRUPTED
 from sdtrain_tui.commands.texts import clean, number
 
 POLL_S = 0.2

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from engine.run.listing import RunSummary, summaries
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.texts import ago, clean, number, print_json, table
 
 

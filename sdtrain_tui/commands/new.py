@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import UserError
-from sdtrain_tui.cli import BAD_INPUT, DONE
+from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.plans import counted, print_problems, set_argument
 from sdtrain_tui.commands.terminal import has_terminal, open_app
 from sdtrain_tui.commands.texts import clean, print_json
 
 if TYPE_CHECKING:
-    from engine.plan.build import Built
     from engine.plan.fields import PlanField
     from engine.plan.problems import Problem
+    from engine.planning.build import Built
 
 # Flags that have a name of their own; every other field is reached by --set.
 FLAGS: dict[str, str] = {
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answers(args: argparse.Namespace) -> dict[str, object]:
-    from engine.plan.sets import parse_set, parse_value
+    from engine.plan.overrides import parse_set, parse_value
 
     fields = _fields()
     answers: dict[str, object] = {}
@@ -109,9 +109,9 @@ def _answers(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
-    from engine.plan.build import build, gather
-    from engine.plan.check import check, errors_of
     from engine.plan.files import dumps
+    from engine.planning.build import build, gather
+    from engine.planning.check import check, errors_of
 
     facts = gather(answers)
     if facts.problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.texts import print_json
 
 
@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.plan.docs import markdown, schema_json
+    from engine.planning.docs import markdown, schema_json
 
     if args.markdown:
         sys.stdout.write(markdown())

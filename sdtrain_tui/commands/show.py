@@ -11,7 +11,7 @@ from engine.run.follow import Follower
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, find_run
 from engine.run.view import RunView, eta_s, state
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.texts import clean, number, print_json, when
 
 RECENT = 5

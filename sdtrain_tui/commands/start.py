@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine.errors import UserError
 from engine.run.launch import launch
 from engine.run.paths import RunDir, create_run
-from sdtrain_tui.cli import DONE
+from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.follow import follow
 from sdtrain_tui.commands.plans import print_problems
 from sdtrain_tui.commands.terminal import has_terminal, open_app
@@ -46,8 +46,8 @@ def _installed(name: str) -> bool:
 
 def checked(plan: Plan) -> None:
     """Print what the check finds on stderr; UserError when it keeps the plan from running."""
-    from engine.plan.check import check, errors_of
     from engine.plan.problems import PlanErrors
+    from engine.planning.check import check, errors_of
 
     problems = check(plan)
     errors = errors_of(problems)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sdtrain_tui.cli import FAILED
+from sdtrain_tui.codes import FAILED
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 
 

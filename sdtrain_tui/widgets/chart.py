@@ -7,8 +7,8 @@ from itertools import groupby
 
 from rich.style import Style
 
-from .cells import Part
-from .glyphs import GlyphName
+from sdtrain_tui.widgets.cells import Part
+from sdtrain_tui.widgets.glyphs import GlyphName
 
 Extremes = tuple[float, float] | None
 

@@ -6,9 +6,9 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
-from ..palette import Palette, palette_of
-from .cells import Part, changed_spans, cut_parts, parts_width, row
-from .glyphs import Glyphs, glyphs_of
+from sdtrain_tui.palette import Palette, palette_of
+from sdtrain_tui.widgets.cells import Part, changed_spans, cut_parts, parts_width, row
+from sdtrain_tui.widgets.glyphs import Glyphs, glyphs_of
 
 
 class DiffedLines(Widget):

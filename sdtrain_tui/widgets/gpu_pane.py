@@ -8,12 +8,12 @@ from typing import NamedTuple
 from rich.cells import cell_len
 from textual.strip import Strip
 
-from ..gpu import HostReading, MachineReading
-from ..nvml import GpuReading
-from .cells import Part, clean, cut, parts_width, row, spread
-from .diff_lines import Pane
-from .meters import bar, spark
-from .numbers import gib
+from sdtrain_tui.gpu import HostReading, MachineReading
+from sdtrain_tui.nvml import GpuReading
+from sdtrain_tui.widgets.cells import Part, clean, cut, parts_width, row, spread
+from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.meters import bar, spark
+from sdtrain_tui.widgets.numbers import gib
 
 HISTORY = 240  # readings kept for the sparklines
 History = deque[float | None]

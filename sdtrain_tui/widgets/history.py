@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.run.view import StepSeries
-
-from .chart import Extremes
-from .series import MinMaxPyramid, SmoothedSeries
-from .window import Window
+from sdtrain_tui.widgets.chart import Extremes
+from sdtrain_tui.widgets.series import MinMaxPyramid, SmoothedSeries
+from sdtrain_tui.widgets.window import Window
 
 
 @dataclass

@@ -11,9 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
 from engine.run.view import LogLine, RunView
-
-from .cells import Part, clean, row
-from .diff_lines import Pane
+from sdtrain_tui.widgets.cells import Part, clean, row
+from sdtrain_tui.widgets.diff_lines import Pane
 
 KEPT = 5000  # lines; the whole log stays in the run's files
 

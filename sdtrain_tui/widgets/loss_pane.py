@@ -9,13 +9,21 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView
-
-from .cells import Part, row
-from .chart import Canvas, Extremes, Scale, fit_scale, round_ticks, step_label, typical_range, value_ticks
-from .diff_lines import Pane
-from .history import LossHistory
-from .numbers import rate, short
-from .window import Window, fixed_window, live_window, whole_window
+from sdtrain_tui.widgets.cells import Part, row
+from sdtrain_tui.widgets.chart import (
+    Canvas,
+    Extremes,
+    Scale,
+    fit_scale,
+    round_ticks,
+    step_label,
+    typical_range,
+    value_ticks,
+)
+from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.history import LossHistory
+from sdtrain_tui.widgets.numbers import rate, short
+from sdtrain_tui.widgets.window import Window, fixed_window, live_window, whole_window
 
 SMOOTHING = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _LABEL = 6  # cells for the labels of the value axis

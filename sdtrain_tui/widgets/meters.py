@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from rich.style import Style
 
-from .cells import Part
-from .glyphs import Glyphs
+from sdtrain_tui.widgets.cells import Part
+from sdtrain_tui.widgets.glyphs import Glyphs
 
 
 def bar(share: float | None, width: int, glyphs: Glyphs, full: Style, empty: Style) -> list[Part]:

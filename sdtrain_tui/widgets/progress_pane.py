@@ -6,12 +6,11 @@ from rich.style import Style
 from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView, eta_s
-
-from ..palette import Palette
-from .cells import Part, clean, cut_parts, parts_width, row, spread
-from .diff_lines import Pane
-from .meters import bar
-from .numbers import count, size_text, span
+from sdtrain_tui.palette import Palette
+from sdtrain_tui.widgets.cells import Part, clean, cut_parts, parts_width, row, spread
+from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.meters import bar
+from sdtrain_tui.widgets.numbers import count, size_text, span
 
 _FAILED = frozenset({"crashed", "failed", "out-of-memory", "disk-full"})
 

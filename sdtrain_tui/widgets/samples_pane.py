@@ -14,11 +14,10 @@ from textual.strip import Strip
 
 from engine.run.paths import condition_name
 from engine.run.view import RunView, SampleInfo
-
-from .cells import Part, clean, cut, parts_width, row
-from .diff_lines import Pane
-from .thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
-from .tiles import GAP, Grid, SampleBook, best_grid, steps_shown
+from sdtrain_tui.widgets.cells import Part, clean, cut, parts_width, row
+from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
+from sdtrain_tui.widgets.tiles import GAP, Grid, SampleBook, best_grid, steps_shown
 
 
 class _Want(NamedTuple):

@@ -11,7 +11,7 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from .cells import Part
+from sdtrain_tui.widgets.cells import Part
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -19,7 +19,7 @@ from sdtrain_tui.wizard.messages import Answered, GoNext
 from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
-    from engine.plan.bases import BaseInfo
+    from engine.models.bases import BaseInfo
 
 KEY = "base.model"
 
@@ -84,7 +84,7 @@ class BaseStep(Step):
 
 def bases_here() -> list[BaseInfo]:
     """The models that are on this machine."""
-    from engine.plan.bases import known_bases
+    from engine.models.bases import known_bases
 
     return known_bases()
 

@@ -17,10 +17,10 @@ from sdtrain_tui.wizard.paths import expanded
 # The first page shows before what is imported in functions here: it costs 0.4 s.
 if TYPE_CHECKING:
     from engine.dataset.report import DatasetReport
-    from engine.plan.bases import BaseInfo
-    from engine.plan.build import Built, Facts
+    from engine.models.bases import BaseInfo
     from engine.plan.fields import PlanField
     from engine.plan.schema import Plan
+    from engine.planning.build import Built, Facts
 
 CONDITIONS = {
     f"{name}.{field}"
@@ -175,7 +175,7 @@ class Draft:
 
         Without `whole` a folder with many files is left out: "/home" on the way to "/home/me/cats" is no data set.
         """
-        from engine.plan.build import gather
+        from engine.planning.build import gather
 
         named = {key: value for key, value in answers.items() if key in FOLDERS and isinstance(value, str)}
         large = [key for key, value in named.items() if not whole and not is_small(expanded(value))]
@@ -263,8 +263,8 @@ class Draft:
         facts = self.facts
         if facts is None:
             return
-        from engine.plan.build import build
-        from engine.plan.check import check
+        from engine.planning.build import build
+        from engine.planning.check import check
 
         self._built = None
         problems = [*self._wrong.values(), *facts.problems]

@@ -133,7 +133,7 @@ class FieldRow(DiffedLines):
         self.post_message(Answered(self.field.key, value))
 
     def _parsed(self, text: str) -> object | None:
-        from engine.plan.sets import parse_value
+        from engine.plan.overrides import parse_value
 
         text = text.strip()
         if not text:
@@ -144,7 +144,7 @@ class FieldRow(DiffedLines):
 
     def _list(self, text: str) -> object:
         """A list as TOML has it, or as people write one: parts with commas between them."""
-        from engine.plan.sets import parse_value
+        from engine.plan.overrides import parse_value
         from sdtrain_tui.wizard.draft import validate
 
         if "," not in text or text[0] in "[\"'":

@@ -13,10 +13,10 @@ from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
-    from engine.estimate import Estimate
-    from engine.plan.build import Facts
-    from engine.plan.machine import Machine
+    from engine.cost.estimate import Estimate
+    from engine.cost.machine import Machine
     from engine.plan.schema import Plan
+    from engine.planning.build import Facts
 
 
 class HardwareStep(Step):
@@ -87,14 +87,14 @@ class HardwareStep(Step):
 
 def this_machine() -> Machine:
     """GPUs, processor and memory; asking the driver takes a moment."""
-    from engine.plan.machine import machine
+    from engine.cost.machine import machine
 
     return machine()
 
 
 def forecast_of(plan: Plan, facts: Facts) -> Estimate:
     """Memory, disk and time; it reads headers and earlier runs."""
-    from engine.estimate import estimate
+    from engine.cost.estimate import estimate
 
     return estimate(plan, facts.base, facts.report, facts.machine)
 

@@ -207,7 +207,7 @@ def test_screens_import_neither_torch_nor_what_only_the_wizard_needs(module: str
 def test_the_wizard_imports_no_torch() -> None:
     names = "wizard.base wizard.data wizard.draft screens.wizard screens.doctor"
     imports = ", ".join(f"sdtrain_tui.{name}" for name in names.split())
-    code = f"import sys, engine.plan.build, engine.plan.check, {imports}; print(*sorted(sys.modules))"
+    code = f"import sys, engine.planning.build, engine.planning.check, {imports}; print(*sorted(sys.modules))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from engine.errors import UserError
-from engine.plan.build import build, gather
 from engine.plan.files import dumps, load_plan
+from engine.planning.build import build, gather
 from engine.run.paths import RunDir, list_runs
 from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.screens import starting, wizard

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from textual.widgets import OptionList
 
-from engine.plan.build import build, gather
 from engine.plan.files import dumps
 from engine.plan.methods import METHODS
 from engine.plan.schema import plan_fields
+from engine.planning.build import build, gather
 from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.wizard.data import CLASS_KEYS
 from sdtrain_tui.wizard.draft import Draft

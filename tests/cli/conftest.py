@@ -22,7 +22,7 @@ from engine.run.events import EventWriter
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, create_run
 from sdtrain_tui.cli import main
-from tests.plan.conftest import make_plan
+from tests.support.plans import make_plan
 
 TRAINING = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
 BLOCK = f"""

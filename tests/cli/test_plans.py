@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.plan.build import build, gather
 from engine.plan.files import dumps, load_plan
+from engine.planning.build import build, gather
 from sdtrain_tui.commands import new
 from tests.cli.conftest import Cli
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from engine.dataset import contents
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key, latent_key
 from engine.dataset.contents import ContentIndex
-from engine.dataset.spans import Stamp
+from engine.dataset.sources import Stamp
 from engine.errors import UserError
 
 KEY = cache_key("test")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from engine.dataset import makers
+from engine.dataset import annotators
 from engine.dataset.images import fit
 from engine.dataset.pairs import Pairs, fit_condition, load_condition, pair_up
 from engine.dataset.report import Item
 from engine.dataset.scan import scan
 from engine.errors import UserError
-from engine.plan.check import check
-from tests.plan.conftest import make_plan
+from engine.planning.check import check
 from tests.support.pictures import write_conditions, write_pictures
+from tests.support.plans import make_plan
 
 
 def pairs_of(pictures: Path, conditions: Path | str, recursive: bool = True) -> Pairs:
@@ -124,24 +124,24 @@ def test_conditions_are_red_first_and_black_where_they_are_clear(tmp_path: Path)
 def test_edges_are_found_where_a_square_ends() -> None:
     canvas = np.zeros((64, 64, 3), dtype=np.uint8)
     canvas[16:48, 16:48] = (255, 0, 0)
-    edges = makers.maker("canny")(canvas)
+    edges = annotators.maker("canny")(canvas)
     assert edges.shape == (64, 64, 3) and set(np.unique(edges)) == {0, 255}
     rows = np.flatnonzero(edges[:, 32, 0])
     assert len(rows) == 2 and abs(rows[0] - 16) <= 1 and abs(rows[1] - 47) <= 1
 
 
-@pytest.mark.parametrize("kind", list(makers.DETECTORS))
+@pytest.mark.parametrize("kind", list(annotators.DETECTORS))
 def test_a_detector_that_is_not_there_is_named_with_its_remedy(
     kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(makers, "find_spec", lambda name: None)
+    monkeypatch.setattr(annotators, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="cannot be made here") as missing_package:
-        makers.maker(kind)
+        annotators.maker(kind)
     assert "sdtrain-tui[conditions]" in missing_package.value.fix
-    monkeypatch.setattr(makers, "find_spec", lambda name: object())
+    monkeypatch.setattr(annotators, "find_spec", lambda name: object())
     with pytest.raises(UserError, match="cannot be made here") as missing_weights:
-        makers.maker(kind)
+        annotators.maker(kind)
     assert "nothing is downloaded unasked" in missing_weights.value.why
     assert missing_weights.value.fix.startswith("hf download lllyasviel/Annotators")
 

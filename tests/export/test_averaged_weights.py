@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from engine.worker.export import main
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.export.__main__ import main
-from engine.families.keymap_text import with_level
 from engine.families.single_file import read_single_file
+from engine.models.keymap_text import with_level
 from engine.run.paths import RunDir
 from engine.train import checkpoint
-from engine.train.exporting import export_all, learned, run_exports
+from engine.worker.exporting import export_all, learned, run_exports
 from tests.methods.test_table import ROWS
 from tests.support.pictures import write_pictures
 from tests.support.runs import new_run, quick_plan, run_to_end

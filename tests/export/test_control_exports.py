@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from engine.errors import UserError
 from engine.export.registry import export
-from engine.families.keymap_controlnet import controlnet_map
 from engine.families.single_file_config import published
 from engine.methods.artifact import Artifact
 from engine.methods.condition_nets import artifact_of
+from engine.models.keymap_controlnet import controlnet_map
 from tests.export.tiny_models import request, unet_config
 
 # A full-size ControlNet's tensors, as the published files have them (SD 1.5 and SDXL).

@@ -16,8 +16,8 @@ from engine.errors import UserError
 from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.families.load import load_family
 from engine.families.single_file import write_single_file
-from engine.plan.bases import locate
-from engine.plan.check import check
+from engine.models.bases import locate
+from engine.planning.check import check
 from tests.support.models import write_sd2
 from tests.support.runs import quick_plan
 from tests.support.sessions import prepared, run_steps

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.families.tokenizer_folder import find_tokenizer
 from engine.families.tokenizers import load_tokenizer
+from engine.models.tokenizer_folder import find_tokenizer
 
 CACHED = "hub/models--openai--clip-vit-large-patch14/snapshots/abc"
 

@@ -10,7 +10,7 @@ from torch import nn
 from engine.demo.prepare import prepare
 from engine.demo.score import draw_prompts
 from engine.demo.world import Picture
-from engine.plan.build import build, gather
+from engine.planning.build import build, gather
 from tests.support.sessions import Prepared, prepared
 
 SEED = 700

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from engine.errors import UserError
-from engine.families.keymap_controlnet import controlnet_map
+from engine.models.keymap_controlnet import controlnet_map
 from engine.plan.schema import Plan
 from tests.methods.plain import Plain
 from tests.support.pictures import write_conditions, write_pictures

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import UserError
 from engine.keys import key, uniform
-from engine.methods.words import WordTokenizer
+from engine.methods.placeholder_tokens import WordTokenizer
 from engine.train import checkpoint
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from engine.errors import UserError
 from engine.plan.fields import PlanField
 from engine.plan.files import dumps, from_dict, load_plan, loads, plan_hash
+from engine.plan.overrides import put
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan, plan_fields
-from engine.plan.sets import put
 
 SMALLEST = 'name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "pictures"\n'
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)

@@ -12,7 +12,7 @@ from engine.run.fold import fold
 from engine.run.launch import launch
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir
-from engine.run.record import RunView
+from engine.run.run_view import RunView
 
 __all__ = ["events_of", "new_run", "wait_until"]
 QUICK: dict[str, object] = {

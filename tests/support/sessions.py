@@ -11,10 +11,10 @@ import torch
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan
 from engine.plan.schema import Plan
-from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
 from engine.train.setup import Ready, load_plan_family, prepare
+from engine.worker.class_pictures import class_items
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from engine.dataset import makers
+from engine.dataset import annotators
 from engine.dataset.cache import TensorCache
 from engine.dataset.images import fit
 from engine.dataset.scan import scan
@@ -66,13 +66,13 @@ def test_maps_are_made_once_at_the_size_that_is_trained(
     first = made(pictures, tmp_path / "cache", controlnet__condition="canny")
     (item,) = first.items
     row = first.rows([0], [False], [(0.5, 0.5)])["control"][0]
-    monkeypatch.setattr(makers, "canny", lambda picture: pytest.fail("made again"))
-    makers.maker.cache_clear()
+    monkeypatch.setattr(annotators, "canny", lambda picture: pytest.fail("made again"))
+    annotators.maker.cache_clear()
     again = made(pictures, tmp_path / "cache", controlnet__condition="canny")
     assert torch.equal(again.rows([0], [False], [(0.5, 0.5)])["control"][0], row)
-    makers.maker.cache_clear()
+    annotators.maker.cache_clear()
     monkeypatch.undo()
-    expected = makers.canny(fit(wide, *item.size))
+    expected = annotators.canny(fit(wide, *item.size))
     ours = row.permute(1, 2, 0).numpy() > 0.5
     assert (ours == (expected > 127)).mean() > 0.97
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from engine.plan.schema import Plan
-from engine.train import checkpoint, rows
+from engine.train import checkpoint, encoded_table
+from engine.train.encoded_table import EncodedTable
 from engine.train.feeding import DataFeed
 from engine.train.latents import LatentTable
-from engine.train.rows import KeptRows
 from tests.support.pictures import write_conditions, write_pictures
 from tests.support.runs import new_run, quick_plan, run_to_end
 from tests.support.sessions import Prepared, prepared, run_steps, weights
@@ -96,12 +96,12 @@ def test_rows_that_do_not_fit_into_memory_are_read_for_each_batch(
     both: tuple[Path, Path], sd1_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resident = made(sd1_folder, both[1], tmp_path / "one")
-    monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(encoded_table, "RESIDENT_BYTES", 0)
     read = made(sd1_folder, both[1], tmp_path / "two")
     for session, kept in ((resident, True), (read, False)):
         assert isinstance(session.feed, DataFeed) and isinstance(session.feed.latents, LatentTable)
         table = session.feed.latents._rows
-        assert isinstance(table, KeptRows) and table.resident is kept
+        assert isinstance(table, EncodedTable) and table.resident is kept
     # A damaged file and a missing one are made again in the middle of the training.
     damaged, gone, *_ = sorted((tmp_path / "two").glob("*/*.safetensors"))
     damaged.write_bytes(damaged.read_bytes()[:-1])

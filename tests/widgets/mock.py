@@ -15,11 +15,11 @@ from sdtrain_tui.gpu import HostReading, MachineReading
 from sdtrain_tui.nvml import GpuReading
 from sdtrain_tui.themes import DEFAULT, load_themes
 from sdtrain_tui.widgets.gpu_pane import GpuPane
-from sdtrain_tui.widgets.lean import LeanApp
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
 from sdtrain_tui.widgets.samples_pane import SamplesPane
+from sdtrain_tui.widgets.sparse_output import SparseApp
 
 START = 1_760_000_000.0
 TOTAL = 2000
@@ -121,7 +121,7 @@ def machine(tick: int, **changes: Any) -> MachineReading:
     return MachineReading(**{"gpus": gpus(tick), "gpus_at": float(tick + 1), "host": host, **changes})
 
 
-class MockMonitor(LeanApp[None]):
+class MockMonitor(SparseApp[None]):
     """All panes as a monitor screen would place them."""
 
     CSS = """

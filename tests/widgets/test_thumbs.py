@@ -11,7 +11,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from sdtrain_tui.widgets.cells import parts_width
-from sdtrain_tui.widgets.lean import Encoder
+from sdtrain_tui.widgets.sparse_output import Encoder
 from sdtrain_tui.widgets.thumbs import Mode, ThumbCache, ThumbError, decode, fitted
 
 

@@ -1,0 +1,1 @@
+"""What a run will take: counts, the machine, throughput and the forecast."""

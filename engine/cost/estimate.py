@@ -1,0 +1,275 @@
+"""What a run will cost in memory, disk and time, before it starts and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from engine.cost.counts import family_of, part_config, part_parameters
+from engine.cost.lora_counts import adapted, whole_changes
+from engine.cost.machine import Machine, disk_free
+from engine.cost.throughput import measured_rate
+from engine.cost.trained import trained_parameters
+from engine.cost.whole_counts import fresh_config, scaled_parameters, whole_parts
+from engine.dataset.report import DatasetReport
+from engine.models.bases import BaseInfo
+from engine.models.layers import text_layers, unet_layers
+from engine.models.specs import FAMILIES
+from engine.plan.methods.lora import LoraOptions
+from engine.plan.schema import Plan
+from engine.plan.units import duration, size_text
+from engine.run.paths import runs_root
+
+GIB = 2**30
+Parts = tuple[tuple[str, int], ...]
+
+# Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
+SD1_ELEMENTS = 235_332_160
+# Saved activations of SD 1.5 LoRA at 512 px in bf16 with fused attention: 0.75 GiB a picture, 0.14 GiB with
+# gradient checkpointing (counted with saved_tensors_hooks on the meta device). The rule that they grow with
+# the layers' outputs gives SDXL's counted 5.22 GiB within 9 %.
+ACTIVATION_BYTES = 0.75 * GIB / SD1_ELEMENTS
+CHECKPOINTED_BYTES = 0.14 * GIB / SD1_ELEMENTS
+# CUDA context, cuBLAS and cuDNN workspaces, allocator slack: an allowance, not a measurement.
+CUDA_OVERHEAD = int(0.9 * GIB)
+# Resident memory of Python with torch, diffusers, transformers and peft imported, measured on Linux.
+PROCESS = 365 * 2**20
+# The VAE decoder's widest maps: 256 channels at full picture size, three of them alive at once, fp32.
+DECODE_BYTES_A_PIXEL = 3 * 256 * 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All sizes in bytes. `memory_*` is VRAM on a GPU and main memory on a CPU; none means not known."""
+
+    device: str
+    vram_parts: Parts
+    vram_available: int | None
+    disk_parts: Parts
+    disk_free: int | None
+    seconds: float | None
+    seconds_why: str
+    notes: tuple[str, ...]
+
+    @property
+    def vram_total(self) -> int:
+        """The forecast peak in bytes."""
+        return sum(size for _, size in self.vram_parts)
+
+    @property
+    def disk_total(self) -> int:
+        """The most that the run holds on disk at one time, in bytes."""
+        return sum(size for _, size in self.disk_parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for `json.dumps`."""
+        return {**asdict(self), "vram_total": self.vram_total, "disk_total": self.disk_total}
+
+    def lines(self) -> list[str]:
+        """A table for a terminal."""
+        memory = "VRAM" if self.device != "cpu" else "memory"
+        rows = [f"{memory} on {self.device}, forecast peak{_of(self.vram_available)}"]
+        rows += _table((*self.vram_parts, ("total", self.vram_total)))
+        rows += [f"disk{_of(self.disk_free, 'free')}"]
+        rows += _table((*self.disk_parts, ("total", self.disk_total)))
+        rows += [
+            f"time: {duration(self.seconds)} ({self.seconds_why})"
+            if self.seconds
+            else f"time: {self.seconds_why}"
+        ]
+        return rows + [f"note: {note}" for note in self.notes]
+
+
+def estimate(plan: Plan, base: BaseInfo | None, report: DatasetReport | None, machine: Machine) -> Estimate:
+    """The forecast for a plan; where `base` or `report` is not known (none), a note says so."""
+    model = _Model(plan, base)
+    gpu = machine.gpu_for(plan.hardware.device)
+    device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
+    seconds, why = _time(plan)
+    return Estimate(
+        device=device,
+        vram_parts=_memory(plan, model, device),
+        vram_available=gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None,
+        disk_parts=_disk(plan, model, report),
+        disk_free=disk_free(runs_root()),
+        seconds=seconds,
+        seconds_why=why,
+        notes=(
+            *_amount(plan, report, seconds),
+            *_notes(base, family_of(base, plan.base.family), report, device),
+        ),
+    )
+
+
+class _Model:
+    """Parameter counts and layer tables of the plan's base, from its files where they can be read."""
+
+    def __init__(self, plan: Plan, base: BaseInfo | None) -> None:
+        family = family_of(base, plan.base.family)
+        self.parameters = part_parameters(base, family)
+        config = part_config(base, family, "unet")
+        fresh = fresh_config(plan, config)
+        self.unet = unet_layers(dict(fresh))
+        self.parameters["unet"] = scaled_parameters(config, fresh, self.parameters["unet"])
+        encoders = [text_layers(part_config(base, family, part)) for part in FAMILIES[family].text_parts]
+        self.text = [layer for layers in encoders for layer in layers]
+        self.whole = whole_parts(plan, family)
+        width = sum(layers[0].outputs for layers in encoders)
+        self.trainable = sum(self.parameters[part] for part in self.whole) or trained_parameters(
+            plan, self.unet, self.text, fresh, width, family
+        )
+        options = plan.options
+        self.changes = (
+            whole_changes(options, adapted(options, self.unet, self.text, fresh, family))
+            if isinstance(options, LoraOptions)
+            else 0
+        )
+        texts = [part for part in FAMILIES[family].text_parts if part not in self.whole]
+        self.text_parameters = sum(self.parameters[part] for part in texts)
+        self.frozen_unet = 0 if self.whole else self.parameters["unet"]
+        # What a caption's embedding is wide, and the sum over all layers of all encoders of their widths.
+        self.text_width = width
+        self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
+
+
+def number_bytes(plan: Plan, device: str) -> int:
+    """Bytes of one number of the frozen parts: fp32 on a CPU unless asked otherwise, else half of that."""
+    precision = plan.train.precision
+    if precision == "auto":
+        return 4 if device == "cpu" else 2
+    return 4 if precision == "fp32" else 2
+
+
+def _memory(plan: Plan, model: _Model, device: str) -> Parts:
+    width = number_bytes(plan, device)
+    activations = _activations(plan, model, width)
+    preview = _preview(plan) if plan.samples.every else 0
+    if not plan.caches_latents:
+        preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
+    # With gradient checkpointing one block's at a time: little enough to leave out.
+    changes = 0 if plan.hardware.gradient_checkpointing else width * model.changes
+    training = activations + changes + 4 * model.trainable
+    parts = [
+        (f"UNet weights, {8 * width} bit", model.frozen_unet * width),
+        (f"text encoder, {8 * width} bit", model.text_parameters * width),
+        ("VAE, 32 bit", model.parameters["vae"] * 4),
+        (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
+        ("gradients", 4 * model.trainable),
+        ("AdamW states", 8 * model.trainable),
+        ("moving average", 4 * model.trainable if plan.train.ema else 0),
+        # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
+        ("copies to compute with", width * model.trainable if model.whole and width < 4 else 0),
+        ("activations", activations),
+        ("whole changes of the adapted layers", changes),
+        ("previews, beyond the training peak", max(0, preview - training)),
+        ("CUDA context and workspaces", CUDA_OVERHEAD)
+        if device != "cpu"
+        else ("Python and libraries", PROCESS),
+    ]
+    return tuple((name, int(size)) for name, size in parts if size)
+
+
+def _activations(plan: Plan, model: _Model, width: int) -> int:
+    area = (plan.data.resolution / 8) ** 2
+    elements = sum(layer.output_elements(int(area)) for layer in model.unet)
+    each = CHECKPOINTED_BYTES if plan.hardware.gradient_checkpointing else ACTIVATION_BYTES
+    total = elements * each * width / 2
+    if plan.options.trains_text:
+        # 34 s h bytes a layer in 16 bit without attention maps: Korthikanti et al. 2022, arXiv:2205.05198.
+        total += 34 * 77 * model.text_widths * 2
+    return int(total * plan.train.batch_size)
+
+
+def _preview(plan: Plan) -> int:
+    width, height = preview_size(plan)
+    return width * height * DECODE_BYTES_A_PIXEL
+
+
+def preview_size(plan: Plan) -> tuple[int, int]:
+    """Width and height of a preview in pixels."""
+    return plan.samples.width or plan.data.resolution, plan.samples.height or plan.data.resolution
+
+
+def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Parts:
+    state = model.trainable * (16 if plan.train.ema else 12)
+    keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
+    copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
+    copies *= keep if plan.checkpoints.export_each else 1
+    whole = sum(model.parameters.values())
+    exported = sum(
+        whole if model.whole or name == "merged" else model.trainable for name in plan.export_formats
+    )
+    export = exported * (4 if plan.output.dtype == "fp32" else 2)
+    exports = copies * len(plan.export_formats)
+    parts: list[tuple[str, int]] = [
+        # One more than is kept: the new one is whole before the oldest is removed.
+        (f"checkpoints ({keep} kept, 1 being written)", state * (keep + 1)),
+        (f"exported files ({exports})", export * copies),
+        ("previews", _sample_bytes(plan)),
+    ]
+    if report is not None:
+        parts += _caches(plan, model, report)
+    return tuple((name, size) for name, size in parts if size)
+
+
+def _sample_bytes(plan: Plan) -> int:
+    if not plan.samples.every:
+        return 0
+    width, height = preview_size(plan)
+    prompts = len(plan.samples.prompts) or plan.samples.count
+    rounds = plan.train.steps // plan.samples.every + (1 if plan.samples.at_start else 0)
+    # A PNG of a photograph takes about 1.6 bytes a pixel; the thumbnail about 12 kB.
+    return int(rounds * prompts * (width * height * 1.6 + 12_000))
+
+
+def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str, int]]:
+    parts: list[tuple[str, int]] = []
+    if plan.caches_latents:
+        latents = sum(count * (w // 8) * (h // 8) * 4 for (w, h), count in report.buckets.items())
+        # Resolution stages keep latents of their own; the last one has the plan's resolution.
+        sides = {stage.side for stage in plan.options.stages_of_resolution} or {plan.data.resolution}
+        stages = sum((side / plan.data.resolution) ** 2 for side in sides)
+        # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
+        parts.append(("cached latents", int(latents * 2 * 4 * (2 if plan.data.flip else 1) * stages)))
+    if plan.caches_text:
+        captions = len({item.caption for item in report.items}) + 1
+        parts.append(("cached captions", captions * 77 * model.text_width * 4))
+    return parts
+
+
+def _time(plan: Plan) -> tuple[float | None, str]:
+    rate = measured_rate(plan)
+    if rate is None:
+        return None, "not known before the first steps; no earlier run on this machine is like this one"
+    images = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+    why = f"{rate.images_per_s:.3g} pictures a second in run {rate.run}; previews and checkpoints come on top"
+    return images / rate.images_per_s, why
+
+
+def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> Iterable[str]:
+    """What from-scratch training amounts to: it is long enough that the figures decide whether to start."""
+    if plan.method != "scratch" or report is None or not report.counts.images:
+        return
+    samples = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+    epochs = samples / report.counts.images
+    days = f"{seconds / 86_400:,.1f} days" if seconds else "days not known before a rate is measured"
+    yield f"{samples:,} samples of {report.counts.images:,} pictures: {epochs:,.0f} epochs, {days}"
+
+
+def _notes(base: BaseInfo | None, family: str, report: DatasetReport | None, device: str) -> Iterable[str]:
+    yield "memory is computed, not measured: see the first minutes of the run for the real peak"
+    if base is None or base.path is None:
+        yield f"the base model is not on this machine: counted as {FAMILIES[family].title}"
+    if report is None:
+        yield "the data folder was not read: caches are not in the disk forecast"
+    if device == "cuda":
+        yield "the plan asks for CUDA, and no NVIDIA device answers here"
+
+
+def _table(parts: Parts) -> list[str]:
+    return [f"  {name:<38} {size_text(size):>10}" for name, size in parts]
+
+
+def _of(size: int | None, word: str = "there") -> str:
+    return f" ({size_text(size)} {word})" if size is not None else ""

@@ -1,0 +1,103 @@
+"""Writing files and folders so that a reader sees the old one or the new one, never a part."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_DIR_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Whether `error` says that the disk, the quota or the file-size limit is used up."""
+    return error.errno in _DISK_FULL
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte; a short write goes on, so that a full disk shows as its own error."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Replace `path` in one step: temporary file beside it, fsync, rename, fsync of the folder.
+
+    Raises OSError and leaves the old file as it was, with no temporary file behind.
+    """
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            write_all(fd, raw)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_dir(path.parent)
+
+
+def fsync_dir(path: Path) -> None:
+    """Make the names in the folder `path` durable; a file system without this is left alone."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_DIR_SYNC:
+            raise
+    finally:
+        os.close(fd)
+
+
+def commit_dir(tmp: Path, final: Path) -> None:
+    """Give the finished folder `tmp` its name `final`, after every file in it is on the disk.
+
+    Raises FileExistsError when `final` exists: nothing that was committed is ever replaced.
+    Both must be on one file system.
+    """
+    if final.exists():
+        raise FileExistsError(errno.EEXIST, "the folder is already there", str(final))
+    for folder, _, names in os.walk(tmp, topdown=False):
+        for name in names:
+            _fsync_file(Path(folder, name))
+        fsync_dir(Path(folder))
+    tmp.rename(final)
+    fsync_dir(final.parent)
+
+
+def _fsync_file(path: Path) -> None:
+    if path.is_symlink():
+        return
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def last_lines(path: Path, count: int = 12, *, start: int = 0) -> list[str]:
+    """The last `count` lines that are not blank in `path` from byte `start` on; [] without a file."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - 16_384))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    lines = [line.rstrip() for line in text.splitlines()]
+    return [line[:400] for line in lines if line][-count:]
+
+
+def is_path(value: str, folder: Path) -> bool:
+    """Is it a path on this machine rather than builtin:NAME or a hub id (owner/name)?"""
+    if value.startswith("builtin:"):
+        return False
+    marks = value.startswith((".", "/", "~")) or value.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
+    return marks or value.count("/") != 1 or (folder / value).exists()

@@ -1,0 +1,45 @@
+"""Reads single tensors' values for detection, where names and shapes do not tell; needs numpy, no torch."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.tensorfiles.header import Header
+
+# ComfyUI tells SD 2.x v-prediction (768-v) from epsilon (512-base) by this bias's spread, and so do we.
+_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+_SPREAD = 0.09
+
+
+def sd2_prediction(path: Path, header: Header, reasons: list[str]) -> str:
+    """v_prediction or epsilon for an SD 2.x file that does not say which."""
+    values = _values(path, header, _MARK)
+    if values is None:
+        reasons.append("epsilon: guessed, nothing in the file tells; set base.prediction when it is wrong")
+        return "epsilon"
+    spread = float(values.std())
+    guess = "v_prediction" if spread > _SPREAD else "epsilon"
+    reasons.append(
+        f"{guess}: guessed from the spread of one bias ({spread:.3f}; above {_SPREAD} means v-prediction);"
+        " put a .yaml beside the file or set base.prediction when it is wrong"
+    )
+    return guess
+
+
+def _values(path: Path, header: Header, name: str) -> npt.NDArray[np.float64] | None:
+    info = header.tensors.get(name)
+    if info is None:
+        return None
+    if info.end == 0:
+        values: npt.NDArray[np.float64] = import_module("engine.tensorfiles.pickles").read_values(path, name)
+        return values
+    with path.open("rb") as file:
+        file.seek(info.start)
+        raw = file.read(info.end - info.start)
+    if info.dtype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
+    kinds: dict[str, Any] = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+    return np.frombuffer(raw, kinds[info.dtype]).astype(np.float64) if info.dtype in kinds else None

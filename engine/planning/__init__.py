@@ -1,0 +1,1 @@
+"""What is decided about a plan: presets, what follows from data and machine, and every rule."""

@@ -1,0 +1,109 @@
+"""From a few answers to a whole plan: preset, then what follows from the facts, then what was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.cost.machine import Machine, machine
+from engine.dataset.pairs import Pairs, pair_up
+from engine.dataset.report import DatasetReport
+from engine.dataset.scan import scan
+from engine.errors import UserError
+from engine.models.bases import locate
+from engine.plan.files import from_dict, homeless, path_keys, resolve
+from engine.plan.methods import METHODS
+from engine.plan.methods.controlnet import ConditionOptions
+from engine.plan.problems import PlanErrors, Problem
+from engine.plan.schema import Plan
+from engine.planning.derive import RULES, Derived, Draft, Facts, flatten, nested
+
+__all__ = ["Built", "Derived", "Facts", "build", "gather"]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan, and every value in it that does not come from the answers or the schema's defaults."""
+
+    plan: Plan
+    derived: tuple[Derived, ...]
+
+
+def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
+    """Look at the base, the folders and the machine that the answers name; reads headers only.
+
+    What keeps a base or a folder from being found is a problem in the facts; what is wrong with the pictures
+    is in their report.
+    """
+    given = flatten(answers)
+    here = machine() if here is None else here
+    method = str(given.get("method", "lora"))
+    problems = _homeless(given, method)
+    wrong = {problem.key for problem in problems}
+    base = None
+    model = given.get("base.model")
+    if isinstance(model, str) and "base.model" not in wrong:
+        try:
+            base = locate(model, allow_download=given.get("base.allow_download") is True)
+        except UserError as error:
+            problems.append(Problem("base.model", error.what, error.why, error.fix))
+    side = given.get("data.resolution", base.native_resolution if base else 512)
+    report = None if "data.path" in wrong else _scan(given, "data.path", side)
+    prior = None if "data.class_path" in wrong else _scan(given, "data.class_path", side)
+    if prior is not None and not prior.items:
+        why, fix = "the class pictures are read from it", "name a folder of pictures, or leave it out"
+        problems.append(Problem("data.class_path", "has no picture that can be used", why, fix))
+    pairs = None
+    if report is not None and report.items and f"{method}.condition_path" not in wrong:
+        pairs = _pairs(given, method, report)
+    gpu = here.gpu_for(str(given.get("hardware.device", "auto")))
+    return Facts(report, base, gpu.gigabytes if gpu else None, here.gpus, here, tuple(problems), pairs, prior)
+
+
+def _homeless(given: Mapping[str, object], method: str) -> list[Problem]:
+    found = (homeless(key, given.get(key)) for key in path_keys(method))
+    return [problem for problem in found if problem is not None]
+
+
+def _scan(given: Mapping[str, object], key: str, side: object) -> DatasetReport | None:
+    folder = given.get(key)
+    if not (isinstance(folder, str) and folder and isinstance(side, int) and side >= 32 and side % 8 == 0):
+        return None
+    return scan(
+        Path(folder).expanduser(),
+        resolution=side,
+        trigger=str(given.get("data.trigger", "")) if key == "data.path" else "",
+        bucket=given.get("data.bucket", True) is True,
+        recursive=given.get("data.recursive", True) is True,
+    )
+
+
+def _pairs(given: Mapping[str, object], method: str, report: DatasetReport) -> Pairs | None:
+    """The pictures with their conditions, for a method that is given them as files."""
+    spec = METHODS.get(method)
+    if spec is None or not issubclass(spec.options, ConditionOptions):
+        return None
+    path = given.get(f"{method}.condition_path", "")
+    files = given.get(f"{method}.condition", "files") == "files"
+    if not files or not isinstance(path, str) or (path and not Path(path).expanduser().is_dir()):
+        return None
+    return pair_up(report, path)
+
+
+def build(answers: Mapping[str, object], facts: Facts) -> Built:
+    """The plan for these answers (dotted keys, or nested tables) and facts.
+
+    The same answers and facts give the same text, byte for byte. Paths become absolute. PlanErrors names every
+    answer that does not fit the schema.
+    """
+    given = flatten(answers)
+    problems = _homeless(given, str(given.get("method", "lora")))
+    if problems:
+        raise PlanErrors(problems)
+    draft = Draft(given, facts)
+    for rule in RULES:
+        for derived in rule(draft):
+            draft.take(derived)
+    plan = resolve(from_dict(nested(draft.values)), Path.cwd())
+    return Built(plan, tuple(draft.derived.values()))

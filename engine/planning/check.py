@@ -1,0 +1,77 @@
+"""Everything that is wrong or doubtful about a plan, found at once and before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.cost.machine import Machine, machine
+from engine.dataset.pairs import Pairs, pair_up
+from engine.dataset.report import DatasetReport
+from engine.dataset.scan import scan
+from engine.errors import UserError
+from engine.models.bases import BaseInfo, locate
+from engine.plan.problems import Problem
+from engine.plan.schema import Plan
+from engine.planning.rules import base as base_rules
+from engine.planning.rules import blocks, conditions, data, full_training, hardware, method, training, words
+from engine.planning.rules.context import Context, Rule
+
+RULES: tuple[Rule, ...] = (
+    *base_rules.RULES,
+    *data.RULES,
+    *method.RULES,
+    *words.RULES,
+    *blocks.RULES,
+    *conditions.RULES,
+    *full_training.RULES,
+    *training.RULES,
+    *hardware.RULES,
+)
+
+
+def check(
+    plan: Plan,
+    *,
+    report: DatasetReport | None = None,
+    base: BaseInfo | None = None,
+    here: Machine | None = None,
+    pair: Callable[[DatasetReport, str], Pairs | None] = pair_up,
+) -> list[Problem]:
+    """All problems, errors first, each group in the order of the rules.
+
+    `report` and `base` save looking again where the caller has them; `here` stands for this machine.
+    `pair` finds the conditions of pictures that come in pairs; a caller that has looked already gives that.
+    Reads headers of the pictures and of the base, and writes nothing.
+    """
+    problems: list[Problem] = []
+    if base is None:
+        try:
+            base = locate(plan.base.model, allow_download=plan.base.allow_download)
+        except UserError as error:
+            problems.append(Problem("base.model", error.what, error.why, error.fix))
+    if report is None:
+        report = scan_data(plan)
+    context = Context(plan, report, base, machine() if here is None else here, pair)
+    for rule in RULES:
+        problems += rule(context)
+    return sorted(problems, key=lambda problem: problem.level != "error")
+
+
+def scan_data(plan: Plan) -> DatasetReport | None:
+    """The plan's folder as the engine will see it; none for a resolution that no scan can work with."""
+    data = plan.data
+    if data.resolution % 8:
+        return None
+    return scan(
+        Path(data.path).expanduser(),
+        resolution=data.resolution,
+        trigger=data.trigger,
+        bucket=data.bucket,
+        recursive=data.recursive,
+    )
+
+
+def errors_of(problems: list[Problem]) -> list[Problem]:
+    """Only what stops a run."""
+    return [problem for problem in problems if problem.level == "error"]

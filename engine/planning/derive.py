@@ -1,0 +1,305 @@
+"""What follows from the answers and the facts: each rule looks at the draft of a plan and adds values to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.cost.estimate import estimate
+from engine.cost.machine import Gpu, Machine, machine
+from engine.dataset.pairs import Pairs
+from engine.dataset.report import DatasetReport
+from engine.models.bases import BaseInfo
+from engine.models.specs import FAMILIES
+from engine.plan.files import from_dict
+from engine.plan.methods import METHODS
+from engine.plan.methods.base import Stage
+from engine.plan.overrides import put
+from engine.plan.problems import PlanErrors, Problem
+from engine.plan.schema import Plan, plan_fields
+from engine.plan.units import size_text
+from engine.planning.presets import preset
+
+# How often each picture should be seen, and the bounds of the updates: ai-toolkit's examples take 2000 steps
+# of one picture (500 to 4000) for sets of about 20.
+SEEN, FEWEST_STEPS, MOST_STEPS = 100, 500, 4000
+MOST_REPEATS = 8
+# Above this share of pictures that are drawn twice to fill a bucket's last batch, an epoch is made longer.
+FILL_SHARE = 0.2
+# What a forecast may take of a card before memory is saved.
+VRAM_SHARE = 0.9
+# Embedded captions beyond this are made anew for each batch: 36,000 of SD 1.x, 13,000 of SDXL. A text encoder takes
+# some 0.02 TFLOP a caption (SD 1.x; SDXL 0.13), the UNet 2.4 TFLOP a picture forward and back (SDXL at 1024 px: 18).
+MOST_CAPTION_BYTES = 8 << 30
+# kohya's SDXL recipe warms up over 100 steps.
+WARMUP = 100
+LONGEST_BETWEEN = 500
+# The resolutions before the last one, for from-scratch training.
+STAGE_SIDES = (256, 512)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known before a plan is built. `report` and `base` are none where the answers name none.
+
+    `vram_gb` (GiB) is the card's that the answers choose, none for a CPU; `problems` say why there is no base.
+    """
+
+    report: DatasetReport | None = None
+    base: BaseInfo | None = None
+    vram_gb: float | None = None
+    gpus: tuple[Gpu, ...] = ()
+    machine: Machine = field(default_factory=machine)
+    problems: tuple[Problem, ...] = ()
+    pairs: Pairs | None = None
+    """Pictures and their conditions, where these are files."""
+    prior: DatasetReport | None = None
+    """The user's own class pictures."""
+
+    @property
+    def tiny(self) -> bool:
+        return self.base is not None and self.base.tiny
+
+    @property
+    def pictures(self) -> int:
+        return self.report.counts.images if self.report is not None else 0
+
+
+@dataclass(frozen=True)
+class Derived:
+    """One value that nobody gave, and why it is what it is."""
+
+    key: str
+    value: object
+    why: str
+
+
+@dataclass
+class Draft:
+    """A plan that grows: `values` by dotted key, the given ones first; a given value is never replaced."""
+
+    given: Mapping[str, object]
+    facts: Facts
+    values: dict[str, object] = field(default_factory=dict)
+    derived: dict[str, Derived] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.values = dict(self.given)
+        self._defaults = {entry.key: entry.default for entry in plan_fields(self.method)}
+
+    @property
+    def method(self) -> str:
+        name = self.given.get("method", "lora")
+        return name if isinstance(name, str) and name in METHODS else "lora"
+
+    def take(self, derived: Derived) -> None:
+        """Add a value, unless it was given."""
+        if derived.key not in self.given:
+            self.values[derived.key] = derived.value
+            self.derived[derived.key] = derived
+
+    def whole(self, key: str) -> int:
+        """The value so far of a whole number; the schema's default where the answer is of another kind."""
+        value = self.values.get(key, self._defaults[key])
+        default = self._defaults[key]
+        assert isinstance(default, int)
+        return value if isinstance(value, int) and value > 0 else default
+
+    def plan_stages(self) -> tuple[Stage, ...]:
+        """The resolution stages that were given, where they can be read."""
+        plan = self.plan() if "scratch.stages" in self.given else None
+        return plan.options.stages_of_resolution if plan is not None else ()
+
+    def plan(self) -> Plan | None:
+        """The plan so far, or none while it does not fit the schema."""
+        try:
+            return from_dict(nested({"name": "draft", **self.values}))
+        except PlanErrors:
+            return None
+
+
+Rule = Callable[[Draft], Iterator[Derived]]
+
+
+def flatten(answers: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Nested tables as dotted keys; dotted keys stay as they are."""
+    flat: dict[str, object] = {}
+    for key, value in answers.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def nested(values: Mapping[str, object]) -> dict[str, Any]:
+    """Dotted keys as nested tables."""
+    tables: dict[str, Any] = {}
+    for key, value in values.items():
+        put(tables, key, value)
+    return tables
+
+
+def _preset(draft: Draft) -> Iterator[Derived]:
+    base = draft.facts.base
+    # A family that is not trained here gets SD 1.x values: the check refuses it by name.
+    family = base.family if base is not None and base.family in FAMILIES else "sd1"
+    found = preset(draft.method, family, draft.facts.tiny, draft.facts.vram_gb)
+    for key, value in found.values.items():
+        yield Derived(key, value, f"preset {found.why}: {found.sources[key]}")
+
+
+def _name(draft: Draft) -> Iterator[Derived]:
+    folder = draft.given.get("data.path")
+    stem = Path(folder).expanduser().absolute().name if isinstance(folder, str) and folder else "run"
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "run"
+    yield Derived("name", f"{plain}-{draft.method.replace('_', '-')}", "the folder and the method")
+
+
+def _resolution(draft: Draft) -> Iterator[Derived]:
+    base = draft.facts.base
+    if base is not None:
+        yield Derived("data.resolution", base.native_resolution, f"what {base.title} was made for")
+
+
+def _alpha(draft: Draft) -> Iterator[Derived]:
+    rank = draft.given.get("lora.rank")
+    if draft.method == "lora" and isinstance(rank, int) and rank > 0:
+        yield Derived("lora.alpha", float(rank), "equal to the rank: the effective scale is 1")
+
+
+def _batch(draft: Draft) -> Iterator[Derived]:
+    size, pictures = draft.whole("train.batch_size"), draft.facts.pictures
+    if 0 < pictures < size:
+        yield Derived("train.batch_size", pictures, "no more than there are pictures")
+
+
+def _repeats(draft: Draft) -> Iterator[Derived]:
+    report, size = draft.facts.report, draft.whole("train.batch_size")
+    if report is None or not report.buckets:
+        return
+
+    def filled(repeats: int) -> float:
+        counts = [count * repeats for count in report.buckets.values()]
+        return sum(-count % size for count in counts) / sum(counts)
+
+    chosen = next(
+        (count for count in range(1, MOST_REPEATS + 1) if filled(count) <= FILL_SHARE), MOST_REPEATS
+    )
+    if chosen > 1:
+        why = (
+            f"with {len(report.buckets)} buckets and batches of {size}, so that few pictures are drawn twice"
+        )
+        yield Derived("data.repeats", chosen, why)
+
+
+def _steps(draft: Draft) -> Iterator[Derived]:
+    pictures = draft.facts.pictures
+    if draft.facts.tiny or not pictures or "train.steps" in draft.derived:
+        return  # the preset of a method with a length of its own has said it
+    effective = draft.whole("train.batch_size") * draft.whole("train.gradient_accumulation")
+    wanted = -(-SEEN * pictures // effective)
+    steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
+    times = steps * effective / pictures
+    bound = "" if steps == wanted else f", kept between {FEWEST_STEPS} and {MOST_STEPS} steps"
+    yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
+
+
+def _stages(draft: Draft) -> Iterator[Derived]:
+    if draft.method != "scratch":
+        return
+    given = draft.plan_stages()
+    if given:
+        why = "what scratch.stages adds up to"
+        yield Derived("train.steps", given[-1].last, why)
+        yield Derived("data.resolution", given[-1].side, "the last of scratch.stages, for previews")
+        return
+    steps, side = draft.whole("train.steps"), draft.whole("data.resolution")
+    sides = [small for small in STAGE_SIDES if small < side] if not draft.facts.tiny else []
+    if not sides:
+        return
+    shares = {1: [0.75], 2: [0.7, 0.2]}[len(sides)]
+    counts = [round(steps * share) for share in shares]
+    stages = [f"{small}:{count}" for small, count in zip(sides, counts, strict=True)]
+    why = "small pictures first: a step at 256 px costs a quarter of one at 512 px (mosaicml diffusion)"
+    yield Derived("scratch.stages", [*stages, f"{side}:{steps - sum(counts)}"], why)
+
+
+def _warmup(draft: Draft) -> Iterator[Derived]:
+    if "train.warmup" in draft.derived:
+        return
+    steps = draft.whole("train.steps")
+    warmup = min(WARMUP, steps // 20)
+    if warmup:
+        yield Derived("train.warmup", warmup, f"a twentieth of {steps} steps, {WARMUP} at most")
+
+
+def _prompts(draft: Draft) -> Iterator[Derived]:
+    report = draft.facts.report
+    if report is None:
+        return
+    count = draft.whole("samples.count")
+    distinct = list(dict.fromkeys(item.caption for item in report.items if item.caption))
+    if distinct:
+        yield Derived("samples.prompts", distinct[:count], "the first captions of the data set that differ")
+
+
+def _intervals(draft: Draft) -> Iterator[Derived]:
+    steps = draft.whole("train.steps")
+    most = draft.whole("samples.every")
+    if most > max(1, steps // 4):
+        yield Derived("samples.every", max(1, steps // 4), "at least four rounds of previews")
+    if "checkpoints.every" in draft.derived:
+        return
+    every = max(1, min(LONGEST_BETWEEN, steps // 4))
+    yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
+
+
+def _gradient_checkpointing(draft: Draft) -> Iterator[Derived]:
+    facts, plan = draft.facts, draft.plan()
+    if plan is None or not facts.vram_gb:
+        return
+    cost = estimate(plan, facts.base, facts.report, facts.machine).vram_total
+    card = facts.vram_gb * 2**30
+    fits = cost <= VRAM_SHARE * card
+    why = f"about {size_text(cost)} without it, on a card of {size_text(card)}"
+    yield Derived("hardware.gradient_checkpointing", not fits, why)
+
+
+def _text_cache(draft: Draft) -> Iterator[Derived]:
+    facts, plan = draft.facts, draft.plan()
+    if plan is None or facts.report is None or not plan.caches_text or "data.cache_text" in draft.given:
+        return
+    size = dict(estimate(plan, facts.base, facts.report, facts.machine).disk_parts).get("cached captions", 0)
+    if size > MOST_CAPTION_BYTES:
+        why = f"all captions would take {size_text(size)}; embedding a batch costs about 1 % of a step"
+        yield Derived("data.cache_text", "off", why)
+
+
+def _formats(draft: Draft) -> Iterator[Derived]:
+    plan = draft.plan()
+    if plan is not None:
+        yield Derived("output.formats", list(plan.export_formats), "what the usual programs load")
+
+
+# The order matters: a rule reads what the ones before it have put into the draft.
+RULES: tuple[Rule, ...] = (
+    _preset,
+    _name,
+    _resolution,
+    _alpha,
+    _batch,
+    _repeats,
+    _steps,
+    _stages,
+    _warmup,
+    _prompts,
+    _intervals,
+    _gradient_checkpointing,
+    _text_cache,
+    _formats,
+)

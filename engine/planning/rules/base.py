@@ -1,0 +1,83 @@
+"""Rules about the base model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.models.bases import tokenizer_folder
+from engine.models.specs import FAMILIES
+from engine.plan.problems import Problem
+from engine.planning.rules.context import Context, Rule, warning
+
+
+def known_family(ctx: Context) -> Iterator[Problem]:
+    base = ctx.base
+    if base is None or not base.family or base.family in FAMILIES:
+        return
+    known = ", ".join(spec.title for spec in FAMILIES.values())
+    yield Problem(
+        "base.model", f"is {base.title}", f"this version trains {known}", "choose another base model"
+    )
+
+
+def same_family(ctx: Context) -> Iterator[Problem]:
+    base, asked = ctx.base, ctx.plan.base.family
+    if base is None or not base.family or asked in ("auto", base.family):
+        return
+    yield Problem(
+        "base.family",
+        f"says {asked}, and the model is {base.family}",
+        "; ".join(base.reasons),
+        'set it to "auto"',
+    )
+
+
+def whole_model(ctx: Context) -> Iterator[Problem]:
+    base = ctx.base
+    if base is not None and base.variant != "base":
+        why = "its UNet also takes a mask and a masked picture, which this training does not give it"
+        yield Problem(
+            "base.model", f"is an {base.variant} model", why, "choose the model that it was made from"
+        )
+    if base is not None and base.kind == "hub" and base.path is None:
+        fix = f"to see it before: hf download {base.model}"
+        yield warning("base.model", "is downloaded when the run starts", "only then can it be looked at", fix)
+
+
+def prediction(ctx: Context) -> Iterator[Problem]:
+    guess = next((text for text in ctx.base.reasons if ": guessed" in text), "") if ctx.base else ""
+    if guess and ctx.plan.base.prediction == "auto":
+        fix = 'set it to "epsilon" (SD 2.x base, 512 px) or "v_prediction" (768 px) where you know'
+        yield warning("base.prediction", "is a guess: a wrong one teaches the model noise", guess, fix)
+
+
+def tokenizer(ctx: Context) -> Iterator[Problem]:
+    base, given = ctx.base, ctx.plan.base.tokenizer
+    if base is None or base.path is None or tokenizer_folder(base, given) is not None:
+        return
+    if given:
+        yield Problem("base.tokenizer", f"{given} has no tokenizer", "vocab.json or merges.txt is missing",
+                      "give the tokenizer folder of a diffusers model")  # fmt: skip
+        return
+    yield Problem(
+        "base.tokenizer",
+        "no tokenizer is there for this model",
+        "a single file carries none, and CLIP's is not in the hub cache",
+        "copy vocab.json and merges.txt from any SD 1.x folder's tokenizer/ and name that folder here, or run "
+        "hf download openai/clip-vit-large-patch14 vocab.json merges.txt",
+    )
+
+
+def other_vae(ctx: Context) -> Iterator[Problem]:
+    vae = ctx.plan.base.vae
+    if not vae:
+        return
+    folder = Path(vae).expanduser()
+    places = (folder / "vae" / "config.json", folder / "config.json")
+    if not any(place.is_file() for place in places):
+        why = "a VAE is given as a diffusers folder with config.json and its weights"
+        yield Problem("base.vae", f"{vae} is no VAE folder", why, "correct the path, or leave base.vae out")
+
+
+RULES: tuple[Rule, ...] = (known_family, same_family, whole_model, prediction, tokenizer, other_vae)

@@ -1,0 +1,75 @@
+"""What the rules look at: the plan and the facts about its data, base and machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from engine.cost.estimate import Estimate, estimate
+from engine.cost.machine import Gpu, Machine
+from engine.dataset.pairs import Pairs, pair_up
+from engine.dataset.report import DatasetReport
+from engine.models.bases import BaseInfo
+from engine.models.specs import FAMILIES, FamilySpec
+from engine.plan.methods import METHODS, MethodSpec
+from engine.plan.problems import Problem
+from engine.plan.schema import Plan
+
+
+@dataclass(frozen=True)
+class Context:
+    """`report` and `base` are none where they could not be had; a rule that needs them then says nothing."""
+
+    plan: Plan
+    report: DatasetReport | None
+    base: BaseInfo | None
+    machine: Machine
+    pair: Callable[[DatasetReport, str], Pairs | None] = pair_up
+    """How pictures and the conditions in a folder are paired; none while nobody has looked."""
+
+    @property
+    def spec(self) -> MethodSpec:
+        return METHODS[self.plan.method]
+
+    @property
+    def family(self) -> FamilySpec | None:
+        """The family that the plan names, or else the base's own."""
+        name = self.plan.base.family
+        return FAMILIES.get(self.base.family if self.base is not None and name == "auto" else name)
+
+    @property
+    def tiny(self) -> bool:
+        return self.base is not None and self.base.tiny
+
+    @property
+    def gpu(self) -> Gpu | None:
+        return self.machine.gpu_for(self.plan.hardware.device)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Will it run on the CPU, as far as can be seen from here?"""
+        device = self.plan.hardware.device
+        return device == "cpu" or (device == "auto" and self.gpu is None)
+
+    @property
+    def pictures(self) -> int:
+        return self.report.counts.images if self.report is not None else 0
+
+    @property
+    def images_seen(self) -> int:
+        """Pictures over the whole run, counting repeats."""
+        train = self.plan.train
+        return train.steps * train.batch_size * train.gradient_accumulation
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        return estimate(self.plan, self.base, self.report, self.machine)
+
+
+Rule = Callable[[Context], Iterator[Problem]]
+
+
+def warning(key: str, what: str, why: str = "", fix: str = "") -> Problem:
+    """A problem that does not stop the run."""
+    return Problem(key, what, why, fix, "warning")

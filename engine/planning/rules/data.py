@@ -1,0 +1,118 @@
+"""Rules about the pictures and captions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.dataset.findings import Finding
+from engine.plan.problems import Problem
+from engine.planning.rules.context import Context, Rule, warning
+
+SHOWN = 4
+SEEN_OFTEN = 2000
+
+
+def folder(ctx: Context) -> Iterator[Problem]:
+    """What the scan found, one problem a kind, with the names of the files."""
+    if ctx.report is None:
+        return
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in ctx.report.problems:
+        if finding.level != "info":
+            groups.setdefault((finding.level, finding.code), []).append(finding)
+    for (level, _), found in groups.items():
+        yield Problem(
+            "data.path", _what(found), found[0].why, found[0].fix, "error" if level == "error" else "warning"
+        )
+
+
+def _what(found: list[Finding]) -> str:
+    first = found[0]
+    if len(found) == 1:
+        return first.what if first.file == "." else f"{first.file}: {first.what}"
+    names = ", ".join(finding.file for finding in found[:SHOWN])
+    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"{names}{more}: {first.what}"
+
+
+def resolution(ctx: Context) -> Iterator[Problem]:
+    side = ctx.plan.data.resolution
+    if side % 8:
+        why = "the VAE makes one latent out of 8 x 8 pixels"
+        yield Problem(
+            "data.resolution", f"{side} is not a multiple of 8", why, f"set {max(32, round(side / 8) * 8)}"
+        )
+    elif side % 64 and not ctx.tiny:
+        fix = f"set {max(64, round(side / 64) * 64)}"
+        yield warning(
+            "data.resolution", f"{side} is not a multiple of 64", "the UNet halves the sides three times", fix
+        )
+    if ctx.base is None or ctx.base.path is None:
+        return
+    native = ctx.base.native_resolution
+    if side >= 2 * native or side <= native / 2:
+        why = "far from its own size a base draws things twice, or blurs"
+        yield warning("data.resolution", f"{side}, and the base was made for {native}", why, f"set {native}")
+
+
+def enough(ctx: Context) -> Iterator[Problem]:
+    low, _ = ctx.spec.typical_pictures
+    if ctx.report is not None and 0 < ctx.pictures < low / 2:
+        why = f"{ctx.spec.title} usually takes {low} or more; few pictures are learnt by heart"
+        yield warning(
+            "data.path",
+            f"holds only {ctx.pictures} pictures to train on",
+            why,
+            "add some, or train fewer steps",
+        )
+
+
+def batches(ctx: Context) -> Iterator[Problem]:
+    size = ctx.plan.train.batch_size
+    if ctx.report is None or not ctx.pictures:
+        return
+    if size > ctx.pictures * ctx.plan.data.repeats:
+        why = "a batch would hold the same picture more than once"
+        fix = (
+            f"set {ctx.pictures} or less, and raise train.gradient_accumulation for a larger effective batch"
+        )
+        yield warning("train.batch_size", f"{size} is more than the {ctx.pictures} pictures", why, fix)
+        return
+    counts = [count * ctx.plan.data.repeats for count in ctx.report.buckets.values()]
+    twice = sum(-count % size for count in counts)
+    if twice > sum(counts) / 2 and len(counts) > 1:
+        why = f"{len(ctx.report.buckets)} buckets, of which some hold fewer pictures than a batch"
+        what = f"{twice} pictures an epoch are drawn twice to fill batches of {size}"
+        yield warning(
+            "train.batch_size", what, why, "set a smaller batch, more data.repeats, or data.bucket = false"
+        )
+
+
+def seen(ctx: Context) -> Iterator[Problem]:
+    if not ctx.pictures:
+        return
+    times = ctx.images_seen / ctx.pictures
+    if times > SEEN_OFTEN:
+        steps = max(1, round(ctx.plan.train.steps * 200 / times))
+        why = "the model will repeat the pictures instead of learning from them"
+        yield warning(
+            "train.steps",
+            f"each picture is seen {times:,.0f} times",
+            why,
+            f"about 200 times is {steps} steps",
+        )
+    elif times < 1:
+        why = f"{ctx.images_seen} of {ctx.pictures} are drawn"
+        yield warning(
+            "train.steps", "not every picture is seen even once", why, "raise train.steps or train.batch_size"
+        )
+
+
+def dropout(ctx: Context) -> Iterator[Problem]:
+    share = ctx.plan.data.caption_dropout
+    if share > 0.5:
+        why = "steps without a caption teach no words; 0.05 to 0.2 is usual"
+        yield warning("data.caption_dropout", f"{share:.0%} of the steps see no caption", why, "set 0.05")
+
+
+RULES: tuple[Rule, ...] = (folder, resolution, enough, batches, seen, dropout)

@@ -1,0 +1,89 @@
+"""Rules about the device, its memory, the disk, and the output files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.plan.problems import Problem
+from engine.plan.units import size_text
+from engine.planning.rules.context import Context, Rule, warning
+
+# Leave this share of the free disk to everything else.
+DISK_SHARE = 0.9
+
+
+def device(ctx: Context) -> Iterator[Problem]:
+    asked, gpus = ctx.plan.hardware.device, ctx.machine.gpus
+    if asked.startswith("cuda") and ctx.gpu is None:
+        what = f"{asked} is not there"
+        why = (
+            ctx.machine.reason
+            or f"{len(gpus)} NVIDIA devices are there, and CUDA_VISIBLE_DEVICES may hide some"
+        )
+        yield Problem("hardware.device", what, why, 'set it to "auto", and see `sdtrain doctor`')
+    elif asked == "auto" and ctx.on_cpu and not ctx.tiny:
+        why = f"{ctx.machine.reason}; a step of a full-size model takes minutes on a CPU"
+        yield warning(
+            "hardware.device", "it will train on the CPU", why, "run it on a machine with an NVIDIA card"
+        )
+
+
+def precision(ctx: Context) -> Iterator[Problem]:
+    asked = ctx.plan.train.precision
+    if asked == "fp16" and ctx.on_cpu:
+        why = "half-precision sums overflow, and CPUs have no fast fp16"
+        yield Problem("train.precision", "fp16 does not work on a CPU", why, 'set "auto" or "fp32"')
+    if asked == "bf16" and ctx.gpu is not None and (0, 0) < ctx.gpu.capability < (8, 0):
+        major, minor = ctx.gpu.capability
+        why = f"{ctx.gpu.name} has compute capability {major}.{minor}, below 8.0"
+        yield warning("train.precision", "bf16 is slow on this card", why, 'set "auto" or "fp16"')
+
+
+def threads(ctx: Context) -> Iterator[Problem]:
+    asked = ctx.plan.hardware.threads
+    if asked > ctx.machine.cpus:
+        why = "threads that share a core wait for one another"
+        yield warning("hardware.threads", f"{asked} threads on {ctx.machine.cpus} cores", why, "set 0")
+
+
+def memory(ctx: Context) -> Iterator[Problem]:
+    if ctx.base is None or (ctx.gpu is None and not ctx.on_cpu):
+        return
+    cost, available = ctx.estimate.vram_total, ctx.estimate.vram_available
+    if available is None or cost <= available:
+        return
+    what = f"about {size_text(cost)} are needed, and {ctx.estimate.device} has {size_text(available)}"
+    train = ctx.plan.train
+    why = "computed, not measured; the engine splits a batch that does not fit, which is slower"
+    if not ctx.plan.hardware.gradient_checkpointing:
+        yield warning("hardware.gradient_checkpointing", what, why, "set it to true")
+    else:
+        fix = f"set {max(1, train.batch_size // 2)}, and raise train.gradient_accumulation"
+        yield warning("train.batch_size", what, why, fix if train.batch_size > 1 else "use a larger card")
+
+
+def disk(ctx: Context) -> Iterator[Problem]:
+    cost, free = ctx.estimate.disk_total, ctx.estimate.disk_free
+    if free is None or cost <= free * DISK_SHARE:
+        return
+    largest = max(ctx.estimate.disk_parts, key=lambda part: part[1])
+    key = {"previews": "samples.every", "cached": "data.path"}.get(largest[0].split()[0], "checkpoints.keep")
+    what = f"the run would write about {size_text(cost)}, and {size_text(free)} are free"
+    why = f"most of it is {largest[0]}: {size_text(largest[1])}"
+    fix = "free some space, set SDTRAIN_HOME to a larger disk, or keep less"
+    if cost > free:
+        yield Problem(key, what, why, fix)
+    else:
+        yield warning(key, what, why, fix)
+
+
+def file_name(ctx: Context) -> Iterator[Problem]:
+    name = ctx.plan.output.file_name
+    if name and (any(mark in name for mark in "/\\\0") or name.startswith(".") or len(name) > 100):
+        why = "it is the stem of a file in the run's own export folder"
+        yield Problem(
+            "output.file_name", f"{name!r} is no file name", why, "use letters, digits, dash and underscore"
+        )
+
+
+RULES: tuple[Rule, ...] = (device, precision, threads, memory, disk, file_name)

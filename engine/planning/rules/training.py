@@ -1,0 +1,98 @@
+"""Rules about steps, rates, the objective, previews and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from engine.dataset.captions import approximate_tokens, has_trigger
+from engine.plan.problems import Problem
+from engine.planning.rules.context import Context, Rule, warning
+
+# LoRA rates that public recipes use lie between 1e-5 and 1e-3; a factor of ten beyond is likely a slip.
+HIGHEST_RATE, LOWEST_RATE = 1e-2, 1e-6
+
+
+def rates(ctx: Context) -> Iterator[Problem]:
+    train = ctx.plan.train
+    if train.warmup >= train.steps:
+        why = f"the rate would still be rising at the last of {train.steps} steps"
+        yield Problem(
+            "train.warmup", f"{train.warmup} steps of warm-up", why, f"set {train.steps // 10} or less"
+        )
+    if train.learning_rate > HIGHEST_RATE:
+        why = "far above every published recipe: the weights will likely diverge"
+        yield warning(
+            "train.learning_rate", f"{train.learning_rate:g} is very high", why, "set 1e-4 to start with"
+        )
+    elif train.learning_rate < LOWEST_RATE:
+        why = "far below every published recipe: hardly anything will be learnt"
+        yield warning(
+            "train.learning_rate", f"{train.learning_rate:g} is very low", why, "set 1e-4 to start with"
+        )
+
+
+def timesteps(ctx: Context) -> Iterator[Problem]:
+    objective = ctx.plan.objective
+    if objective.min_timestep >= objective.max_timestep:
+        why = f"objective.max_timestep is {objective.max_timestep}, so no timestep is left to train"
+        yield Problem("objective.min_timestep", f"{objective.min_timestep} is too high", why, "set 0 and 999")
+    if objective.noise_offset > 0.2:
+        why = "above 0.1 pictures tend to turn too dark or too bright"
+        yield warning("objective.noise_offset", f"{objective.noise_offset:g} is a lot", why, "set 0.05 or 0")
+
+
+def prompts(ctx: Context) -> Iterator[Problem]:
+    samples, limit = ctx.plan.samples, ctx.family.token_limit if ctx.family else 75
+    texts = [("samples.prompts", text) for text in samples.prompts] + [("samples.negative", samples.negative)]
+    for key, text in texts:
+        count = approximate_tokens(text)
+        if count > limit:
+            short = text if len(text) <= 40 else f"{text[:37]}..."
+            why = "the text encoder reads no further"
+            yield warning(
+                key, f"{short!r} has about {count} tokens, of which {limit} are read", why, "shorten it"
+            )
+    trigger = ctx.plan.data.trigger
+    if trigger and samples.prompts and not any(has_trigger(text, trigger) for text in samples.prompts):
+        why = "the previews would not show what is learnt"
+        fix = f"write {trigger!r} into at least one prompt"
+        yield warning("samples.prompts", f"none of them has the trigger word {trigger!r}", why, fix)
+
+
+def preview_sizes(ctx: Context) -> Iterator[Problem]:
+    samples = ctx.plan.samples
+    for key, side in (("samples.width", samples.width), ("samples.height", samples.height)):
+        if side % 8 or 0 < side < 32:
+            why = "the VAE makes 8 x 8 pixels out of one latent"
+            yield Problem(
+                key, f"{side} is not a size that can be drawn", why, f"set {max(32, round(side / 8) * 8)}"
+            )
+        elif ctx.base is not None and side > 2 * ctx.base.native_resolution:
+            why = f"the base was made for {ctx.base.native_resolution} pixels and draws things twice beyond"
+            yield warning(
+                key, f"{side} is large for this base", why, f"set {ctx.base.native_resolution}, or 0"
+            )
+
+
+def intervals(ctx: Context) -> Iterator[Problem]:
+    steps = ctx.plan.train.steps
+    pairs = (
+        ("samples.every", ctx.plan.samples.every, "no preview before the end"),
+        ("checkpoints.every", ctx.plan.checkpoints.every, "a crash would lose the whole run"),
+    )
+    for key, every, why in pairs:
+        if every > steps:
+            yield warning(key, f"{every} is more than the {steps} steps", why, f"set {max(1, steps // 4)}")
+
+
+def exported_weights(ctx: Context) -> Iterator[Problem]:
+    asked = ctx.plan.output.weights
+    if asked != "ema" and not ctx.plan.train.ema:
+        what, why = (
+            f"{asked!r} chooses nothing",
+            "train.ema is 0, so there are no averages beside the weights",
+        )
+        yield warning("output.weights", what, why, 'leave it at "ema", or set train.ema = 0.999')
+
+
+RULES: tuple[Rule, ...] = (rates, timesteps, prompts, preview_sizes, intervals, exported_weights)

@@ -1,0 +1,1 @@
+"""Files of tensors, whatever they mean: safetensors headers and files, pickles read with weights_only."""

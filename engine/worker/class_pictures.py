@@ -1,0 +1,133 @@
+"""Class pictures for prior preservation: the user's own, and what is missing drawn by the untouched base model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import torch
+
+from engine.dataset.report import Item
+from engine.dataset.scan import scan
+from engine.errors import UserError
+from engine.families.base import Geometry, ModelFamily
+from engine.files import write_atomic
+from engine.keys import key
+from engine.plan.schema import Plan
+from engine.train.sampling import Shot, draw_batch
+from engine.train.setup import DTYPES, choose_precision, load_plan_family
+from engine.worker.exporting import base_hash
+from engine.worker.previews import to_image
+
+Progress = Callable[[str, int, int], None]
+TOGETHER = 4
+NEGATIVE = ""
+
+
+def class_items(plan: Plan, device: torch.device, cache: Path, progress: Progress) -> tuple[Item, ...]:
+    """The class pictures of a plan, each captioned by the class prompt; empty where the plan asks for none.
+
+    The user's folder is only read. What `data.class_count` asks for beyond it is drawn into a folder below
+    `cache` that belongs to this base model and prompt: later runs find the pictures there, and a run that was
+    stopped or killed goes on where it was. `progress` may raise to leave.
+    """
+    data = plan.data
+    own = _scanned(plan, Path(data.class_path)) if data.class_path else ()
+    missing = max(0, data.class_count - len(own))
+    if not missing:
+        return own
+    if not data.class_prompt:
+        raise UserError(
+            f"{missing} class pictures are missing, and there is no prompt to make them with",
+            f"data.class_count is {data.class_count}, and {len(own)} pictures are there",
+            "set data.class_prompt, for example to 'a dog', or lower data.class_count",
+        )
+    folder = cache_folder(plan, cache)
+    ensure(plan, device, folder, missing, progress)
+    made = {item.rel: item for item in _scanned(plan, folder)}
+    return (*own, *(made[name(index)] for index in range(missing)))
+
+
+def _scanned(plan: Plan, folder: Path) -> tuple[Item, ...]:
+    data = plan.data
+    report = scan(folder, resolution=data.resolution, bucket=data.bucket, recursive=data.recursive)
+    items = report.require().items
+    # A class picture teaches the class word: with the subject's captions it would teach the subject away.
+    return tuple(replace(item, caption=data.class_prompt or item.caption) for item in items)
+
+
+def name(index: int) -> str:
+    """The file name of the index-th drawn picture."""
+    return f"{index:06d}.png"
+
+
+def cache_folder(plan: Plan, cache: Path) -> Path:
+    """Where pictures of this base model, prompt and size are kept between runs."""
+    samples = plan.samples
+    facts = [base_hash(plan), plan.data.class_prompt, plan.data.resolution, samples.steps, samples.guidance]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    return cache / "class-pictures" / digest
+
+
+def ensure(plan: Plan, device: torch.device, folder: Path, count: int, progress: Progress) -> None:
+    """Draw those of the first `count` pictures that `folder` lacks.
+
+    Picture n depends on n alone: it is always drawn in the same group of four, so one that was finished
+    before a crash stays as it is and the rest come out as they would have.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = [range(first, first + TOGETHER) for first in range(0, count, TOGETHER)]
+    lacking = [group for group in groups if _lacking(folder, group, count)]
+    if not lacking:
+        return
+    family, dtype = _base_model(plan, device)
+    done = sum((folder / name(index)).is_file() for index in range(count))
+    progress("class pictures", done, count)
+    for group in lacking:
+        wanted = _lacking(folder, group, count)
+        for index, picture in zip(group, _draw(plan, family, device, dtype, group), strict=True):
+            if index in wanted:
+                write_atomic(folder / name(index), picture)
+                done += 1
+        progress("class pictures", done, count)
+
+
+def _lacking(folder: Path, group: Sequence[int], count: int) -> list[int]:
+    return [index for index in group if index < count and not (folder / name(index)).is_file()]
+
+
+def _base_model(plan: Plan, device: torch.device) -> tuple[ModelFamily, torch.dtype]:
+    """A copy of the base of its own, so that the one that trains is never rounded to the compute dtype."""
+    family = load_plan_family(plan)
+    dtype = DTYPES[choose_precision(plan.train.precision, device)]
+    for part, module in family.parts.items():
+        module.to(device, torch.float32 if part == "vae" else dtype)
+    return family, dtype
+
+
+@torch.no_grad()
+def _draw(
+    plan: Plan, family: ModelFamily, device: torch.device, dtype: torch.dtype, group: Sequence[int]
+) -> list[bytes]:
+    side, samples = plan.data.resolution, plan.samples
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
+        sizes = [Geometry((side, side), (0, 0), (side, side))]
+        prompt = family.with_geometry(family.encode_text(family.tokenize([plan.data.class_prompt])), sizes)
+        negative = family.with_geometry(family.encode_negative(NEGATIVE), sizes)
+        shots = [
+            Shot(
+                prompt, negative, key(0, "class-picture", index), samples.steps, samples.guidance, side, side
+            )
+            for index in group
+        ]
+        pixels = draw_batch(family, shots, device)
+    found = []
+    for picture in pixels:
+        buffer = BytesIO()
+        to_image(picture).save(buffer, "PNG")
+        found.append(buffer.getvalue())
+    return found

@@ -1,0 +1,137 @@
+"""Writes a run's output files: the plan's formats, each read back and compared before its event."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from engine.dataset.contents import ContentIndex
+from engine.dataset.report import Item
+from engine.errors import UserError
+from engine.export.base import About, Exported, ExportRequest, ModelFacts
+from engine.export.registry import get_format
+from engine.methods.artifact import Artifact
+from engine.models.bases import locate
+from engine.plan.files import plan_hash
+from engine.plan.schema import Plan
+from engine.run.paths import RunDir, cache_root
+from engine.train.setup import DTYPES, Ready, load_plan_family
+
+EMA, RAW = "ema", "raw"
+Averaged = Callable[[], AbstractContextManager[None]]
+
+
+def file_stem(plan: Plan, name: str, weights: str = "", label: str = "") -> str:
+    """The first format has the plain name, others say which they are; so do the last step's own weights where
+    there are averages too."""
+    stem = (plan.output.file_name or plan.name) + label + (f"-{RAW}" if weights == RAW else "")
+    return stem if name == plan.export_formats[0] else f"{stem}-{name}"
+
+
+def learned(ready: Ready, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
+    """What `asked` (ema, raw, both) of a model gives, each with which weights it holds: ema, raw, or nothing
+    where there are no averages. Inside `averaged`, which is none then, the model has them."""
+    if averaged is None:
+        yield "", ready.method.artifact(ready.family)
+        return
+    if asked != RAW:
+        with averaged():
+            average = ready.method.artifact(ready.family)
+        yield EMA, average
+    if asked != EMA:
+        yield RAW, ready.method.artifact(ready.family)
+
+
+def export_one(
+    plan: Plan,
+    ready: Ready,
+    artifact: Artifact,
+    name: str,
+    step: int,
+    out: Path,
+    items: Sequence[Item],
+    overwrite: bool,
+    weights: str = "",
+) -> Exported:
+    """One file in one format; `weights` is what it says of them."""
+    family = ready.family
+    facts = ModelFacts(family.spec.name, family.schedule.prediction, family.configs)
+    side = plan.data.resolution
+    about = About(
+        name=out.stem,
+        plan_hash=plan_hash(plan),
+        base_model=plan.base.model,
+        base_hash=base_hash(plan),
+        created=time.time(),
+        seed=plan.seed,
+        resolution=(side, side),
+        trigger_words=(plan.data.trigger,) if plan.data.trigger else (),
+        images=len(items),
+        tag_frequency=tag_frequency(Path(plan.data.path).name, items),
+        extra={"sdtrain.weights": weights} if weights else {},
+    )
+    request = ExportRequest(
+        artifact,
+        facts,
+        about,
+        step,
+        out,
+        DTYPES[plan.output.dtype],
+        overwrite,
+        base=partial(load_plan_family, plan),
+        tokenizers=family.tokenizers,
+    )
+    return get_format(name).write(request)
+
+
+def export_all(
+    plan: Plan,
+    ready: Ready,
+    folder: Path,
+    step: int,
+    items: Sequence[Item],
+    label: str = "",
+    averaged: Averaged | None = None,
+) -> list[Exported]:
+    """Every chosen format of the chosen weights into `folder`; a run that finishes again after a resume replaces
+    its own files. `averaged` as in `learned`."""
+    formats = [name for name in plan.export_formats if ready.family.spec.name in get_format(name).families]
+    if not formats:
+        raise UserError(f"no export format fits method {plan.method} on {ready.family.spec.title}")
+    written = []
+    for weights, artifact in learned(ready, plan.output.weights, averaged):
+        for name in formats:
+            out = folder / f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
+            written.append(export_one(plan, ready, artifact, name, step, out, items, True, weights))
+    return written
+
+
+def tag_frequency(folder: str, items: Sequence[Item]) -> dict[str, dict[str, int]]:
+    """How often each comma-separated tag stands in the captions, as AUTOMATIC1111 shows it."""
+    counts = Counter(tag.strip() for item in items for tag in item.caption.split(",") if tag.strip())
+    return {folder: dict(counts.most_common(200))}
+
+
+def base_hash(plan: Plan) -> str:
+    """SHA-256 of the base model's file; for a folder, of its weight files' names and hashes."""
+    path = locate(plan.base.model, allow_download=plan.base.allow_download).path
+    if path is None:
+        return ""
+    index = ContentIndex(cache_root())
+    if path.is_file():
+        return index.sha256(path)
+    digest = hashlib.sha256()
+    for file in sorted(path.glob("*/*.safetensors")):
+        digest.update(f"{file.relative_to(path)} {index.sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def run_exports(run: RunDir) -> Path:
+    """Where a run's own files go."""
+    run.exports.mkdir(exist_ok=True)
+    return run.exports

@@ -1,0 +1,153 @@
+"""Sample pictures of a run: always the same prompts and seeds, a failed one is an event and not the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from engine.families.base import Conditioning, Geometry, Residuals
+from engine.files import write_atomic
+from engine.plan.schema import Plan
+from engine.run.events import EventWriter
+from engine.train.sampling import ResidualsOf, Shot, draw
+from engine.train.setup import Ready
+
+THUMB_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One preview: its text, its seed, where it stands in the list, and what else the method needs of it."""
+
+    index: int
+    text: str
+    seed: int
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Previewer:
+    """Draws the plan's prompts with the model as it is and tells the run about each picture."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        ready: Ready,
+        folder: Path,
+        writer: EventWriter,
+        prompts: Sequence[str],
+        extras: Sequence[Mapping[str, Tensor]] = (),
+        averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`extras` are the method's own inputs (a condition picture [1, c, h, w]) by prompt; inside `averaged`
+        the weights are those that are to be shown."""
+        self.plan = plan
+        self.ready = ready
+        self.folder = folder
+        self.writer = writer
+        self.averaged = averaged
+        self.prompts = [
+            Prompt(index, text, plan.samples.seed + index, extras[index % len(extras)] if extras else {})
+            for index, text in enumerate(prompts)
+        ]
+        side = plan.data.resolution
+        self.size = (plan.samples.width or side, plan.samples.height or side)
+        self.text_trains = any(ready.family.parts[part].training for part in ready.family.spec.text_parts)
+        self._embedded: dict[tuple[str, bool], Conditioning] = {}
+
+    def draw_all(self, step: int) -> int:
+        """Draw every prompt; returns how many pictures came out."""
+        return sum(self.draw_one(step, prompt) for prompt in self.prompts)
+
+    def draw_extra(self, step: int, text: str) -> bool:
+        """One picture of a prompt that is not in the plan."""
+        index = len(self.prompts)
+        extra = self.prompts[0].extra if self.prompts else {}
+        return self.draw_one(step, Prompt(index, text, self.plan.samples.seed, extra))
+
+    def draw_one(self, step: int, prompt: Prompt) -> bool:
+        """Draw one prompt and write the picture, its thumbnail and its event."""
+        about = {"step": step, "index": prompt.index, "prompt": prompt.text, "seed": prompt.seed}
+        try:
+            picture = self._picture(prompt)
+            name = f"step-{step:08d}-{prompt.index:02d}"
+            path, thumb = self._write(picture, name)
+        except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
+            if self.ready.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.writer.emit("sample", **about, error=f"{type(error).__name__}: {error}"[:500])
+            return False
+        self.writer.emit("sample", **about, path=path, thumb=thumb)
+        return True
+
+    def _picture(self, prompt: Prompt) -> Image.Image:
+        ready, samples = self.ready, self.plan.samples
+        own = ready.method.modules().values()
+        modules = [part for part in (*ready.family.parts.values(), *own) if part.training]
+        for module in modules:
+            module.eval()
+        try:
+            with (
+                self.averaged(),
+                torch.no_grad(),
+                torch.autocast(ready.device.type, dtype=ready.autocast, enabled=ready.autocast is not None),
+            ):
+                negative = self._cond(samples.negative, negative=True)
+                shot = Shot(
+                    self._cond(prompt.text),
+                    negative,
+                    prompt.seed,
+                    samples.steps,
+                    samples.guidance,
+                    *self.size,
+                )
+                pixels = draw(ready.family, shot, ready.device, self._residuals(prompt))
+        finally:
+            for module in modules:
+                module.train()
+        return to_image(pixels)
+
+    def _residuals(self, prompt: Prompt) -> ResidualsOf:
+        extra = {name: value.to(self.ready.device) for name, value in prompt.extra.items()}
+
+        def residuals(noisy: Tensor, timesteps: Tensor, cond: Conditioning) -> Residuals:
+            batch = {name: value.expand(len(noisy), *value.shape[1:]) for name, value in extra.items()}
+            return self.ready.method.residuals(self.ready.family, noisy, timesteps, cond, batch)
+
+        return residuals
+
+    def _cond(self, text: str, negative: bool = False) -> Conditioning:
+        family, known = self.ready.family, (text, negative)
+        if self.text_trains or known not in self._embedded:
+            cond = family.encode_negative(text) if negative else family.encode_text(family.tokenize([text]))
+            sizes = [Geometry((self.size[1], self.size[0]), (0, 0), (self.size[1], self.size[0]))]
+            cond = family.with_geometry(cond, sizes)
+            if self.text_trains:
+                return cond
+            self._embedded[known] = cond
+        return self._embedded[known]
+
+    def _write(self, picture: Image.Image, name: str) -> tuple[str, str]:
+        from io import BytesIO
+
+        full, small = BytesIO(), BytesIO()
+        picture.save(full, "PNG")
+        picture.thumbnail((THUMB_SIDE, THUMB_SIDE))
+        picture.save(small, "JPEG", quality=90)
+        path, thumb = self.folder / f"{name}.png", self.folder / "thumbs" / f"{name}.jpg"
+        thumb.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, full.getvalue())
+        write_atomic(thumb, small.getvalue())
+        return str(path.relative_to(self.folder.parent)), str(thumb.relative_to(self.folder.parent))
+
+
+def to_image(pixels_chw: Tensor) -> Image.Image:
+    """A picture from pixels in [-1, 1], [3, h, w]; values that are not finite become black."""
+    values = torch.nan_to_num(pixels_chw, nan=-1.0).clamp(-1, 1)
+    array = ((values + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(array)

@@ -1,0 +1,94 @@
+"""Checkpoints of a live run: written, told, pruned; a full disk makes the run wait and loses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from engine.files import is_disk_full
+from engine.plan.files import plan_hash
+from engine.plan.schema import Plan
+from engine.run.paths import RunDir
+from engine.train import checkpoint
+from engine.train.loop import Loop
+from engine.worker.commands import Commands
+from engine.worker.disk_full import WaitingWriter, free_bytes, wait_for_space
+from engine.worker.heartbeat import Heartbeat
+
+
+class Saver:
+    """Writes this run's checkpoints. `saved_step` is the step of the newest one, -1 before the first."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        plan: Plan,
+        loop: Loop,
+        writer: WaitingWriter,
+        heartbeat: Heartbeat,
+        commands: Commands,
+    ) -> None:
+        self.run = run
+        self.plan = plan
+        self.loop = loop
+        self.writer = writer
+        self.heartbeat = heartbeat
+        self.commands = commands
+        self.saved_step = -1
+
+    def save(self, step: int, state: Mapping[str, Any]) -> bool:
+        """Save unless this step is saved already; True when it was written now."""
+        if self.saved_step == step:
+            return False
+        self.heartbeat.phase = "saving"
+        self.writer.emit("phase", phase="saving", text=f"checkpoint at step {step}")
+        began = time.monotonic()
+        full = {"loop": self.loop.state(), "plan": plan_hash(self.plan), **state}
+        saved, size = self._written(step, full)
+        self.saved_step = step
+        self.writer.emit(
+            "checkpoint",
+            step=step,
+            path=str(saved.path.relative_to(self.run.path)),
+            bytes=size,
+            seconds=round(time.monotonic() - began, 4),
+        )
+        checkpoint.prune(self.run.checkpoints, self.plan.checkpoints.keep)
+        return True
+
+    def _written(self, step: int, state: Mapping[str, Any]) -> tuple[checkpoint.Saved, int]:
+        """The checkpoint on disk; a full disk first costs all old ones but the newest, then waits for space."""
+        folder, items = self.run.checkpoints, self.loop.trainables
+        waiting = False
+        while True:
+            try:
+                done = checkpoint.save(folder, step, items, self.loop.optimizer, state, self._averages())
+            except OSError as error:
+                if not is_disk_full(error) or (waiting and self._leaving()):
+                    raise
+                checkpoint.prune(folder, 1)
+                if not waiting:
+                    self._say_full(step, checkpoint.size_of(items))
+                waiting = True
+                wait_for_space(folder, checkpoint.size_of(items), self._leaving)
+                continue
+            if waiting:
+                self.writer.emit("unpaused", step=step)
+            return done
+
+    def _averages(self) -> Mapping[str, Tensor] | None:
+        return self.loop.ema.state() if self.loop.ema is not None else None
+
+    def _say_full(self, step: int, needed: int) -> None:
+        free = free_bytes(self.run.path)
+        text = (
+            f"the disk is full: a checkpoint needs about {needed:,} bytes, {free:,} are free; free some space"
+        )
+        self.heartbeat.phase = "paused"
+        self.writer.emit("paused", step=step, reason="disk-full", text=text)
+
+    def _leaving(self) -> bool:
+        return bool(self.commands.poll().stop)

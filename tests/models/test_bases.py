@@ -1,0 +1,120 @@
+"""Finding base models: built in, folders, files and the hub cache; what is none is refused with a way out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.hub import hub_cache, snapshot
+from engine.models.bases import builtin_models, known_bases, locate, tokenizer_folder
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache that holds the tiny model as owner/tiny."""
+    cache = tmp_path / "hub"
+    folder = cache / "models--owner--tiny"
+    shutil.copytree(builtin_models()["tiny"], folder / "snapshots" / "abc")
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    return cache
+
+
+def test_the_builtin_model_is_a_tiny_sd1() -> None:
+    info = locate("builtin:tiny")
+    assert (info.kind, info.family, info.tiny, info.native_resolution) == ("builtin", "sd1", True, 64)
+    assert info.prediction == "epsilon" and info.reasons
+
+
+def test_a_folder_is_found_by_its_path() -> None:
+    info = locate(str(builtin_models()["tiny"]))
+    assert (info.kind, info.family) == ("folder", "sd1")
+
+
+def test_a_hub_id_is_looked_up_in_the_cache_only(hub: Path) -> None:
+    info = locate("owner/tiny")
+    assert info.kind == "hub" and info.path == snapshot("owner/tiny")
+    with pytest.raises(UserError) as caught:
+        locate("owner/other")
+    assert "allow_download" in caught.value.fix
+
+
+def test_a_hub_model_that_may_be_downloaded_is_not_known_yet(hub: Path) -> None:
+    info = locate("owner/other", allow_download=True)
+    assert info.path is None and info.family == ""
+
+
+def test_without_a_ref_the_newest_snapshot_counts(hub: Path) -> None:
+    (hub / "models--owner--tiny" / "refs" / "main").unlink()
+    assert snapshot("owner/tiny") == hub / "models--owner--tiny" / "snapshots" / "abc"
+
+
+def test_a_ref_cannot_lead_out_of_the_cache(hub: Path) -> None:
+    (hub / "models--owner--tiny" / "refs" / "main").write_text("../../..")
+    assert snapshot("owner/tiny") == hub / "models--owner--tiny" / "snapshots" / "abc"
+
+
+def test_the_hub_cache_is_where_the_hubs_client_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert hub_cache() == Path.home() / ".cache" / "huggingface" / "hub"
+    monkeypatch.setenv("HF_HOME", "/somewhere")
+    assert hub_cache() == Path("/somewhere/hub")
+    monkeypatch.setenv("HF_HUB_CACHE", "/elsewhere")
+    assert hub_cache() == Path("/elsewhere")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "builtin:tinny", "/nowhere", "./nowhere.safetensors", "nowhere", "a/b/c"]
+)
+def test_what_is_no_model_is_a_user_error_with_a_way_out(text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        locate(text)
+    assert caught.value.what and caught.value.fix
+
+
+def test_close_names_are_suggested() -> None:
+    for text in ("builtin:tinny", "tiny"):
+        with pytest.raises(UserError) as caught:
+            locate(text)
+        assert "builtin:tiny" in caught.value.fix
+
+
+def test_known_bases_lists_builtin_folders_and_the_hub(hub: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(builtin_models()["tiny"], folder / "mine")
+    (folder / "broken.safetensors").write_bytes(b"no model")
+    names = [info.model for info in known_bases([folder, tmp_path / "missing"])]
+    assert names == ["builtin:tiny", str(folder / "mine"), "owner/tiny"]
+
+
+def test_the_tokenizer_comes_from_the_plan_the_base_or_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    info = locate("builtin:tiny")
+    assert info.path is not None
+    assert tokenizer_folder(info) == info.path / "tokenizer"
+    assert tokenizer_folder(info, str(tmp_path)) is None
+    assert tokenizer_folder(info, str(info.path / "tokenizer")) == info.path / "tokenizer"
+
+
+def test_a_pickle_is_looked_at_in_another_process(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    file = tmp_path / "model.ckpt"
+    torch.save({"lora_unet_x.lora_down.weight": torch.zeros(2, 2)}, file)
+    code = (
+        "import sys\nfrom engine.errors import UserError\nfrom engine.models.bases import locate\n"
+        f"try:\n    locate({str(file)!r})\nexcept UserError as error:\n    print(error.what)\n"
+        "print([name for name in ('torch', 'numpy.random') if name in sys.modules][:1] == ['torch'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    said, has_torch = done.stdout.splitlines()
+    assert str(file) in said and "LoRA" in said
+    assert has_torch == "False"
