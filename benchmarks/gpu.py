@@ -25,7 +25,7 @@ from benchmarks.gpu_model import flops_per_image, lora_plan, make_feed, make_rea
 from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_resume import killed_and_resumed
 from engine.train.loop import Loop
-from engine.train.setup import Ready, configure_torch
+from engine.train.setup import AdaptedModel, configure_torch
 from engine.worker.session import CUDA_REPORT_S
 
 RESERVE_S = 110.0
@@ -52,27 +52,27 @@ FULL = Size(False, 512, "bf16", (1, 4, 8, 16, 32), 20, 100, 30.0, 50, (200, 20, 
 SMALL = Size(True, 64, "fp32", (1, 2), 2, 4, 5.0, 4, (24, 4, 10))
 
 
-def make_loop(ready: Ready, size: Size, batch: int, steps: int, said: list[str]) -> Loop:
+def make_loop(adapted: AdaptedModel, size: Size, batch: int, steps: int, said: list[str]) -> Loop:
     """The engine's loop on the prepared model with a fresh optimiser; `said` gathers its warnings."""
-    plan = lora_plan(batch, steps, size.precision, ready.device, size.side)
+    plan = lora_plan(batch, steps, size.precision, adapted.device, size.side)
     return Loop(
         plan,
-        ready.family,
-        ready.method,
-        ready.trainables,
-        make_feed(plan, ready),
-        ready.device,
-        ready.autocast,
+        adapted.family,
+        adapted.method,
+        adapted.trainables,
+        make_feed(plan, adapted),
+        adapted.device,
+        adapted.autocast,
         lambda code, text: said.append(code),
-        CUDA_REPORT_S if ready.device.type == "cuda" else 0.0,
+        CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
     )
 
 
-def throughput(ready: Ready, size: Size, batch: int) -> dict[str, Any] | None:
+def throughput(adapted: AdaptedModel, size: Size, batch: int) -> dict[str, Any] | None:
     """Images per second and peak memory at one batch size; None when it does not fit."""
-    cuda = ready.device.type == "cuda"
+    cuda = adapted.device.type == "cuda"
     said: list[str] = []
-    loop = make_loop(ready, size, batch, size.warm_up + size.steps, said)
+    loop = make_loop(adapted, size, batch, size.warm_up + size.steps, said)
     began, done, elapsed, skipped, loss = 0.0, 0, 0.0, 0, 0.0
     try:
         for group in loop.run(0, lambda step: step == size.warm_up):
@@ -103,14 +103,14 @@ def throughput(ready: Ready, size: Size, batch: int) -> dict[str, Any] | None:
     }
 
 
-def host_syncs(ready: Ready, size: Size) -> dict[str, Any] | None:
+def host_syncs(adapted: AdaptedModel, size: Size) -> dict[str, Any] | None:
     """How often the host waits for the device within steps that are not reported; None without CUDA.
 
     The first step and its report come before; the one read at the end of the group is counted apart.
     """
-    if ready.device.type != "cuda":
+    if adapted.device.type != "cuda":
         return None
-    loop = make_loop(ready, size, 1, size.sync_steps + 1, [])
+    loop = make_loop(adapted, size, 1, size.sync_steps + 1, [])
     loop.report_every_s = float("inf")
     groups = loop.run(0, lambda step: False)
     next(groups)
@@ -141,13 +141,13 @@ def speed(size: Size, device: torch.device, deadline: float) -> dict[str, Any]:
     plan = lora_plan(1, 1, size.precision, device, size.side)
     configure_torch(plan, device)
     said("building the model")
-    ready = make_ready(plan, size.small, device)
+    adapted = make_ready(plan, size.small, device)
     rows: list[dict[str, Any]] = []
     for batch in size.batches:
         if time.monotonic() > deadline:
             said("no time is left for larger batches")
             break
-        row = throughput(ready, size, batch)
+        row = throughput(adapted, size, batch)
         if device.type == "cuda":
             torch.cuda.empty_cache()
         if row is None:
@@ -161,12 +161,12 @@ def speed(size: Size, device: torch.device, deadline: float) -> dict[str, Any]:
         "resolution": size.side,
         "method": "lora, rank 16, attention",
         "precision": size.precision,
-        "trainable_parameters": sum(item.parameter.numel() for item in ready.trainables),
+        "trainable_parameters": sum(item.parameter.numel() for item in adapted.trainables),
         "flops_per_image": flops,
         "peak_flops": None if peak is None else peak.flops,
         "peak_source": None if peak is None else peak.source,
         "throughput": rows,
-        "host_syncs": host_syncs(ready, size),
+        "host_syncs": host_syncs(adapted, size),
     }
 
 

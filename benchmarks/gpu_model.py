@@ -21,7 +21,7 @@ from engine.keys import key
 from engine.plan.schema import Plan
 from engine.train.feeding import DataFeed
 from engine.train.latents import LatentTable
-from engine.train.setup import DTYPES, Ready, prepare
+from engine.train.setup import DTYPES, AdaptedModel, prepare
 from engine.train.texts import TextTable
 
 CONFIGS = Path(engine.__file__).parent / "assets" / "families" / "sd1"
@@ -84,7 +84,7 @@ def lora_plan(batch: int, steps: int, precision: str, device: torch.device, side
     )
 
 
-def make_ready(plan: Plan, small: bool, device: torch.device) -> Ready:
+def make_ready(plan: Plan, small: bool, device: torch.device) -> AdaptedModel:
     """The model with its LoRA, as the worker prepares it: the method is injected on the CPU, then all is moved.
 
     Weights are drawn on the device: for 859 million numbers a busy CPU took 49 s.
@@ -93,21 +93,23 @@ def make_ready(plan: Plan, small: bool, device: torch.device) -> Ready:
     return prepare(plan, family(unet), device)
 
 
-def make_feed(plan: Plan, ready: Ready, images: int = IMAGES) -> DataFeed:
+def make_feed(plan: Plan, adapted: AdaptedModel, images: int = IMAGES) -> DataFeed:
     """The engine's own feed over random latents and embeddings that lie in memory."""
     side = plan.data.resolution
-    width = int(getattr(ready.family.denoiser, "config")["cross_attention_dim"])  # noqa: B009 - diffusers' own attribute
+    width = int(getattr(adapted.family.denoiser, "config")["cross_attention_dim"])  # noqa: B009 - diffusers' own attribute
     source = torch.Generator().manual_seed(1)
     captions = [f"caption {number}" for number in range(images)]
     items = [
         Item(Path("nowhere"), f"{n}.png", side, side, captions[n], "", (side, side)) for n in range(images)
     ]
     latents = {(n, False): _latent(side, source) for n in range(images)}
-    compute = DTYPES[ready.precision]
+    compute = DTYPES[adapted.precision]
     texts = {
         text: {"hidden": torch.randn(TOKENS, width, generator=source).to(compute)} for text in ["", *captions]
     }
-    return DataFeed(plan, items, LatentTable(latents), TextTable(captions, texts, ready.device), ready.device)
+    return DataFeed(
+        plan, items, LatentTable(latents), TextTable(captions, texts, adapted.device), adapted.device
+    )
 
 
 def _latent(side: int, source: torch.Generator) -> Tensor:
@@ -133,8 +135,8 @@ def flops_per_image(small: bool, side: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     meta = torch.device("meta")
-    ready = prepare(lora_plan(1, 1, "fp32", torch.device("cpu"), side), family(empty_unet(small)), meta)
-    unet: Any = ready.family.denoiser
+    adapted = prepare(lora_plan(1, 1, "fp32", torch.device("cpu"), side), family(empty_unet(small)), meta)
+    unet: Any = adapted.family.denoiser
     width = int(unet.config["cross_attention_dim"])
     noisy = torch.empty(1, 4, side // 8, side // 8, device=meta)
     times = torch.empty(1, dtype=torch.int64, device=meta)

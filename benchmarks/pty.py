@@ -67,8 +67,8 @@ class Terminal:
 
     def take(self, seconds: float) -> int:
         """One chunk of output if any comes within `seconds`, queries answered; returns its bytes."""
-        ready, _, _ = select.select([self.fd], [], [], seconds)
-        if not ready:
+        adapted, _, _ = select.select([self.fd], [], [], seconds)
+        if not adapted:
             return 0
         try:
             data = os.read(self.fd, READ)
@@ -164,8 +164,8 @@ def keep(argv: Sequence[str], columns: int = 80, rows: int = 24) -> None:
     """Run `argv` in a pty, throwing away what it paints, until this process's stdin ends or it leaves."""
     with terminal(argv, columns, rows) as screen:
         while not screen.closed:
-            ready, _, _ = select.select([screen.fd, sys.stdin], [], [])
-            if sys.stdin in ready:
+            adapted, _, _ = select.select([screen.fd, sys.stdin], [], [])
+            if sys.stdin in adapted:
                 return
             screen.take(0.0)
             screen.chunks.clear()

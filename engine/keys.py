@@ -6,10 +6,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-Part = int | str
+KeyPart = int | str
 
 
-def encode(parts: Iterable[Part]) -> bytes:
+def encode(parts: Iterable[KeyPart]) -> bytes:
     """An unambiguous encoding of `parts`: different sequences never give the same bytes.
 
     Each part is a type letter, its byte length in decimal, a colon and its bytes ("i2:42", "s5:order").
@@ -24,7 +24,7 @@ def encode(parts: Iterable[Part]) -> bytes:
     return b"".join(pieces)
 
 
-def key(seed: int, *parts: Part) -> int:
+def key(seed: int, *parts: KeyPart) -> int:
     """A 64-bit unsigned key: the first 8 bytes, little-endian, of BLAKE2b over `encode((seed, *parts))`.
 
     The same on every machine, Python version and hash seed.
@@ -32,12 +32,12 @@ def key(seed: int, *parts: Part) -> int:
     return int.from_bytes(hashlib.blake2b(encode((seed, *parts)), digest_size=8).digest(), "little")
 
 
-def uniform(seed: int, *parts: Part) -> float:
+def uniform(seed: int, *parts: KeyPart) -> float:
     """A number in [0, 1) with 53 random bits: the key's upper bits times 2**-53, exact in a double."""
     return (key(seed, *parts) >> 11) * 2.0**-53
 
 
-def permutation(n: int, seed: int, *parts: Part) -> npt.NDArray[np.int64]:
+def permutation(n: int, seed: int, *parts: KeyPart) -> npt.NDArray[np.int64]:
     """A permutation of range(n), shape (n,), given by the key alone.
 
     It is the stable argsort of n raw 64-bit words of Philox4x64-10 (Salmon et al., "Parallel random numbers:

@@ -9,7 +9,7 @@ from typing import Any
 from engine.cost.counts import family_of, part_config, part_parameters
 from engine.cost.lora_counts import adapted, whole_changes
 from engine.cost.machine import Machine, disk_free
-from engine.cost.throughput import measured_rate
+from engine.cost.throughput import measured_throughput
 from engine.cost.trained import trained_parameters
 from engine.cost.whole_counts import fresh_config, scaled_parameters, whole_parts
 from engine.dataset.report import DatasetReport
@@ -22,7 +22,7 @@ from engine.plan.units import duration, size_text
 from engine.run.paths import runs_root
 
 GIB = 2**30
-Parts = tuple[tuple[str, int], ...]
+Amounts = tuple[tuple[str, int], ...]
 
 # Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
 SD1_ELEMENTS = 235_332_160
@@ -44,9 +44,9 @@ class Estimate:
     """All sizes in bytes. `memory_*` is VRAM on a GPU and main memory on a CPU; none means not known."""
 
     device: str
-    vram_parts: Parts
+    vram_parts: Amounts
     vram_available: int | None
-    disk_parts: Parts
+    disk_parts: Amounts
     disk_free: int | None
     seconds: float | None
     seconds_why: str
@@ -141,7 +141,7 @@ def number_bytes(plan: Plan, device: str) -> int:
     return 4 if precision == "fp32" else 2
 
 
-def _memory(plan: Plan, model: _Model, device: str) -> Parts:
+def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
     width = number_bytes(plan, device)
     activations = _activations(plan, model, width)
     preview = _preview(plan) if plan.samples.every else 0
@@ -191,7 +191,7 @@ def preview_size(plan: Plan) -> tuple[int, int]:
     return plan.samples.width or plan.data.resolution, plan.samples.height or plan.data.resolution
 
 
-def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Parts:
+def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Amounts:
     state = model.trainable * (16 if plan.train.ema else 12)
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
@@ -239,12 +239,14 @@ def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str,
 
 
 def _time(plan: Plan) -> tuple[float | None, str]:
-    rate = measured_rate(plan)
-    if rate is None:
+    speed = measured_throughput(plan)
+    if speed is None:
         return None, "not known before the first steps; no earlier run on this machine is like this one"
     images = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
-    why = f"{rate.images_per_s:.3g} pictures a second in run {rate.run}; previews and checkpoints come on top"
-    return images / rate.images_per_s, why
+    why = (
+        f"{speed.images_per_s:.3g} pictures a second in run {speed.run}; previews and checkpoints come on top"
+    )
+    return images / speed.images_per_s, why
 
 
 def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> Iterable[str]:
@@ -267,7 +269,7 @@ def _notes(base: BaseInfo | None, family: str, report: DatasetReport | None, dev
         yield "the plan asks for CUDA, and no NVIDIA device answers here"
 
 
-def _table(parts: Parts) -> list[str]:
+def _table(parts: Amounts) -> list[str]:
     return [f"  {name:<38} {size_text(size):>10}" for name, size in parts]
 
 

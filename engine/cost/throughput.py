@@ -15,7 +15,7 @@ from engine.run.events import as_float
 from engine.run.jsonl import head, tail
 from engine.run.paths import RunDir, list_runs
 
-# A run's speed depends on these; two runs that agree in all of them go at the same rate.
+# A run's speed depends on these; two runs that agree in all of them go at the same speed.
 SAME = (
     "method",
     "base.model",
@@ -33,21 +33,21 @@ _RUNS = 50
 
 
 @dataclass(frozen=True)
-class Rate:
+class Throughput:
     """Pictures a second, as the named run measured it on its last steps."""
 
     images_per_s: float
     run: str
 
 
-def measured_rate(plan: Plan, root: Path | None = None) -> Rate | None:
-    """The rate of the newest run on this machine that equals the plan in everything that sets the speed."""
+def measured_throughput(plan: Plan, root: Path | None = None) -> Throughput | None:
+    """The speed of the newest run on this machine that equals the plan in everything that sets the speed."""
     for run in list_runs(root)[:_RUNS]:
         if not _alike(plan, run):
             continue
-        rates = _rates(run)
-        if len(rates) >= _ENOUGH:
-            return Rate(statistics.median(rates), run.name)
+        speeds = _images_per_s(run)
+        if len(speeds) >= _ENOUGH:
+            return Throughput(statistics.median(speeds), run.name)
     return None
 
 
@@ -73,8 +73,8 @@ def value_at(plan: Plan, key: str) -> Any:
     return value
 
 
-def _rates(run: RunDir) -> list[float]:
+def _images_per_s(run: RunDir) -> list[float]:
     steps = [event for event in tail(run.events_file, _TAIL) if event.get("kind") == "step"]
     # The first steps of a run also pay for warming up, so only the later half of what is there counts.
-    rates = [as_float(event.get("images_per_s")) for event in steps[len(steps) // 2 :]]
-    return [rate for rate in rates if rate > 0 and rate != float("inf")]
+    speeds = [as_float(event.get("images_per_s")) for event in steps[len(steps) // 2 :]]
+    return [speed for speed in speeds if speed > 0 and speed != float("inf")]

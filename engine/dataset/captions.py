@@ -111,20 +111,20 @@ def variant(
     index: int,
     *,
     shuffle_tags: bool = False,
-    keep_tokens: int = 0,
+    keep_tags: int = 0,
     dropout: float = 0.0,
 ) -> str:
     """What draw `index` of `epoch` sees of the caption: nothing but the arguments decides.
 
     With probability `dropout` "" (so that guidance has an unconditional side to lean on). With `shuffle_tags`
-    the comma-separated tags after the first `keep_tokens` are permuted. `index`: the picture's or the draw's.
+    the comma-separated tags after the first `keep_tags` are permuted. `index`: the picture's or the draw's.
     """
     if dropout > 0 and keys.uniform(seed, "caption-dropout", epoch, index) < dropout:
         return ""
     if not shuffle_tags:
         return caption
     tags = [tag for tag in (part.strip() for part in caption.split(",")) if tag]
-    first, rest = tags[:keep_tokens], tags[keep_tokens:]
+    first, rest = tags[:keep_tags], tags[keep_tags:]
     order = keys.permutation(len(rest), seed, "tags", epoch, index)
     return ", ".join(first + [rest[int(at)] for at in order])
 

@@ -103,7 +103,7 @@ def load_rgb(path: Source, background: Colour = WHITE) -> Pixels:
     return np.ascontiguousarray(_upright(pixels, header.orientation))
 
 
-def place(
+def placement(
     width: int, height: int, size: tuple[int, int], crop: tuple[float, float] = (0.5, 0.5)
 ) -> Placement:
     """How a width x height picture is enlarged or reduced to cover `size` and cropped to it.
@@ -123,7 +123,7 @@ def fit(array: Pixels, width: int, height: int, crop: tuple[float, float] = (0.5
     high, wide = array.shape[:2]
     if (wide, high) == (width, height):
         return array.copy()
-    placed = place(wide, high, (width, height), crop)
+    placed = placement(wide, high, (width, height), crop)
     scale = placed.width / wide
     left, top = placed.left / scale, placed.top / scale
     box = (left, top, min(float(wide), left + width / scale), min(float(high), top + height / scale))

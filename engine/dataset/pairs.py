@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from engine.dataset.findings import Finding, printable
-from engine.dataset.images import Pixels, load_rgb, place, read_header
+from engine.dataset.images import Pixels, load_rgb, placement, read_header
 from engine.dataset.metadata import METADATA_FILES, rows
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import DatasetReport, Item
@@ -82,7 +82,7 @@ def fit_condition(pixels: Pixels, item: Item, size: tuple[int, int], crop: Crop 
     The box follows from the picture's own sides, so both are cut alike even where their sides differ.
     """
     high, wide = pixels.shape[:2]
-    placed = place(item.width, item.height, size, crop)
+    placed = placement(item.width, item.height, size, crop)
     if (round(placed.width), round(placed.height)) == (wide, high):
         cut: Pixels = pixels[placed.top : placed.top + size[1], placed.left : placed.left + size[0]]
         if cut.shape[:2] == (size[1], size[0]):

@@ -15,7 +15,7 @@ from engine.dataset.captions import Caption, TriggerMode, read_captions, with_tr
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header, load_rgb, read_header
-from engine.dataset.places import Place, look
+from engine.dataset.location import DataLocation, look
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
@@ -55,17 +55,19 @@ def scan(
     in shards is kept below the cache root. Raises UserError only for a resolution that is no multiple of 8.
     """
     buckets.default_step(resolution)
-    place = look(path, recursive)
-    problems = place.problems
-    found = _in_folder(place, on_progress) if place.listing.pictures else _in_shards(place, on_progress)
+    location = look(path, recursive)
+    problems = location.problems
+    found = (
+        _in_folder(location, on_progress) if location.listing.pictures else _in_shards(location, on_progress)
+    )
     headers = found.headers
     if deep:
         _decode(found, problems, on_progress)
         problems += _duplicates(found)
-    if not headers and (place.listing.pictures or place.listing.shards):
+    if not headers and (location.listing.pictures or location.listing.shards):
         problems.append(advice.nothing_usable(found.pictures))
-    if place.listing.captions:
-        read = read_captions(place.root, headers, place.listing.captions)
+    if location.listing.captions:
+        read = read_captions(location.root, headers, location.listing.captions)
         problems += read.problems
         found.captions.update(read.captions)
     problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
@@ -77,7 +79,7 @@ def scan(
         problems += advice.about_picture(rel, header, size)
         text, source = _caption(found.captions.get(rel), trigger, trigger_mode)
         spans = found.spans.get(rel, (None, None))
-        items.append(Item(place.root, rel, header.width, header.height, text, source, size, *spans))
+        items.append(Item(location.root, rel, header.width, header.height, text, source, size, *spans))
     counts = _count(found.pictures, headers, found.captions, trigger, problems)
     return _report(path, resolution, trigger, recursive, deep, items, problems, counts)
 
@@ -97,16 +99,16 @@ class _Found:
         return self.spans[rel][0] if rel in self.spans else self.root / rel
 
 
-def _in_folder(place: Place, on_progress: Progress | None) -> _Found:
-    names = place.listing.pictures
-    return _Found(place.root, len(names), _headers(place.root, names, place.problems, on_progress))
+def _in_folder(location: DataLocation, on_progress: Progress | None) -> _Found:
+    names = location.listing.pictures
+    return _Found(location.root, len(names), _headers(location.root, names, location.problems, on_progress))
 
 
-def _in_shards(place: Place, on_progress: Progress | None) -> _Found:
-    found, root = _Found(place.root), place.root.absolute()
-    for done, rel in enumerate(place.listing.shards, 1):
+def _in_shards(location: DataLocation, on_progress: Progress | None) -> _Found:
+    found, root = _Found(location.root), location.root.absolute()
+    for done, rel in enumerate(location.listing.shards, 1):
         shard = shard_contents(root, rel, cache_root())
-        place.problems.extend(shard.problems)
+        location.problems.extend(shard.problems)
         found.pictures += shard.pictures
         for sample in shard.samples:
             name = sample.picture.name
@@ -115,7 +117,7 @@ def _in_shards(place: Place, on_progress: Progress | None) -> _Found:
             if sample.caption is not None:
                 found.captions[name] = Caption(sample.caption, sample.source)
         if on_progress is not None:
-            on_progress(done, len(place.listing.shards))
+            on_progress(done, len(location.listing.shards))
     return found
 
 

@@ -50,7 +50,7 @@ class ShardContents:
 
 
 @dataclass(slots=True)
-class _Parts:
+class _Members:
     """The members of one key that matter."""
 
     picture: Member | None = None
@@ -93,9 +93,9 @@ class _Reader:
         self.ignored: dict[str, list[str]] = {}
         self.headers: dict[Header, Header] = {}
 
-    def group(self) -> dict[str, _Parts]:
+    def group(self) -> dict[str, _Members]:
         """The parts of every sample by key; a torn archive gives those before the damage."""
-        samples: dict[str, _Parts] = {}
+        samples: dict[str, _Members] = {}
         size = self.shard.stamp.size
         if problem := self._no_tar(size):
             self.found.problems.append(problem)
@@ -116,7 +116,7 @@ class _Reader:
             return advice.say("warning", "shard-torn", self.rel, "is an empty file", why, fix)
         return unpack_first(self.rel, kind) if kind else None
 
-    def _sort_in(self, member: Member, samples: dict[str, _Parts]) -> str:
+    def _sort_in(self, member: Member, samples: dict[str, _Members]) -> str:
         """The key of the sample that the member is a part of; empty where it is of none."""
         folder, _, file = member.name.removeprefix("./").rpartition("/")
         if member.kind == "folder" or file.startswith(".") or not file or "__MACOSX" in folder:
@@ -127,7 +127,7 @@ class _Reader:
         stem, _, ending = file.partition(".")
         ending = f".{ending.lower()}"
         key = f"{folder}/{stem}" if folder else stem
-        parts = samples.setdefault(key, _Parts())
+        parts = samples.setdefault(key, _Members())
         if ending in PICTURES:
             if parts.picture is None:
                 parts.picture = member
@@ -141,7 +141,7 @@ class _Reader:
             self.ignored.setdefault("other", []).append(member.name)
         return key
 
-    def add(self, parts: _Parts) -> None:
+    def add(self, parts: _Members) -> None:
         """The sample, or a finding that says why it is none."""
         picture = parts.picture
         if picture is None:
@@ -167,7 +167,7 @@ class _Reader:
     def _span(self, member: Member) -> Span:
         return Span(self.shard, member.offset, member.size, f"{self.rel}/{member.name}")
 
-    def _caption(self, parts: _Parts) -> tuple[str | None, str]:
+    def _caption(self, parts: _Members) -> tuple[str | None, str]:
         """The text and the member that it is from: .txt before .caption before .json, an empty one last."""
         empty: tuple[str | None, str] = (None, "")
         for ending in (*SIDECARS, ".json"):
@@ -231,7 +231,7 @@ def _ignored(rel: str, reason: str, names: list[str]) -> Finding:
     return advice.say("warning", f"shard-{reason.replace(' ', '-')}", rel, told, why, fix)
 
 
-def _last_whole(samples: dict[str, _Parts], last: str) -> str:
+def _last_whole(samples: dict[str, _Members], last: str) -> str:
     """The key of the last sample before the damage; one that lost its caption there is taken out."""
     lost = last in samples and not samples[last].captions
     if lost and any(parts.captions for parts in samples.values()):

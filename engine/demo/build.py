@@ -65,11 +65,11 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
 
 def train(plan: Plan, cache: Path, minutes: float) -> ModelFamily:
     """Train every weight of UNet and text encoder; the result carries the averaged weights."""
-    ready = prepare(plan, load_plan_family(plan), torch.device("cpu"))
-    family = ready.family
+    adapted = prepare(plan, load_plan_family(plan), torch.device("cpu"))
+    family = adapted.family
     report = scan(Path(plan.data.path), resolution=64, bucket=False).require()
-    feed = make_feed(plan, ready, report, cache, lambda text, done, total: None)
-    loop = Loop(plan, family, ready.method, ready.trainables, feed, ready.device, None, _say)
+    feed = make_feed(plan, adapted, report, cache, lambda text, done, total: None)
+    loop = Loop(plan, family, adapted.method, adapted.trainables, feed, adapted.device, None, _say)
     ema = loop.ema
     assert ema is not None
     began = time.monotonic()

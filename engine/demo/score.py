@@ -11,7 +11,7 @@ from PIL import Image
 from engine.demo.checker import read_picture
 from engine.demo.world import Picture, Scene
 from engine.families.base import ModelFamily
-from engine.train.sampling import Shot, draw_batch
+from engine.train.sampling import PreviewRequest, draw_batch
 from engine.worker.previews import to_image
 
 BATCH = 40
@@ -30,10 +30,11 @@ def draw_prompts(
         for first in range(0, len(prompts), BATCH):
             texts = prompts[first : first + BATCH]
             conds = [family.encode_text(family.tokenize([text])) for text in texts]
-            shots = [
-                Shot(cond, empty, seed + first + at, steps, guidance, 64, 64) for at, cond in enumerate(conds)
+            requests = [
+                PreviewRequest(cond, empty, seed + first + at, steps, guidance, 64, 64)
+                for at, cond in enumerate(conds)
             ]
-            pictures += [np.asarray(to_image(pixels)) for pixels in draw_batch(family, shots, device)]
+            pictures += [np.asarray(to_image(pixels)) for pixels in draw_batch(family, requests, device)]
     return pictures
 
 

@@ -33,7 +33,7 @@ def before_after(run: RunDir) -> Path:
     rows = [first, last]
     if all(path.is_file() for path in conditions.values()):
         rows.insert(0, conditions)
-    target = run.samples / "before-after.png"
+    target = run.previews / "before-after.png"
     buffer = BytesIO()
     _sheet([[row[index] for index in shown] for row in rows]).save(buffer, "PNG")
     write_atomic(target, buffer.getvalue())

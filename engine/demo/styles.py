@@ -46,7 +46,7 @@ def _frame_area(size: int) -> NDArray[np.bool_]:
 
 def render_zil(scene: Scene, rng_seed: int = 0, size: int = 64) -> Picture:
     """The scene's shape and colour in zil style; its background and texture give way to the style's own."""
-    cx, cy, radius = world.place(replace(scene, position="centre"), rng_seed)
+    cx, cy, radius = world.locate(replace(scene, position="centre"), rng_seed)
     scale = size / 64
     dx, dy = world.POSITIONS[scene.position]
     radius = min(radius, 19.0)
@@ -83,7 +83,7 @@ def read_zil(picture: Picture) -> tuple[str, str]:
 
 def render_blim(scene: Scene, rng_seed: int = 0, size: int = 64) -> Picture:
     """A blim at the scene's place, size and background; shape, colour and texture are always the blim's own."""
-    cx, cy, radius = world.place(scene, rng_seed)
+    cx, cy, radius = world.locate(scene, rng_seed)
     k = 4 * size / 64
     cx, cy, r = cx * k, cy * k, radius * k
     canvas = Image.new("RGB", (size * 4, size * 4), world.BACKGROUNDS[scene.background])
@@ -176,7 +176,7 @@ def write_set(concept: Concept, folder: Path, count: int, seed: int = 0) -> list
 def outline_map(scene: Scene, rng_seed: int = 0, size: int = 64) -> Picture:
     """A guide for ControlNet and T2I-Adapter: the shape's outline in white on black, where `world.render` puts it."""
     scale = size / 64
-    cx, cy, radius = (v * scale for v in world.place(scene, rng_seed))
+    cx, cy, radius = (v * scale for v in world.locate(scene, rng_seed))
     mask = drawing.shape_mask(scene.shape, cx, cy, radius, size)
     line = mask * (1 - drawing.shrunk(mask, 2.5 * scale))
     return drawing.to_picture(np.repeat(255 * line[..., None], 3, axis=-1))

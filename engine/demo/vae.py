@@ -160,7 +160,7 @@ def save_vae(vae: AutoencoderKL, folder: Path) -> None:
     vae.train()
 
 
-def _rate(step: int, first: int, steps: int) -> float:
+def _learning_rate(step: int, first: int, steps: int) -> float:
     """Warm up and one cosine for both halves together; then the same from a quarter of the height for the decoder."""
     start, end, top = (0, first, 1.0) if step < first else (first, steps, 0.25)
     falling = 0.5 * (1 + math.cos(math.pi * (step - start) / (end - start)))
@@ -191,7 +191,7 @@ def train_vae(
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         for group in optimizer.param_groups:
-            group["lr"] = _rate(step, first, steps)
+            group["lr"] = _learning_rate(step, first, steps)
         optimizer.step()
         optimizer.zero_grad()
         mean_l1 += (float(l1) - mean_l1) * 0.03

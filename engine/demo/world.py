@@ -66,7 +66,7 @@ def keyed(*key: object) -> random.Random:
     return random.Random("/".join(str(part) for part in key))
 
 
-def place(scene: Scene, rng_seed: int) -> tuple[float, float, float]:
+def locate(scene: Scene, rng_seed: int) -> tuple[float, float, float]:
     """Where the shape lies in a 64-pixel picture: centre x, centre y, half-width, with a small keyed jitter."""
     rng = keyed("place", rng_seed)
     radius = SIZES[scene.size] + rng.uniform(-1.0, 1.0)
@@ -85,7 +85,7 @@ def ink_for(background: str) -> Rgb:
 
 def render(scene: Scene, rng_seed: int = 0, size: int = 64) -> Picture:
     """Draw a scene. `rng_seed` moves only the small jitter of place, size and shade."""
-    cx, cy, radius = place(scene, rng_seed)
+    cx, cy, radius = locate(scene, rng_seed)
     scale = size / 64
     rng = keyed("shade", rng_seed)
     canvas = np.empty((size, size, 3), dtype=np.float32)

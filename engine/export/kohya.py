@@ -30,7 +30,7 @@ _BASES = {
 }
 
 
-class Place(Protocol):
+class ModulePath(Protocol):
     """A module by its part and its diffusers path."""
 
     @property
@@ -93,7 +93,7 @@ def _with_notes(
     return Composed(tensors, {**notes, **_hashes(tensors, notes, request.dtype)})
 
 
-def module_names(pairs: Sequence[Place], model: ModelFacts) -> list[str]:
+def module_names(pairs: Sequence[ModulePath], model: ModelFacts) -> list[str]:
     """kohya's names: diffusers paths with underscores; for SDXL's UNet the paths of the SGM code."""
     blocks = unet_module_map(model.configs["unet"]) if model.family == "sdxl" else {}
     prefixes = _TEXT_PREFIXES[model.family]

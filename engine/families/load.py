@@ -19,8 +19,8 @@ from engine.families.sdxl import StableDiffusionXL
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import load_tokenizer
 from engine.models.detect import detect
-from engine.models.detected import Detected
 from engine.models.detect_folder import weight_files
+from engine.models.detected import Detected
 from engine.models.keymap_text import LAYOUTS
 from engine.models.tokenizer_folder import find_tokenizer
 

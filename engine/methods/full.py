@@ -17,14 +17,14 @@ ENDS = ("conv_norm_out", "conv_out")
 
 
 class Full(Method):
-    """Trains the base model's own parameters; `text_rate` none leaves the text encoders frozen.
+    """Trains the base model's own parameters; `text_learning_rate` none leaves the text encoders frozen.
 
     `freeze` names blocks of the UNet that stay as they are: IN00.., MID, OUT00.., time (the embeddings of
     timestep and sizes) and out (the last norm and convolution).
     """
 
-    def __init__(self, text_rate: float | None, freeze: Sequence[str] = ()) -> None:
-        self.text_rate = text_rate
+    def __init__(self, text_learning_rate: float | None, freeze: Sequence[str] = ()) -> None:
+        self.text_learning_rate = text_learning_rate
         self.freeze = frozenset(freeze)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
@@ -33,14 +33,14 @@ class Full(Method):
         return list(self._trainables(family))
 
     def _trainables(self, family: ModelFamily) -> Iterator[Trainable]:
-        parts = (UNET, *(family.spec.text_parts if self.text_rate is not None else ()))
+        parts = (UNET, *(family.spec.text_parts if self.text_learning_rate is not None else ()))
         for part in parts:
-            rate = None if part == UNET else self.text_rate
+            learning_rate = None if part == UNET else self.text_learning_rate
             frozen = _paths_in(family, self.freeze) if part == UNET and self.freeze else frozenset()
             for name, parameter in family.parts[part].named_parameters():
                 if name.rpartition(".")[0] not in frozen:
                     # Biases and norms are not decayed: they scale and shift, and have no size to keep small.
-                    yield Trainable(f"{part}.{name}", parameter, part, rate, parameter.ndim > 1)
+                    yield Trainable(f"{part}.{name}", parameter, part, learning_rate, parameter.ndim > 1)
 
     def _check_blocks(self, family: ModelFamily) -> None:
         known = sorted(set(_blocks(family).values()))

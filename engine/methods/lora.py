@@ -36,9 +36,9 @@ class Lora(Method):
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         found = self._inject(family, "unet", None)
         if self.options.text_encoder:
-            rate = self.options.text_encoder_learning_rate or self.learning_rate / 2
+            learning_rate = self.options.text_encoder_learning_rate or self.learning_rate / 2
             for part in family.spec.text_parts:
-                found += self._inject(family, part, rate)
+                found += self._inject(family, part, learning_rate)
         return found
 
     def modules(self) -> Mapping[str, nn.Module]:
@@ -53,15 +53,21 @@ class Lora(Method):
     def _factor(self, family: ModelFamily, part: str, path: str) -> float:
         """What the plan's rate is multiplied by in the block of a layer."""
         entries = self.options.block_rates
-        rates = parse_values(entries, family.spec.name) if entries else {}
-        return rates.get(BASE if part != "unet" else family.block_of(path), 1.0) if rates else 1.0
+        factors = parse_values(entries, family.spec.name) if entries else {}
+        return factors.get(BASE if part != "unet" else family.block_of(path), 1.0) if factors else 1.0
 
-    def _rate(self, family: ModelFamily, part: str, path: str, rate: float | None) -> float | None:
+    def _learning_rate(
+        self, family: ModelFamily, part: str, path: str, learning_rate: float | None
+    ) -> float | None:
         """The rate of a layer; none is the plan's."""
         factor = self._factor(family, part, path)
-        return rate if factor == 1.0 else factor * (self.learning_rate if rate is None else rate)
+        return (
+            learning_rate
+            if factor == 1.0
+            else factor * (self.learning_rate if learning_rate is None else learning_rate)
+        )
 
-    def _inject(self, family: ModelFamily, part: str, rate: float | None) -> list[Trainable]:
+    def _inject(self, family: ModelFamily, part: str, learning_rate: float | None) -> list[Trainable]:
         targets = [path for path in self.targets(family, part) if self._factor(family, part, path) > 0]
         if not targets and part != "unet":
             return []
@@ -82,7 +88,7 @@ class Lora(Method):
             if mark == ".lora_A.":
                 _fresh(parameter, self.seed, f"{part}.{name}")
             path = name.partition(mark)[0]
-            own = self._rate(family, part, path, rate)
+            own = self._learning_rate(family, part, path, learning_rate)
             decays = mark != ".lora_magnitude_vector."
             found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
         if self.options.max_norm > 0:

@@ -33,8 +33,8 @@ def make_method(plan: Plan) -> Method:
     if isinstance(options, LoraOptions):
         return Lora(options, plan.train.learning_rate, plan.seed)
     if isinstance(options, FullOptions):
-        rate = options.text_encoder_learning_rate or plan.train.learning_rate / 2
-        return Full(rate if options.text_encoder else None, options.freeze)
+        learning_rate = options.text_encoder_learning_rate or plan.train.learning_rate / 2
+        return Full(learning_rate if options.text_encoder else None, options.freeze)
     if isinstance(options, DreamboothOptions):
         return Dreambooth(options, plan.train.learning_rate)
     if isinstance(options, ScratchOptions):

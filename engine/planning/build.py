@@ -17,7 +17,7 @@ from engine.plan.methods import METHODS
 from engine.plan.methods.controlnet import ConditionOptions
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Plan
-from engine.planning.derive import RULES, Derived, Draft, Facts, flatten, nested
+from engine.planning.derive import RULES, Derived, Facts, PlanBuilder, flatten, nested
 
 __all__ = ["Built", "Derived", "Facts", "build", "gather"]
 
@@ -101,9 +101,9 @@ def build(answers: Mapping[str, object], facts: Facts) -> Built:
     problems = _homeless(given, str(given.get("method", "lora")))
     if problems:
         raise PlanErrors(problems)
-    draft = Draft(given, facts)
+    builder = PlanBuilder(given, facts)
     for rule in RULES:
-        for derived in rule(draft):
-            draft.take(derived)
-    plan = resolve(from_dict(nested(draft.values)), Path.cwd())
-    return Built(plan, tuple(draft.derived.values()))
+        for derived in rule(builder):
+            builder.take(derived)
+    plan = resolve(from_dict(nested(builder.values)), Path.cwd())
+    return Built(plan, tuple(builder.derived.values()))

@@ -1,4 +1,4 @@
-"""What follows from the answers and the facts: each rule looks at the draft of a plan and adds values to it."""
+"""What follows from the answers and the facts: each rule looks at the builder of a plan and adds values to it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Derived:
 
 
 @dataclass
-class Draft:
+class PlanBuilder:
     """A plan that grows: `values` by dotted key, the given ones first; a given value is never replaced."""
 
     given: Mapping[str, object]
@@ -116,12 +116,12 @@ class Draft:
     def plan(self) -> Plan | None:
         """The plan so far, or none while it does not fit the schema."""
         try:
-            return from_dict(nested({"name": "draft", **self.values}))
+            return from_dict(nested({"name": "builder", **self.values}))
         except PlanErrors:
             return None
 
 
-Rule = Callable[[Draft], Iterator[Derived]]
+Rule = Callable[[PlanBuilder], Iterator[Derived]]
 
 
 def flatten(answers: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -144,42 +144,42 @@ def nested(values: Mapping[str, object]) -> dict[str, Any]:
     return tables
 
 
-def _preset(draft: Draft) -> Iterator[Derived]:
-    base = draft.facts.base
+def _preset(builder: PlanBuilder) -> Iterator[Derived]:
+    base = builder.facts.base
     # A family that is not trained here gets SD 1.x values: the check refuses it by name.
     family = base.family if base is not None and base.family in FAMILIES else "sd1"
-    found = preset(draft.method, family, draft.facts.tiny, draft.facts.vram_gb)
+    found = preset(builder.method, family, builder.facts.tiny, builder.facts.vram_gb)
     for key, value in found.values.items():
         yield Derived(key, value, f"preset {found.why}: {found.sources[key]}")
 
 
-def _name(draft: Draft) -> Iterator[Derived]:
-    folder = draft.given.get("data.path")
+def _name(builder: PlanBuilder) -> Iterator[Derived]:
+    folder = builder.given.get("data.path")
     stem = Path(folder).expanduser().absolute().name if isinstance(folder, str) and folder else "run"
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "run"
-    yield Derived("name", f"{plain}-{draft.method.replace('_', '-')}", "the folder and the method")
+    yield Derived("name", f"{plain}-{builder.method.replace('_', '-')}", "the folder and the method")
 
 
-def _resolution(draft: Draft) -> Iterator[Derived]:
-    base = draft.facts.base
+def _resolution(builder: PlanBuilder) -> Iterator[Derived]:
+    base = builder.facts.base
     if base is not None:
         yield Derived("data.resolution", base.native_resolution, f"what {base.title} was made for")
 
 
-def _alpha(draft: Draft) -> Iterator[Derived]:
-    rank = draft.given.get("lora.rank")
-    if draft.method == "lora" and isinstance(rank, int) and rank > 0:
+def _alpha(builder: PlanBuilder) -> Iterator[Derived]:
+    rank = builder.given.get("lora.rank")
+    if builder.method == "lora" and isinstance(rank, int) and rank > 0:
         yield Derived("lora.alpha", float(rank), "equal to the rank: the effective scale is 1")
 
 
-def _batch(draft: Draft) -> Iterator[Derived]:
-    size, pictures = draft.whole("train.batch_size"), draft.facts.pictures
+def _batch(builder: PlanBuilder) -> Iterator[Derived]:
+    size, pictures = builder.whole("train.batch_size"), builder.facts.pictures
     if 0 < pictures < size:
         yield Derived("train.batch_size", pictures, "no more than there are pictures")
 
 
-def _repeats(draft: Draft) -> Iterator[Derived]:
-    report, size = draft.facts.report, draft.whole("train.batch_size")
+def _repeats(builder: PlanBuilder) -> Iterator[Derived]:
+    report, size = builder.facts.report, builder.whole("train.batch_size")
     if report is None or not report.buckets:
         return
 
@@ -197,11 +197,11 @@ def _repeats(draft: Draft) -> Iterator[Derived]:
         yield Derived("data.repeats", chosen, why)
 
 
-def _steps(draft: Draft) -> Iterator[Derived]:
-    pictures = draft.facts.pictures
-    if draft.facts.tiny or not pictures or "train.steps" in draft.derived:
+def _steps(builder: PlanBuilder) -> Iterator[Derived]:
+    pictures = builder.facts.pictures
+    if builder.facts.tiny or not pictures or "train.steps" in builder.derived:
         return  # the preset of a method with a length of its own has said it
-    effective = draft.whole("train.batch_size") * draft.whole("train.gradient_accumulation")
+    effective = builder.whole("train.batch_size") * builder.whole("train.gradient_accumulation")
     wanted = -(-SEEN * pictures // effective)
     steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
     times = steps * effective / pictures
@@ -209,17 +209,17 @@ def _steps(draft: Draft) -> Iterator[Derived]:
     yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
 
 
-def _stages(draft: Draft) -> Iterator[Derived]:
-    if draft.method != "scratch":
+def _stages(builder: PlanBuilder) -> Iterator[Derived]:
+    if builder.method != "scratch":
         return
-    given = draft.plan_stages()
+    given = builder.plan_stages()
     if given:
         why = "what scratch.stages adds up to"
         yield Derived("train.steps", given[-1].last, why)
         yield Derived("data.resolution", given[-1].side, "the last of scratch.stages, for previews")
         return
-    steps, side = draft.whole("train.steps"), draft.whole("data.resolution")
-    sides = [small for small in STAGE_SIDES if small < side] if not draft.facts.tiny else []
+    steps, side = builder.whole("train.steps"), builder.whole("data.resolution")
+    sides = [small for small in STAGE_SIDES if small < side] if not builder.facts.tiny else []
     if not sides:
         return
     shares = {1: [0.75], 2: [0.7, 0.2]}[len(sides)]
@@ -229,38 +229,38 @@ def _stages(draft: Draft) -> Iterator[Derived]:
     yield Derived("scratch.stages", [*stages, f"{side}:{steps - sum(counts)}"], why)
 
 
-def _warmup(draft: Draft) -> Iterator[Derived]:
-    if "train.warmup" in draft.derived:
+def _warmup(builder: PlanBuilder) -> Iterator[Derived]:
+    if "train.warmup" in builder.derived:
         return
-    steps = draft.whole("train.steps")
+    steps = builder.whole("train.steps")
     warmup = min(WARMUP, steps // 20)
     if warmup:
         yield Derived("train.warmup", warmup, f"a twentieth of {steps} steps, {WARMUP} at most")
 
 
-def _prompts(draft: Draft) -> Iterator[Derived]:
-    report = draft.facts.report
+def _prompts(builder: PlanBuilder) -> Iterator[Derived]:
+    report = builder.facts.report
     if report is None:
         return
-    count = draft.whole("samples.count")
+    count = builder.whole("samples.count")
     distinct = list(dict.fromkeys(item.caption for item in report.items if item.caption))
     if distinct:
         yield Derived("samples.prompts", distinct[:count], "the first captions of the data set that differ")
 
 
-def _intervals(draft: Draft) -> Iterator[Derived]:
-    steps = draft.whole("train.steps")
-    most = draft.whole("samples.every")
+def _intervals(builder: PlanBuilder) -> Iterator[Derived]:
+    steps = builder.whole("train.steps")
+    most = builder.whole("samples.every")
     if most > max(1, steps // 4):
         yield Derived("samples.every", max(1, steps // 4), "at least four rounds of previews")
-    if "checkpoints.every" in draft.derived:
+    if "checkpoints.every" in builder.derived:
         return
     every = max(1, min(LONGEST_BETWEEN, steps // 4))
     yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
 
 
-def _gradient_checkpointing(draft: Draft) -> Iterator[Derived]:
-    facts, plan = draft.facts, draft.plan()
+def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:
+    facts, plan = builder.facts, builder.plan()
     if plan is None or not facts.vram_gb:
         return
     cost = estimate(plan, facts.base, facts.report, facts.machine).vram_total
@@ -270,9 +270,9 @@ def _gradient_checkpointing(draft: Draft) -> Iterator[Derived]:
     yield Derived("hardware.gradient_checkpointing", not fits, why)
 
 
-def _text_cache(draft: Draft) -> Iterator[Derived]:
-    facts, plan = draft.facts, draft.plan()
-    if plan is None or facts.report is None or not plan.caches_text or "data.cache_text" in draft.given:
+def _text_cache(builder: PlanBuilder) -> Iterator[Derived]:
+    facts, plan = builder.facts, builder.plan()
+    if plan is None or facts.report is None or not plan.caches_text or "data.cache_text" in builder.given:
         return
     size = dict(estimate(plan, facts.base, facts.report, facts.machine).disk_parts).get("cached captions", 0)
     if size > MOST_CAPTION_BYTES:
@@ -280,13 +280,13 @@ def _text_cache(draft: Draft) -> Iterator[Derived]:
         yield Derived("data.cache_text", "off", why)
 
 
-def _formats(draft: Draft) -> Iterator[Derived]:
-    plan = draft.plan()
+def _formats(builder: PlanBuilder) -> Iterator[Derived]:
+    plan = builder.plan()
     if plan is not None:
         yield Derived("output.formats", list(plan.export_formats), "what the usual programs load")
 
 
-# The order matters: a rule reads what the ones before it have put into the draft.
+# The order matters: a rule reads what the ones before it have put into the builder.
 RULES: tuple[Rule, ...] = (
     _preset,
     _name,

@@ -38,9 +38,9 @@ trigger = "mycat"
 
 
 def schema_json() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a plan, for editors that check TOML or JSON against one."""
+    """The JSON schema (builder 2020-12) of a plan, for editors that check TOML or JSON against one."""
     schema = Plan.model_json_schema()
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "sdtrain plan"}
+    head = {"$schema": "https://json-schema.org/builder/2020-12/schema", "title": "sdtrain plan"}
     return {**head, **{key: value for key, value in schema.items() if key != "title"}}
 
 

@@ -15,8 +15,8 @@ from engine.run.run_view import (
     Finish,
     LogLine,
     Pause,
+    PreviewInfo,
     RunView,
-    SampleInfo,
     Stop,
     TrainableInfo,
     WarningInfo,
@@ -110,8 +110,8 @@ def _drop_after(draft: RunView, step: int) -> None:
     draft.steps = draft.steps.until(step)
     draft.step = min(draft.step, step)
     draft.pace_from = min(draft.pace_from, len(draft.steps))
-    while draft.samples and draft.samples[-1].step > step:
-        draft.samples = draft.samples.cut(len(draft.samples) - 1)
+    while draft.previews and draft.previews[-1].step > step:
+        draft.previews = draft.previews.cut(len(draft.previews) - 1)
     while draft.checkpoints and draft.checkpoints[-1].step > step:
         draft.checkpoints = draft.checkpoints.cut(len(draft.checkpoints) - 1)
 
@@ -172,8 +172,8 @@ def _heartbeat(draft: RunView, event: Event) -> None:
         draft.phase = phase
 
 
-def _sample(draft: RunView, event: Event) -> None:
-    sample = SampleInfo(
+def _preview(draft: RunView, event: Event) -> None:
+    preview = PreviewInfo(
         t=_time(draft),
         step=int_of(event, "step"),
         index=int_of(event, "index"),
@@ -183,18 +183,18 @@ def _sample(draft: RunView, event: Event) -> None:
         thumb=text_of(event, "thumb"),
         error=text_of(event, "error"),
     )
-    if sample.error:
-        _say(draft, "warning", f"sample {sample.index} at step {sample.step} failed: {sample.error}")
+    if preview.error:
+        _say(draft, "warning", f"preview {preview.index} at step {preview.step} failed: {preview.error}")
     else:
-        _say(draft, "info", f"sample {sample.index} at step {sample.step}")
-    place = len(draft.samples)
-    while place and draft.samples[place - 1].step == sample.step:
+        _say(draft, "info", f"preview {preview.index} at step {preview.step}")
+    place = len(draft.previews)
+    while place and draft.previews[place - 1].step == preview.step:
         place -= 1
-    again = draft.samples[place:]
+    again = draft.previews[place:]
     # The same picture drawn again has replaced its file: it is listed once.
-    if sample.path and any(old.path == sample.path for old in again):
-        draft.samples = draft.samples.cut(place).added(*(old for old in again if old.path != sample.path))
-    draft.samples = draft.samples.added(sample)
+    if preview.path and any(old.path == preview.path for old in again):
+        draft.previews = draft.previews.cut(place).added(*(old for old in again if old.path != preview.path))
+    draft.previews = draft.previews.added(preview)
 
 
 def _checkpoint(draft: RunView, event: Event) -> None:
@@ -306,7 +306,7 @@ _HANDLERS: dict[str, Callable[[RunView, Event], None]] = {
     "phase": _phase,
     "progress": _progress,
     "heartbeat": _heartbeat,
-    "sample": _sample,
+    "sample": _preview,
     "checkpoint": _checkpoint,
     "warning": _warning,
     "command": _command,

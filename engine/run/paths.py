@@ -49,7 +49,7 @@ class RunDir:
         return self.path / "checkpoints"
 
     @property
-    def samples(self) -> Path:
+    def previews(self) -> Path:
         return self.path / "samples"
 
     @property
@@ -107,7 +107,7 @@ def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunD
     """
     try:
         run = RunDir(_claim_name(safe_name(name)) if directory is None else _claim_directory(directory))
-        for folder in (run.samples, run.exports):
+        for folder in (run.previews, run.exports):
             folder.mkdir(exist_ok=True)
         _link_cache(run)
         write_atomic(run.plan_file, plan_toml)

@@ -10,8 +10,8 @@ from engine.run.series import Grown, StepSeries
 
 
 @dataclass(frozen=True, slots=True)
-class SampleInfo:
-    """A sample picture, or the `error` that came instead of it; paths are relative to the run directory."""
+class PreviewInfo:
+    """A preview picture, or the `error` that came instead of it; paths are relative to the run directory."""
 
     t: float
     step: int
@@ -153,7 +153,7 @@ class RunView:
     pace_from: int = 0
     """Place in `steps` from which the speed is measured: pauses and restarts move it."""
     steps: StepSeries = field(default_factory=StepSeries)
-    samples: Grown[SampleInfo] = field(default_factory=Grown)
+    previews: Grown[PreviewInfo] = field(default_factory=Grown)
     checkpoints: Grown[CheckpointInfo] = field(default_factory=Grown)
     exports: Grown[ExportInfo] = field(default_factory=Grown)
     warnings: Grown[WarningInfo] = field(default_factory=Grown)

@@ -63,10 +63,10 @@ class Grown(Sequence[T], Generic[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         if isinstance(index, slice):
             return self._items[_bounded(index, self._length)]
-        place = index + self._length if index < 0 else index
-        if not 0 <= place < self._length:
+        position = index + self._length if index < 0 else index
+        if not 0 <= position < self._length:
             raise IndexError(index)
-        return self._items[place]
+        return self._items[position]
 
     def __iter__(self) -> Iterator[T]:
         return islice(self._items, self._length)
@@ -100,10 +100,10 @@ class Column(Sequence[float]):
     def __getitem__(self, index: int | slice) -> float | array[float]:
         if isinstance(index, slice):
             return self._values[_bounded(index, self._length)]
-        place = index + self._length if index < 0 else index
-        if not 0 <= place < self._length:
+        position = index + self._length if index < 0 else index
+        if not 0 <= position < self._length:
             raise IndexError(index)
-        return self._values[place]
+        return self._values[position]
 
 
 NAMES = ("t", "loss", "lr", "grad_norm", "images_per_s")
@@ -151,7 +151,7 @@ class StepSeries:
         return kept
 
     def index_after(self, step: int) -> int:
-        """The place of the first update after number `step`; the length when there is none."""
+        """The position of the first update after number `step`; the length when there is none."""
         return bisect_right(self._steps, step, 0, self._length)
 
     def __len__(self) -> int:
@@ -163,7 +163,7 @@ class StepSeries:
         return self._steps[self._length - 1] if self._length else 0
 
     def steps(self, start: int = 0, stop: int | None = None) -> array[int]:
-        """The update numbers at the places start..stop, as an array('q') of its own."""
+        """The update numbers at the positions start..stop, as an array('q') of its own."""
         return self._steps[_bounded(slice(start, stop), self._length)]
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.cost.estimate import preview_size
 from engine.dataset.annotators import VERSION, maker
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
-from engine.dataset.images import Pixels, load_rgb, place
+from engine.dataset.images import Pixels, load_rgb, placement
 from engine.dataset.pairs import fit_condition, load_condition, pair_up
 from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
@@ -137,7 +137,7 @@ class MadeMaps:
 
 def covering(item: Item) -> tuple[int, int]:
     """Width and height of the whole picture when it is reduced to cover its bucket: edges depend on scale."""
-    placed = place(item.width, item.height, item.size)
+    placed = placement(item.width, item.height, item.size)
     return round(placed.width), round(placed.height)
 
 

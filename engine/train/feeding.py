@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine import draws
 from engine.dataset.cache import TensorCache
-from engine.dataset.images import place
+from engine.dataset.images import placement
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
 from engine.dataset.scan import scan
@@ -23,7 +23,7 @@ from engine.plan.schema import Plan
 from engine.train.conditions import conditions_for
 from engine.train.latents import Crop, LatentTable, LiveLatents
 from engine.train.loop import Batch
-from engine.train.setup import Ready
+from engine.train.setup import AdaptedModel
 from engine.train.texts import LiveTexts, TextTable
 
 Progress = Callable[[str, int, int], None]
@@ -71,7 +71,7 @@ class DataFeed:
         """How often the data set has been seen after `step` updates."""
         return step * self.plan.train.gradient_accumulation / self.order.batches_per_epoch
 
-    def rate(self, step: int) -> float:
+    def learning_rate_factor(self, step: int) -> float:
         """The factor of the learning rate at update `step`."""
         return 1.0
 
@@ -116,7 +116,7 @@ class DataFeed:
 
     def _geometry(self, row: int, crop: tuple[float, float]) -> Geometry:
         item = self.items[row]
-        placed = place(item.width, item.height, item.size, crop)
+        placed = placement(item.width, item.height, item.size, crop)
         return Geometry(
             (item.height, item.width), (int(placed.top), int(placed.left)), (item.size[1], item.size[0])
         )
@@ -133,8 +133,8 @@ class PriorFeed:
         """How often the pictures, not the class pictures, have been seen."""
         return self.main.epoch(step)
 
-    def rate(self, step: int) -> float:
-        return self.main.rate(step)
+    def learning_rate_factor(self, step: int) -> float:
+        return self.main.learning_rate_factor(step)
 
     def step(self, step: int, limit: int) -> Iterator[Batch]:
         """First the pictures' batches, then the class pictures'."""
@@ -171,8 +171,8 @@ class StagedFeed:
             self.feed(step)
         return step * self._epochs_a_step[number]
 
-    def rate(self, step: int) -> float:
-        return self.stages[self.index(step)].rate
+    def learning_rate_factor(self, step: int) -> float:
+        return self.stages[self.index(step)].factor
 
     def step(self, step: int, limit: int) -> Iterator[Batch]:
         """The batches of update `step`, at its stage's resolution."""
@@ -181,7 +181,7 @@ class StagedFeed:
 
 def make_feed(
     plan: Plan,
-    ready: Ready,
+    adapted: AdaptedModel,
     report: DatasetReport,
     cache_folder: Path,
     progress: Progress,
@@ -193,18 +193,18 @@ def make_feed(
     """
     cache = TensorCache(cache_folder)
     if stages := plan.options.stages_of_resolution:
-        return StagedFeed(stages, lambda side: _stage(plan, ready, side, cache, progress))
+        return StagedFeed(stages, lambda side: _stage(plan, adapted, side, cache, progress))
     conditions = conditions_for(plan, report, cache, partial(progress, "condition maps"))
     items, extras = (report.items, ()) if conditions is None else (conditions.items, (conditions,))
-    main = _data_feed(plan, ready, items, cache, progress, extras=extras)
+    main = _data_feed(plan, adapted, items, cache, progress, extras=extras)
     if not prior:
         return main
     first_slot = plan.train.batch_size * plan.train.gradient_accumulation
     weight = plan.data.class_weight
-    return PriorFeed(main, _data_feed(plan, ready, prior, cache, progress, weight, first_slot))
+    return PriorFeed(main, _data_feed(plan, adapted, prior, cache, progress, weight, first_slot))
 
 
-def _stage(plan: Plan, ready: Ready, side: int, cache: TensorCache, progress: Progress) -> DataFeed:
+def _stage(plan: Plan, adapted: AdaptedModel, side: int, cache: TensorCache, progress: Progress) -> DataFeed:
     data = plan.data
     report = scan(
         Path(data.path),
@@ -214,12 +214,12 @@ def _stage(plan: Plan, ready: Ready, side: int, cache: TensorCache, progress: Pr
         recursive=data.recursive,
     )
     own = plan.model_copy(update={"data": data.model_copy(update={"resolution": side})})
-    return _data_feed(own, ready, report.require().items, cache, progress)
+    return _data_feed(own, adapted, report.require().items, cache, progress)
 
 
 def _data_feed(
     plan: Plan,
-    ready: Ready,
+    adapted: AdaptedModel,
     items: Sequence[Item],
     cache: TensorCache,
     progress: Progress,
@@ -229,12 +229,12 @@ def _data_feed(
 ) -> DataFeed:
     latents: LatentTable | LiveLatents
     if plan.caches_latents:
-        latents = LatentTable.build(items, ready, cache, plan.data.flip, partial(progress, "latents"))
+        latents = LatentTable.build(items, adapted, cache, plan.data.flip, partial(progress, "latents"))
     else:
-        latents = LiveLatents(items, ready)
+        latents = LiveLatents(items, adapted)
     texts: TextTable | LiveTexts
     if plan.caches_text:
-        texts = TextTable.build(items, ready, cache, partial(progress, "captions"))
+        texts = TextTable.build(items, adapted, cache, partial(progress, "captions"))
     else:
-        texts = LiveTexts(items, ready, plan)
-    return DataFeed(plan, items, latents, texts, ready.device, extras, weight, first_slot)
+        texts = LiveTexts(items, adapted, plan)
+    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot)

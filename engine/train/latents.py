@@ -13,10 +13,10 @@ from engine.dataset.images import fit, load_rgb
 from engine.dataset.report import Item
 from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
-from engine.train.setup import Ready
+from engine.train.setup import AdaptedModel
 
 Crop = tuple[float, float]
-Place = tuple[int, bool]
+LatentId = tuple[int, bool]
 CENTRE: Crop = (0.5, 0.5)
 
 
@@ -29,23 +29,23 @@ def pixels(item: Item, flip: bool, crop: Crop) -> Tensor:
 
 
 @torch.no_grad()
-def encode(ready: Ready, batch: Tensor) -> tuple[Tensor, Tensor]:
+def encode(adapted: AdaptedModel, batch: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of scaled latents on the CPU, for [b, 3, h, w] pixels."""
-    mean, std = ready.family.encode_image(batch.to(ready.device))
+    mean, std = adapted.family.encode_image(batch.to(adapted.device))
     return mean.cpu(), std.cpu()
 
 
 class LatentTable:
     """Latents that were encoded once, [2, c, h, w] a picture and orientation: mean and standard deviation."""
 
-    def __init__(self, rows: Mapping[Place, Tensor] | EncodedTable[Place]) -> None:
+    def __init__(self, rows: Mapping[LatentId, Tensor] | EncodedTable[LatentId]) -> None:
         self._rows = rows
 
     @classmethod
     def build(
         cls,
         items: Sequence[Item],
-        ready: Ready,
+        adapted: AdaptedModel,
         cache: TensorCache,
         flip: bool,
         progress: Callable[[int, int], None],
@@ -53,42 +53,42 @@ class LatentTable:
         """Read what the cache holds and encode the rest, one by one: a picture's latents then do not depend
         on which others happened to be missing, so an interrupted start changes nothing."""
         # Cached latents are scaled, and the scale is not among the weights.
-        scale = ready.family.configs["vae"].get("scaling_factor")
-        model = f"{ready.family.spec.name}|{scale}|{module_hash(ready.family.parts['vae'])}"
-        places = [
+        scale = adapted.family.configs["vae"].get("scaling_factor")
+        model = f"{adapted.family.spec.name}|{scale}|{module_hash(adapted.family.parts['vae'])}"
+        entries = [
             (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))
         ]
 
-        def key_of(place: Place) -> str:
-            item = items[place[0]]
-            return latent_key(cache.contents.sha256(item.source), item.size, CENTRE, place[1], model)
+        def key_of(entry: LatentId) -> str:
+            item = items[entry[0]]
+            return latent_key(cache.contents.sha256(item.source), item.size, CENTRE, entry[1], model)
 
-        def encode_one(batch: Sequence[Place]) -> list[dict[str, Tensor]]:
+        def encode_one(batch: Sequence[LatentId]) -> list[dict[str, Tensor]]:
             ((index, side),) = batch
-            mean, std = encode(ready, pixels(items[index], side, CENTRE)[None])
+            mean, std = encode(adapted, pixels(items[index], side, CENTRE)[None])
             return [{"latent": torch.cat([mean, std])}]
 
-        encoder: CachedEncoder[Place] = CachedEncoder(cache, key_of, encode_one)
-        return cls(EncodedTable.build(encoder, places, progress))
+        encoder: CachedEncoder[LatentId] = CachedEncoder(cache, key_of, encode_one)
+        return cls(EncodedTable.build(encoder, entries, progress))
 
     def rows(
         self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation, each [b, c, h, w]."""
-        places, rows = list(zip(indexes, flips, strict=True)), self._rows
+        entries, rows = list(zip(indexes, flips, strict=True)), self._rows
         if isinstance(rows, EncodedTable):
-            table = torch.stack([row["latent"] for row in rows.many(places)])
+            table = torch.stack([row["latent"] for row in rows.many(entries)])
         else:
-            table = torch.stack([rows[place] for place in places])
+            table = torch.stack([rows[entry] for entry in entries])
         return table[:, 0], table[:, 1]
 
 
 class LiveLatents:
     """Latents encoded for every batch: for random crops, or where nothing should be cached."""
 
-    def __init__(self, items: Sequence[Item], ready: Ready) -> None:
+    def __init__(self, items: Sequence[Item], adapted: AdaptedModel) -> None:
         self._items = items
-        self._ready = ready
+        self._ready = adapted
 
     def rows(
         self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]

@@ -18,7 +18,7 @@ from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
 from engine.train.ema import Ema
 from engine.train.objective import offset_noise, sample_losses
-from engine.train.optimizers import make_optimizer, rate_factor, set_rates
+from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class Batch:
 
 
 class Feed(Protocol):
-    """Where batches come from: all of a step's, each with at most `limit` samples; `rate` is the learning
-    rate's factor."""
+    """Where batches come from: all of a step's, each with at most `limit` samples; `learning_rate_factor`
+    is what the plan's rate is multiplied by."""
 
     def step(self, step: int, limit: int) -> Iterator[Batch]: ...
 
     def epoch(self, step: int) -> float: ...
 
-    def rate(self, step: int) -> float: ...
+    def learning_rate_factor(self, step: int) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ class Loop:
         waiting: list[tuple[int, float, Tensor]] = []
         since = time.perf_counter()
         for step in range(start + 1, self.plan.train.steps + 1):
-            rate = set_rates(self.optimizer, rate_factor(step, self.plan.train) * self.feed.rate(step))
+            rate = set_learning_rates(
+                self.optimizer, schedule_factor(step, self.plan.train) * self.feed.learning_rate_factor(step)
+            )
             waiting.append((step, rate, self._fitting(step)))
             now = time.perf_counter()
             ends = step == self.plan.train.steps or step == start + 1 or boundary(step)

@@ -11,7 +11,7 @@ from engine.methods.base import Trainable
 from engine.plan.schema import Optimizer, Train
 
 
-def rate_factor(step: int, train: Train) -> float:
+def schedule_factor(step: int, train: Train) -> float:
     """The factor of the learning rate at update `step` (1-based): warm-up, then the schedule."""
     if step <= train.warmup:
         return step / train.warmup
@@ -51,7 +51,7 @@ def make_optimizer(
     )
 
 
-def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> float:
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> float:
     """Every group's rate at this factor; returns the first group's."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

@@ -16,7 +16,7 @@ ResidualsOf = Callable[[Tensor, Tensor, Conditioning], Residuals]
 
 
 @dataclass(frozen=True)
-class Shot:
+class PreviewRequest:
     """One picture to draw. `width` and `height` are pixels; `guidance` 1 turns guidance off."""
 
     prompt: Conditioning
@@ -34,34 +34,39 @@ def timetable(schedule: NoiseSchedule, steps: int) -> list[int]:
     return [round(schedule.steps - index * ratio) - 1 for index in range(steps)]
 
 
-def initial_noise(family: ModelFamily, shot: Shot) -> Tensor:
+def initial_noise(family: ModelFamily, request: PreviewRequest) -> Tensor:
     """The starting latents, [1, c, h/f, w/f], drawn on the CPU and so equal on every device."""
     scale = family.spec.downscale
-    shape = (1, family.spec.latent_channels, shot.height // scale, shot.width // scale)
-    return torch.randn(shape, generator=draws.generator(shot.seed, "preview"))
+    shape = (1, family.spec.latent_channels, request.height // scale, request.width // scale)
+    return torch.randn(shape, generator=draws.generator(request.seed, "preview"))
 
 
 def draw(
-    family: ModelFamily, shot: Shot, device: torch.device, residuals: ResidualsOf | None = None
+    family: ModelFamily, request: PreviewRequest, device: torch.device, residuals: ResidualsOf | None = None
 ) -> Tensor:
     """One picture in [-1, 1], [3, height, width] on the CPU."""
-    return draw_batch(family, [shot], device, residuals)[0]
+    return draw_batch(family, [request], device, residuals)[0]
 
 
 @torch.no_grad()
 def draw_batch(
-    family: ModelFamily, shots: Sequence[Shot], device: torch.device, residuals: ResidualsOf | None = None
+    family: ModelFamily,
+    requests: Sequence[PreviewRequest],
+    device: torch.device,
+    residuals: ResidualsOf | None = None,
 ) -> Tensor:
-    """Pictures in [-1, 1], [b, 3, height, width] on the CPU, of shots with equal steps, guidance and size.
+    """Pictures in [-1, 1], [b, 3, height, width] on the CPU, of requests with equal steps, guidance and size.
 
     DDIM (Song et al. 2020, arXiv:2010.02502) with eta 0 and classifier-free guidance (Ho and Salimans 2022,
     arXiv:2207.12598).
     """
-    schedule, first = family.schedule, shots[0]
-    assert all((s.steps, s.guidance, s.width, s.height) == _settings(first) for s in shots)
-    latents = torch.cat([initial_noise(family, shot) for shot in shots]).to(device)
+    schedule, first = family.schedule, requests[0]
+    assert all((s.steps, s.guidance, s.width, s.height) == _settings(first) for s in requests)
+    latents = torch.cat([initial_noise(family, request) for request in requests]).to(device)
     guided = first.guidance > 1
-    sides = ([shot.negative for shot in shots] if guided else []) + [shot.prompt for shot in shots]
+    sides = ([request.negative for request in requests] if guided else []) + [
+        request.prompt for request in requests
+    ]
     cond = _joined(sides).map(lambda value: value.to(device))
     steps = timetable(schedule, first.steps)
     for now, after in zip(steps, [*steps[1:], -1], strict=True):
@@ -72,13 +77,13 @@ def draw_batch(
         if guided:
             without, with_prompt = answer.chunk(2)
             answer = without + first.guidance * (with_prompt - without)
-        clean, noise = schedule.split(latents, answer, times[: len(shots)])
+        clean, noise = schedule.split(latents, answer, times[: len(requests)])
         latents = _at(schedule, clean, noise, after)
     return family.decode_latents(latents).clamp(-1, 1).cpu()
 
 
-def _settings(shot: Shot) -> tuple[int, float, int, int]:
-    return shot.steps, shot.guidance, shot.width, shot.height
+def _settings(request: PreviewRequest) -> tuple[int, float, int, int]:
+    return request.steps, request.guidance, request.width, request.height
 
 
 def _at(schedule: NoiseSchedule, clean: Tensor, noise: Tensor, timestep: int) -> Tensor:

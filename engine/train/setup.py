@@ -22,7 +22,7 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
-class Ready:
+class AdaptedModel:
     """A model with the method's modules in it. `autocast` none means plain fp32."""
 
     family: ModelFamily
@@ -95,7 +95,7 @@ def download(model: str) -> Path:
         ) from error
 
 
-def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
+def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> AdaptedModel:
     """Inject the method, then decide dtypes: what trains is fp32, what is frozen has the compute dtype.
 
     The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews.
@@ -116,8 +116,10 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> Ready:
         item.parameter.requires_grad_(True)
     if plan.hardware.gradient_checkpointing:
         family.enable_gradient_checkpointing()
-    place(family, device, plan)
-    return Ready(family, method, trainables, device, precision, None if precision == "fp32" else compute)
+    move_to_device(family, device, plan)
+    return AdaptedModel(
+        family, method, trainables, device, precision, None if precision == "fp32" else compute
+    )
 
 
 def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> None:
@@ -127,7 +129,7 @@ def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> Non
             value.data = value.data.to(dtype)
 
 
-def place(family: ModelFamily, device: torch.device, plan: Plan) -> None:
+def move_to_device(family: ModelFamily, device: torch.device, plan: Plan) -> None:
     """Move the parts to the device; convolutions of a CUDA denoiser take the layout that tensor cores like."""
     for part in family.parts.values():
         part.to(device)

@@ -14,7 +14,7 @@ from engine.families.base import Conditioning
 from engine.plan.schema import Plan
 from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
-from engine.train.setup import Ready
+from engine.train.setup import AdaptedModel
 
 Draw = tuple[int, int]
 
@@ -34,21 +34,25 @@ class TextTable:
 
     @classmethod
     def build(
-        cls, items: Sequence[Item], ready: Ready, cache: TensorCache, progress: Callable[[int, int], None]
+        cls,
+        items: Sequence[Item],
+        adapted: AdaptedModel,
+        cache: TensorCache,
+        progress: Callable[[int, int], None],
     ) -> TextTable:
         """Read what the cache holds and embed the rest."""
         captions = [item.caption for item in items]
         distinct = sorted({"", *captions})
-        parts = [module_hash(ready.family.parts[part]) for part in ready.family.spec.text_parts]
+        parts = [module_hash(adapted.family.parts[part]) for part in adapted.family.spec.text_parts]
         # A tokenizer's padding changes what the same weights make of a caption.
-        pads = [f"{len(each)}/{each.pad_token_id}" for each in ready.family.tokenizers.values()]
-        about = (ready.family.spec.name, ready.precision, *parts, *pads)
+        pads = [f"{len(each)}/{each.pad_token_id}" for each in adapted.family.tokenizers.values()]
+        about = (adapted.family.spec.name, adapted.precision, *parts, *pads)
         encoder: CachedEncoder[str] = CachedEncoder(
             cache,
             lambda text: cache_key("text", text, *about),
-            lambda texts: [embed(ready, text) for text in texts],
+            lambda texts: [embed(adapted, text) for text in texts],
         )
-        return cls(captions, EncodedTable.build(encoder, distinct, progress), ready.device)
+        return cls(captions, EncodedTable.build(encoder, distinct, progress), adapted.device)
 
     def rows(self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]) -> Conditioning:
         """The conditioning of these pictures, the empty caption's where dropped."""
@@ -61,18 +65,18 @@ class TextTable:
 
 
 @torch.no_grad()
-def embed(ready: Ready, text: str) -> dict[str, Tensor]:
+def embed(adapted: AdaptedModel, text: str) -> dict[str, Tensor]:
     """A text's named embeddings on the CPU, without the batch dimension."""
-    cond = ready.family.encode_text(ready.family.tokenize([text]))
+    cond = adapted.family.encode_text(adapted.family.tokenize([text]))
     return {name: value[0].cpu() for name, value in cond.rows().items()}
 
 
 class LiveTexts:
     """Token ids, for text encoders that train, and embeddings made anew where tags are shuffled."""
 
-    def __init__(self, items: Sequence[Item], ready: Ready, plan: Plan) -> None:
+    def __init__(self, items: Sequence[Item], adapted: AdaptedModel, plan: Plan) -> None:
         self._captions = [item.caption for item in items]
-        self._ready = ready
+        self._ready = adapted
         self._data = plan.data
         self._seed = plan.seed
         self._trains = plan.options.trains_text
@@ -91,7 +95,7 @@ class LiveTexts:
                 epoch,
                 draw,
                 shuffle_tags=data.shuffle_tags,
-                keep_tokens=data.keep_tags,
+                keep_tags=data.keep_tags,
             )
             for row, drop, (epoch, draw) in zip(indexes, dropped, draws, strict=True)
         ]

@@ -18,7 +18,7 @@ from engine.families.base import Geometry, ModelFamily
 from engine.files import write_atomic
 from engine.keys import key
 from engine.plan.schema import Plan
-from engine.train.sampling import Shot, draw_batch
+from engine.train.sampling import PreviewRequest, draw_batch
 from engine.train.setup import DTYPES, choose_precision, load_plan_family
 from engine.worker.exporting import base_hash
 from engine.worker.previews import to_image
@@ -118,13 +118,13 @@ def _draw(
         sizes = [Geometry((side, side), (0, 0), (side, side))]
         prompt = family.with_geometry(family.encode_text(family.tokenize([plan.data.class_prompt])), sizes)
         negative = family.with_geometry(family.encode_negative(NEGATIVE), sizes)
-        shots = [
-            Shot(
+        requests = [
+            PreviewRequest(
                 prompt, negative, key(0, "class-picture", index), samples.steps, samples.guidance, side, side
             )
             for index in group
         ]
-        pixels = draw_batch(family, shots, device)
+        pixels = draw_batch(family, requests, device)
     found = []
     for picture in pixels:
         buffer = BytesIO()

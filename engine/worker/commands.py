@@ -14,21 +14,21 @@ KNOWN = ("stop", "pause", "resume", "save", "sample")
 
 
 @dataclass
-class Wishes:
+class Requests:
     """What is asked for and not yet done, in the order of asking."""
 
     stop: str = ""
     paused: bool = False
     saves: list[str] = field(default_factory=list)
-    samples: list[tuple[str, str]] = field(default_factory=list)
+    previews: list[tuple[str, str]] = field(default_factory=list)
     stop_ids: list[str] = field(default_factory=list)
 
 
 class Commands:
-    """Reads the control file and the signals; the worker acts on `wishes` between steps."""
+    """Reads the control file and the signals; the worker acts on `requests` between steps."""
 
     def __init__(self, reader: ControlReader, writer: EventWriter) -> None:
-        self.wishes = Wishes()
+        self.requests = Requests()
         self._reader = reader
         self._writer = writer
         self._signal = ""
@@ -47,32 +47,32 @@ class Commands:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
 
-    def poll(self) -> Wishes:
+    def poll(self) -> Requests:
         """Take in what is new."""
         if self._signal:
-            self.wishes.stop = self.wishes.stop or f"signal {self._signal}"
+            self.requests.stop = self.requests.stop or f"signal {self._signal}"
         for command in self._reader.poll():
             self._take(str(command["id"]), str(command["cmd"]), str(command.get("prompt", "")))
-        return self.wishes
+        return self.requests
 
     def _take(self, ident: str, name: str, prompt: str) -> None:
-        wishes = self.wishes
+        requests = self.requests
         if name not in KNOWN:
             self.answer(ident, name, "refused", f"unknown command; known are {', '.join(KNOWN)}")
             return
-        if name == "resume" and not wishes.paused:
+        if name == "resume" and not requests.paused:
             self.answer(ident, name, "done", "the run was not paused")
             return
         self.answer(ident, name, "accepted")
         if name == "stop":
-            wishes.stop = "stop command"
-            wishes.stop_ids.append(ident)
+            requests.stop = "stop command"
+            requests.stop_ids.append(ident)
         elif name == "save":
-            wishes.saves.append(ident)
+            requests.saves.append(ident)
         elif name == "sample":
-            wishes.samples.append((ident, prompt))
+            requests.previews.append((ident, prompt))
         else:
-            wishes.paused = name == "pause"
+            requests.paused = name == "pause"
             self.answer(ident, name, "done")
 
     def answer(self, ident: str, name: str, status: str, text: str = "") -> None:
@@ -81,9 +81,9 @@ class Commands:
 
     def act(self, save: Callable[[], bool], sample: Callable[[str], bool]) -> None:
         """Do what was asked to be done now, and answer each."""
-        while self.wishes.saves:
-            ident = self.wishes.saves.pop(0)
+        while self.requests.saves:
+            ident = self.requests.saves.pop(0)
             self.answer(ident, "save", "done" if save() else "refused")
-        while self.wishes.samples:
-            ident, prompt = self.wishes.samples.pop(0)
+        while self.requests.previews:
+            ident, prompt = self.requests.previews.pop(0)
             self.answer(ident, "sample", "done" if sample(prompt) else "refused")

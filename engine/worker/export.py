@@ -52,11 +52,11 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
     plan = load_plan(run.plan_file)
     asked = weights or plan.output.weights
     saved = choose(run, step)
-    ready = prepare(plan, load_plan_family(plan), torch.device("cpu"))
-    checkpoint.load_weights(saved, ready.trainables)
+    adapted = prepare(plan, load_plan_family(plan), torch.device("cpu"))
+    checkpoint.load_weights(saved, adapted.trainables)
     averages = checkpoint.load_averages(saved)
     _refuse(weights, averages is not None, out)
-    ema = None if averages is None else Ema(ready.trainables, plan.train.ema, averages)
+    ema = None if averages is None else Ema(adapted.trainables, plan.train.ema, averages)
     data = plan.data
     items = scan(
         Path(data.path),
@@ -66,10 +66,10 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
         recursive=data.recursive,
     ).items
     label = "" if step is None else f"-{saved.step:08d}"
-    for which, artifact in learned(ready, asked, None if ema is None else ema.averaged):
+    for which, artifact in learned(adapted, asked, None if ema is None else ema.averaged):
         target = out or run.exports / f"{file_stem(plan, name, which, label)}{form.extension}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        done = export_one(plan, ready, artifact, name, saved.step, target, items, out is None, which)
+        done = export_one(plan, adapted, artifact, name, saved.step, target, items, out is None, which)
         record = {"format": done.format, "path": str(done.path), "bytes": done.bytes, "tensors": done.tensors}
         print(json.dumps({"kind": "exported", "step": saved.step, "weights": which, **record}), flush=True)
     return 0

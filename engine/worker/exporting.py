@@ -20,7 +20,7 @@ from engine.models.bases import locate
 from engine.plan.files import plan_hash
 from engine.plan.schema import Plan
 from engine.run.paths import RunDir, cache_root
-from engine.train.setup import DTYPES, Ready, load_plan_family
+from engine.train.setup import DTYPES, AdaptedModel, load_plan_family
 
 EMA, RAW = "ema", "raw"
 Averaged = Callable[[], AbstractContextManager[None]]
@@ -33,23 +33,23 @@ def file_stem(plan: Plan, name: str, weights: str = "", label: str = "") -> str:
     return stem if name == plan.export_formats[0] else f"{stem}-{name}"
 
 
-def learned(ready: Ready, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
+def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
     """What `asked` (ema, raw, both) of a model gives, each with which weights it holds: ema, raw, or nothing
     where there are no averages. Inside `averaged`, which is none then, the model has them."""
     if averaged is None:
-        yield "", ready.method.artifact(ready.family)
+        yield "", adapted.method.artifact(adapted.family)
         return
     if asked != RAW:
         with averaged():
-            average = ready.method.artifact(ready.family)
+            average = adapted.method.artifact(adapted.family)
         yield EMA, average
     if asked != EMA:
-        yield RAW, ready.method.artifact(ready.family)
+        yield RAW, adapted.method.artifact(adapted.family)
 
 
 def export_one(
     plan: Plan,
-    ready: Ready,
+    adapted: AdaptedModel,
     artifact: Artifact,
     name: str,
     step: int,
@@ -59,7 +59,7 @@ def export_one(
     weights: str = "",
 ) -> Exported:
     """One file in one format; `weights` is what it says of them."""
-    family = ready.family
+    family = adapted.family
     facts = ModelFacts(family.spec.name, family.schedule.prediction, family.configs)
     side = plan.data.resolution
     about = About(
@@ -91,7 +91,7 @@ def export_one(
 
 def export_all(
     plan: Plan,
-    ready: Ready,
+    adapted: AdaptedModel,
     folder: Path,
     step: int,
     items: Sequence[Item],
@@ -100,14 +100,14 @@ def export_all(
 ) -> list[Exported]:
     """Every chosen format of the chosen weights into `folder`; a run that finishes again after a resume replaces
     its own files. `averaged` as in `learned`."""
-    formats = [name for name in plan.export_formats if ready.family.spec.name in get_format(name).families]
+    formats = [name for name in plan.export_formats if adapted.family.spec.name in get_format(name).families]
     if not formats:
-        raise UserError(f"no export format fits method {plan.method} on {ready.family.spec.title}")
+        raise UserError(f"no export format fits method {plan.method} on {adapted.family.spec.title}")
     written = []
-    for weights, artifact in learned(ready, plan.output.weights, averaged):
+    for weights, artifact in learned(adapted, plan.output.weights, averaged):
         for name in formats:
             out = folder / f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
-            written.append(export_one(plan, ready, artifact, name, step, out, items, True, weights))
+            written.append(export_one(plan, adapted, artifact, name, step, out, items, True, weights))
     return written
 
 

@@ -15,8 +15,8 @@ from engine.families.base import Conditioning, Geometry, Residuals
 from engine.files import write_atomic
 from engine.plan.schema import Plan
 from engine.run.events import EventWriter
-from engine.train.sampling import ResidualsOf, Shot, draw
-from engine.train.setup import Ready
+from engine.train.sampling import PreviewRequest, ResidualsOf, draw
+from engine.train.setup import AdaptedModel
 
 THUMB_SIDE = 256
 
@@ -37,7 +37,7 @@ class Previewer:
     def __init__(
         self,
         plan: Plan,
-        ready: Ready,
+        adapted: AdaptedModel,
         folder: Path,
         writer: EventWriter,
         prompts: Sequence[str],
@@ -47,7 +47,7 @@ class Previewer:
         """`extras` are the method's own inputs (a condition picture [1, c, h, w]) by prompt; inside `averaged`
         the weights are those that are to be shown."""
         self.plan = plan
-        self.ready = ready
+        self.adapted = adapted
         self.folder = folder
         self.writer = writer
         self.averaged = averaged
@@ -57,7 +57,7 @@ class Previewer:
         ]
         side = plan.data.resolution
         self.size = (plan.samples.width or side, plan.samples.height or side)
-        self.text_trains = any(ready.family.parts[part].training for part in ready.family.spec.text_parts)
+        self.text_trains = any(adapted.family.parts[part].training for part in adapted.family.spec.text_parts)
         self._embedded: dict[tuple[str, bool], Conditioning] = {}
 
     def draw_all(self, step: int) -> int:
@@ -78,7 +78,7 @@ class Previewer:
             name = f"step-{step:08d}-{prompt.index:02d}"
             path, thumb = self._write(picture, name)
         except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
-            if self.ready.device.type == "cuda":
+            if self.adapted.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.writer.emit("sample", **about, error=f"{type(error).__name__}: {error}"[:500])
             return False
@@ -86,19 +86,21 @@ class Previewer:
         return True
 
     def _picture(self, prompt: Prompt) -> Image.Image:
-        ready, samples = self.ready, self.plan.samples
-        own = ready.method.modules().values()
-        modules = [part for part in (*ready.family.parts.values(), *own) if part.training]
+        adapted, samples = self.adapted, self.plan.samples
+        own = adapted.method.modules().values()
+        modules = [part for part in (*adapted.family.parts.values(), *own) if part.training]
         for module in modules:
             module.eval()
         try:
             with (
                 self.averaged(),
                 torch.no_grad(),
-                torch.autocast(ready.device.type, dtype=ready.autocast, enabled=ready.autocast is not None),
+                torch.autocast(
+                    adapted.device.type, dtype=adapted.autocast, enabled=adapted.autocast is not None
+                ),
             ):
                 negative = self._cond(samples.negative, negative=True)
-                shot = Shot(
+                request = PreviewRequest(
                     self._cond(prompt.text),
                     negative,
                     prompt.seed,
@@ -106,23 +108,23 @@ class Previewer:
                     samples.guidance,
                     *self.size,
                 )
-                pixels = draw(ready.family, shot, ready.device, self._residuals(prompt))
+                pixels = draw(adapted.family, request, adapted.device, self._residuals(prompt))
         finally:
             for module in modules:
                 module.train()
         return to_image(pixels)
 
     def _residuals(self, prompt: Prompt) -> ResidualsOf:
-        extra = {name: value.to(self.ready.device) for name, value in prompt.extra.items()}
+        extra = {name: value.to(self.adapted.device) for name, value in prompt.extra.items()}
 
         def residuals(noisy: Tensor, timesteps: Tensor, cond: Conditioning) -> Residuals:
             batch = {name: value.expand(len(noisy), *value.shape[1:]) for name, value in extra.items()}
-            return self.ready.method.residuals(self.ready.family, noisy, timesteps, cond, batch)
+            return self.adapted.method.residuals(self.adapted.family, noisy, timesteps, cond, batch)
 
         return residuals
 
     def _cond(self, text: str, negative: bool = False) -> Conditioning:
-        family, known = self.ready.family, (text, negative)
+        family, known = self.adapted.family, (text, negative)
         if self.text_trains or known not in self._embedded:
             cond = family.encode_negative(text) if negative else family.encode_text(family.tokenize([text]))
             sizes = [Geometry((self.size[1], self.size[0]), (0, 0), (self.size[1], self.size[0]))]

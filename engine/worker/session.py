@@ -28,7 +28,7 @@ from engine.train.conditions import conditions_of, preview_extras
 from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
 from engine.train.setup import (
-    Ready,
+    AdaptedModel,
     choose_device,
     configure_torch,
     load_plan_family,
@@ -51,7 +51,7 @@ POLL_S = 0.2
 PROGRESS_S = 0.25
 
 
-class Stop(Exception):
+class StopRequested(Exception):
     """Leave after a clean save; carries the reason."""
 
 
@@ -106,7 +106,7 @@ class Session:
         self.began = time.monotonic()
         self.plan: Plan
         self.items: tuple[Item, ...] = ()
-        self.ready: Ready
+        self.adapted: AdaptedModel
         self.loop: Loop
         self.saver: Saver
         self.previewer: Previewer
@@ -120,12 +120,12 @@ class Session:
         for text in broken:
             self._warn("broken-checkpoint", f"an older checkpoint is used, because {text}")
         try:
-            self._get_ready(saved)
+            self._prepare(saved)
             self._train()
-        except Stop as stop:
+        except StopRequested as stop:
             self._save()
             self.writer.emit("stopped", step=self.step, reason=str(stop))
-            for ident in self.commands.wishes.stop_ids:
+            for ident in self.commands.requests.stop_ids:
                 self.commands.answer(ident, "stop", "done")
             return codes.STOPPED
         self._save()
@@ -134,7 +134,7 @@ class Session:
         self.writer.emit("finished", step=self.step, seconds=round(time.monotonic() - self.began, 3))
         return codes.DONE
 
-    def _get_ready(self, saved: checkpoint.Saved | None) -> None:
+    def _prepare(self, saved: checkpoint.Saved | None) -> None:
         plan = self.plan
         self._phase("loading", f"loading {plan.base.model}")
         device = choose_device(plan.hardware.device)
@@ -149,36 +149,36 @@ class Session:
         )
         self.items = report.require().items
         prior = self._class_pictures(device)
-        self.ready = prepare(plan, load_plan_family(plan), device)
+        self.adapted = prepare(plan, load_plan_family(plan), device)
         self._say_trainables()
         self._phase("caching", f"{len(report.items)} pictures")
-        feed = make_feed(plan, self.ready, report, cache_root(), self._progress, prior)
+        feed = make_feed(plan, self.adapted, report, cache_root(), self._progress, prior)
         conditions = conditions_of(feed)
         self.items = report.items if conditions is None else tuple(conditions.items)
         prompts = preview_prompts(plan, self.items)
         self.loop = Loop(
             plan,
-            self.ready.family,
-            self.ready.method,
-            self.ready.trainables,
+            self.adapted.family,
+            self.adapted.method,
+            self.adapted.trainables,
             feed,
             device,
-            self.ready.autocast,
+            self.adapted.autocast,
             self._warn,
             CUDA_REPORT_S if device.type == "cuda" else 0.0,
         )
         self.saver = Saver(self.run, plan, self.loop, self.writer, self.heartbeat, self.commands)
         self.previewer = Previewer(
             plan,
-            self.ready,
-            self.run.samples,
+            self.adapted,
+            self.run.previews,
             self.writer,
             prompts,
-            preview_extras(feed, plan, prompts, self.run.samples),
+            preview_extras(feed, plan, prompts, self.run.previews),
             self.loop.averaged,
         )
         if saved is not None:
-            state = checkpoint.load(saved, self.ready.trainables, self.loop.optimizer)
+            state = checkpoint.load(saved, self.adapted.trainables, self.loop.optimizer)
             self.loop.restore(state["loop"])
             averages = checkpoint.load_averages(saved)
             if self.loop.ema is not None and averages is not None:
@@ -197,7 +197,7 @@ class Session:
     def _train(self) -> None:
         plan = self.plan
         if self.step == 0 and plan.samples.at_start and plan.samples.every:
-            self._sample()
+            self._preview()
         self._phase("training", "")
         polled = 0.0
         for group in self.loop.run(self.step, self._boundary):
@@ -207,7 +207,7 @@ class Session:
             if self._due(plan.checkpoints.every):
                 self._save()
             if self._due(plan.samples.every) or (plan.samples.every and self.step == plan.train.steps):
-                self._sample()
+                self._preview()
                 self._phase("training", "")
             now = time.monotonic()
             if now - polled >= POLL_S:
@@ -223,19 +223,19 @@ class Session:
 
     def _breathe(self) -> None:
         """Between steps, and between pictures while caching: do what people asked for."""
-        wishes = self.commands.poll()
+        requests = self.commands.poll()
         training = hasattr(self, "saver")
         if training:
             self.commands.act(self._save, self._sample_extra)
-        if wishes.paused and not wishes.stop:
+        if requests.paused and not requests.stop:
             self._pause()
-        if wishes.stop:
-            raise Stop(wishes.stop)
+        if requests.stop:
+            raise StopRequested(requests.stop)
 
     def _pause(self) -> None:
         self.writer.emit("paused", step=self.step)
         self.heartbeat.phase = "paused"
-        while self.commands.wishes.paused and not self.commands.wishes.stop:
+        while self.commands.requests.paused and not self.commands.requests.stop:
             time.sleep(POLL_S)
             self.commands.poll()
             if hasattr(self, "saver"):
@@ -271,7 +271,7 @@ class Session:
     def _export(self, label: str = "") -> None:
         averaged = self.loop.averaged if self.loop.ema is not None else None
         folder = run_exports(self.run)
-        written = export_all(self.plan, self.ready, folder, self.step, self.items, label, averaged)
+        written = export_all(self.plan, self.adapted, folder, self.step, self.items, label, averaged)
         for done in written:
             path = str(done.path.relative_to(self.run.path))
             self.writer.emit(
@@ -283,7 +283,7 @@ class Session:
                 tensors=done.tensors,
             )
 
-    def _sample(self) -> None:
+    def _preview(self) -> None:
         self._phase("sampling", f"{len(self.previewer.prompts)} previews at step {self.step}")
         self.previewer.draw_all(self.step)
 
@@ -316,7 +316,7 @@ class Session:
         )
 
     def _say_trainables(self) -> None:
-        for module, (count, tensors) in parameter_table(self.ready.trainables).items():
+        for module, (count, tensors) in parameter_table(self.adapted.trainables).items():
             self.writer.emit("trainable", module=module, parameters=count, tensors=tensors)
 
     def _say_step(self, report: StepReport) -> None:

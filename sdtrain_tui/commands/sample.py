@@ -19,8 +19,8 @@ def run(args: argparse.Namespace) -> int:
     found = living(args.run)
     fields = {"prompt": args.prompt} if args.prompt else {}
     answer = ask(found, "sample", args.wait, **fields)
-    earlier = {item.t for item in answer.before.samples}
-    drawn = [item for item in answer.view.samples if item.t not in earlier]
+    earlier = {item.t for item in answer.before.previews}
+    drawn = [item for item in answer.view.previews if item.t not in earlier]
     pictures = [str(found.path / item.path) for item in drawn if item.path]
     errors = [item.error for item in drawn if item.error]
     code = tell(found, "sample", answer, args.json, {"pictures": pictures, "errors": errors})

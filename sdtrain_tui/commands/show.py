@@ -50,7 +50,7 @@ def as_json(run: RunDir, view: RunView, current: str, left: float | None) -> dic
         "eta_s": left,
         **{name: getattr(view, name) for name in names.split()},
         "trainables": list(view.trainables),
-        "samples": list(view.samples),
+        "samples": list(view.previews),
         "checkpoints": [
             {**_plain(item), "there": (run.path / item.path).exists()} for item in view.checkpoints
         ],
@@ -84,7 +84,7 @@ def lines(run: RunDir, view: RunView, current: str, left: float | None) -> list[
     there = [item for item in view.checkpoints if (run.path / item.path).exists()]
     rows += [("checkpoint", f"step {item.step}: {item.path} ({size_text(item.bytes)})") for item in there]
     rows += [
-        ("preview", f"step {item.step}: {item.path or item.error}") for item in list(view.samples)[-RECENT:]
+        ("preview", f"step {item.step}: {item.path or item.error}") for item in list(view.previews)[-RECENT:]
     ]
     rows += [
         ("export", f"{item.format}: {run.path / item.path} ({size_text(item.bytes)})")

@@ -9,7 +9,7 @@ from textual import events
 from textual.strip import Strip
 from textual.timer import Timer
 
-from sdtrain_tui.widgets.cells import Part, clean, row
+from sdtrain_tui.widgets.cells import StyledText, clean, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 
 
@@ -57,7 +57,7 @@ class Hints(DiffedLines):
             self._spots = []
             return [row([(clean(self._said), palette.accent)], width, palette.text)]
         gap = 2 if sum(_width(hint) + 2 for hint in self._hints) - 2 <= width else 1
-        parts: list[Part] = []
+        parts: list[StyledText] = []
         self._spots = []
         x = 0
         for hint in _fitting(self._hints, width, gap):

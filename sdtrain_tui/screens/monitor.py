@@ -30,8 +30,8 @@ from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.gpu_pane import GpuPane
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.previews_pane import PreviewsPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
-from sdtrain_tui.widgets.samples_pane import SamplesPane
 
 PANES = ("loss", "samples", "machine", "log")
 ASKED = {
@@ -83,7 +83,7 @@ class MonitorScreen(Screen[None]):
         with Container(id="panes"):
             with Container(id="pictures"):
                 yield LossPane(id="loss")
-                yield SamplesPane(id="samples")
+                yield PreviewsPane(id="samples")
             with Container(id="facts"):
                 yield GpuPane(id="machine")
                 yield LogPane(id="log")
@@ -143,12 +143,12 @@ class MonitorScreen(Screen[None]):
         self.query_one(ProgressPane).show(replace(view, failed=None), state, time.time(), news.beside.stages)
         self.query_one(Verdict).show(view, state)
         self.query_one(LossPane).show(view, state)
-        self.query_one(SamplesPane).show(view, self._dir.path, news.beside.conditions)
+        self.query_one(PreviewsPane).show(view, self._dir.path, news.beside.conditions)
         log = self.query_one(LogPane)
         log.show(view)
         if news.output:
             log.add_output(news.output)
-        self.set_class(not view.samples, "-no-samples")
+        self.set_class(not view.previews, "-no-samples")
         self.set_class(state in ENDED and not news.alive, "-over")
 
     def _tick(self) -> None:
@@ -160,9 +160,9 @@ class MonitorScreen(Screen[None]):
 
     @on(LossPane.StepChosen)
     def _step_chosen(self, event: LossPane.StepChosen) -> None:
-        self.query_one(SamplesPane).go_to_step(event.step)
+        self.query_one(PreviewsPane).go_to_step(event.step)
 
-    @on(SamplesPane.Opened)
+    @on(PreviewsPane.Opened)
     def _opened(self) -> None:
         self._zoom_on("" if self._zoomed == "samples" else "samples")
 

@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.listing import RunSummary
-from sdtrain_tui.widgets.cells import Part, clean, cut, row
+from sdtrain_tui.widgets.cells import StyledText, clean, cut, row
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.meters import bar
 from sdtrain_tui.widgets.numbers import count, short
@@ -79,10 +79,10 @@ class RunTable(Pane):
         self._cursor = max(0, min(self._cursor, len(runs) - 1))
         self.redraw()
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         return [("sdtrain", self.palette.accent), ("  runs", self.palette.strong)]
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         if not self._runs:
             return []
         live = sum(run.state in LIVE for run in self._runs)
@@ -124,7 +124,7 @@ class RunTable(Pane):
         loss = "" if run.loss is None else short(run.loss) if math.isfinite(run.loss) else "nan"
         cursor = "▸" if here and self.glyphs.chart != "ascii" else ">" if here else " "
         name_style = palette.strong if here else palette.text
-        parts: list[Part] = [
+        parts: list[StyledText] = [
             (f"{cursor} ", palette.accent),
             (f"{self.glyphs.badge.get(run.state, '?')} ", state),
             (f"{run.state:<14}", state),

@@ -99,7 +99,7 @@ class Watcher:
         only_steps = self._told is not None and self._told[1:] == told[1:] and not output
         if only_steps and view.phase == "training" and now - self._told_at < CALM:
             return
-        if self._told is None or len(view.samples) != self._samples:
+        if self._told is None or len(view.previews) != self._samples:
             self._look_beside(view)
         self._told, self._told_at = told, now
         if not self._end.is_set():
@@ -107,8 +107,8 @@ class Watcher:
 
     def _look_beside(self, view: RunView) -> None:
         """The plan's stages, and which prompts have a condition picture, once there are samples."""
-        self._samples = len(view.samples)
-        indexes = {sample.index for sample in view.samples}
+        self._samples = len(view.previews)
+        indexes = {sample.index for sample in view.previews}
         found = {index for index in indexes if (self._run.path / condition_name(index)).is_file()}
         self._beside = Beside(frozenset(found), stages_of(self._run.plan_file))
 

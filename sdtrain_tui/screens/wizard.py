@@ -25,7 +25,7 @@ from sdtrain_tui.wizard.paths import expanded
 
 # The frame shows before the plan's schema is imported, which takes as long as Textual itself.
 if TYPE_CHECKING:
-    from sdtrain_tui.wizard.draft import Draft, Findings
+    from sdtrain_tui.wizard.draft import Draft, Inspection
     from sdtrain_tui.wizard.step import Step
 
 STEPS = ("method", "base", "data", "recipe", "samples", "hardware", "review")
@@ -168,7 +168,7 @@ class WizardScreen(Screen[None]):
                 self, lambda: look(answers, whole), lambda found: self._looked(answers, found, whole)
             )
 
-    def _looked(self, answers: dict[str, object], found: Findings, whole: bool) -> None:
+    def _looked(self, answers: dict[str, object], found: Inspection, whole: bool) -> None:
         from sdtrain_tui.wizard.draft import LOOK_KEYS
 
         self._busy = False

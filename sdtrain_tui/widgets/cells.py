@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-Part = tuple[str, Style]
+StyledText = tuple[str, Style]
 
 _DROPPED = {"Cc", "Cf", "Cs", "Co", "Me"}
 
@@ -41,14 +41,14 @@ def cut(text: str, width: int, ellipsis: str = "…") -> str:
     return set_cell_size(text, width - 1).rstrip() + ellipsis
 
 
-def parts_width(parts: Iterable[Part]) -> int:
+def parts_width(parts: Iterable[StyledText]) -> int:
     """Cells that the parts take."""
     return sum(cell_len(text) for text, _ in parts)
 
 
-def cut_parts(parts: Iterable[Part], width: int, ellipsis: str = "…") -> list[Part]:
+def cut_parts(parts: Iterable[StyledText], width: int, ellipsis: str = "…") -> list[StyledText]:
     """The parts that fit in `width` cells, the last one cut where needed."""
-    kept: list[Part] = []
+    kept: list[StyledText] = []
     left = width
     for text, style in parts:
         size = cell_len(text)
@@ -63,7 +63,7 @@ def cut_parts(parts: Iterable[Part], width: int, ellipsis: str = "…") -> list[
     return kept
 
 
-def row(parts: Iterable[Part], width: int, fill: Style) -> Strip:
+def row(parts: Iterable[StyledText], width: int, fill: Style) -> Strip:
     """One line of exactly `width` cells: the parts from the left, `fill` after them."""
     kept = cut_parts(parts, width)
     used = parts_width(kept)
@@ -72,7 +72,7 @@ def row(parts: Iterable[Part], width: int, fill: Style) -> Strip:
     return Strip(_joined(kept), width)
 
 
-def spread(left: Sequence[Part], right: Sequence[Part], width: int, fill: Style) -> Strip:
+def spread(left: Sequence[StyledText], right: Sequence[StyledText], width: int, fill: Style) -> Strip:
     """One line with `left` at its start and `right` at its end; the left part gives way first."""
     right_kept = cut_parts(right, width)
     right_width = parts_width(right_kept)
@@ -83,7 +83,7 @@ def spread(left: Sequence[Part], right: Sequence[Part], width: int, fill: Style)
     return Strip(_joined([*left_kept, *middle, *right_kept]), width)
 
 
-def _joined(parts: Iterable[Part]) -> list[Segment]:
+def _joined(parts: Iterable[StyledText]) -> list[Segment]:
     """Segments with neighbours of equal style made one."""
     return [
         Segment("".join(text for text, _ in run), style)

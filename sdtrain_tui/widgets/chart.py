@@ -7,7 +7,7 @@ from itertools import groupby
 
 from rich.style import Style
 
-from sdtrain_tui.widgets.cells import Part
+from sdtrain_tui.widgets.cells import StyledText
 from sdtrain_tui.widgets.glyphs import GlyphName
 
 Extremes = tuple[float, float] | None
@@ -119,10 +119,10 @@ class Canvas:
                 self._bar(x, low, high, layer)
 
     def row(
-        self, y: int, styles: Sequence[Style], blank: Style, cross: int | None, cross_part: Part
-    ) -> list[Part]:
+        self, y: int, styles: Sequence[Style], blank: Style, cross: int | None, cross_part: StyledText
+    ) -> list[StyledText]:
         """One row as runs of equal style; column `cross` shows the crosshair where no curve is."""
-        parts: list[Part] = []
+        parts: list[StyledText] = []
         looks = [*styles, blank]  # layer -1 is an empty cell
         for layer, run in groupby(enumerate(self._cells[y]), key=lambda cell: cell[1][1]):
             if layer >= 0:

@@ -7,7 +7,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from sdtrain_tui.palette import Palette, palette_of
-from sdtrain_tui.widgets.cells import Part, changed_spans, cut_parts, parts_width, row
+from sdtrain_tui.widgets.cells import StyledText, changed_spans, cut_parts, parts_width, row
 from sdtrain_tui.widgets.glyphs import Glyphs, glyphs_of
 
 
@@ -106,15 +106,15 @@ class Pane(DiffedLines, can_focus=True):
     `border_title` would repaint the whole widget.
     """
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         """What stands at the left of the top line."""
         return []
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         """What stands at the right of the top line; dropped where it does not fit."""
         return []
 
-    def footing(self) -> list[Part]:
+    def footing(self) -> list[StyledText]:
         """What stands at the right of the bottom line."""
         return []
 
@@ -152,7 +152,9 @@ class Pane(DiffedLines, can_focus=True):
         ]
         return [top, *middle, bottom]
 
-    def _edge(self, width: int, edge: Style, corners: str, left: list[Part], right: list[Part]) -> Strip:
+    def _edge(
+        self, width: int, edge: Style, corners: str, left: list[StyledText], right: list[StyledText]
+    ) -> Strip:
         """A horizontal edge with texts set into it."""
         line, space = self.glyphs.horizontal, (" ", edge)
         room = width - 6
@@ -161,7 +163,7 @@ class Pane(DiffedLines, can_focus=True):
         if not right or parts_width(right) + 2 > room - used:
             right = []
         tail = [space, *right, space] if right else []
-        start: list[Part] = [(corners[0] + line, edge), *([space, *left, space] if left else [])]
-        end: list[Part] = [*tail, (line + corners[1], edge)]
+        start: list[StyledText] = [(corners[0] + line, edge), *([space, *left, space] if left else [])]
+        end: list[StyledText] = [*tail, (line + corners[1], edge)]
         gap = width - parts_width(start) - parts_width(end)
         return row([*start, (line * max(0, gap), edge), *end], width, edge)

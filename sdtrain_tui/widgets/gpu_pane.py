@@ -10,7 +10,7 @@ from textual.strip import Strip
 
 from sdtrain_tui.gpu import HostReading, MachineReading
 from sdtrain_tui.nvml import GpuReading
-from sdtrain_tui.widgets.cells import Part, clean, cut, parts_width, row, spread
+from sdtrain_tui.widgets.cells import StyledText, clean, cut, parts_width, row, spread
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.meters import bar, spark
 from sdtrain_tui.widgets.numbers import gib
@@ -60,10 +60,10 @@ class GpuPane(Pane):
         """Rows that show everything in the compact form, frame included."""
         return 2 + (len(self._reading.gpus) + 1 if self._reading.gpus else 3)
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         return [("machine", self.palette.strong)]
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         if self._reading.stale(self._now):
             age = int(self._now - self._reading.gpus_at)
             return [(f"stale: no answer from the driver for {age} s", self.palette.warn)]
@@ -122,11 +122,11 @@ class GpuPane(Pane):
 
     def _line(
         self,
-        label: list[Part],
-        load: list[Part],
+        label: list[StyledText],
+        load: list[StyledText],
         past: Sequence[float | None],
-        memory: list[Part],
-        tail: list[Part],
+        memory: list[StyledText],
+        tail: list[StyledText],
         width: int,
     ) -> Strip:
         space = (" ", self.palette.text)
@@ -136,7 +136,7 @@ class GpuPane(Pane):
 
     def _detailed(self, gpu: GpuReading, width: int) -> list[Strip]:
         palette = self.palette
-        right: list[Part] = []
+        right: list[StyledText] = []
         if gpu.run_memory:
             right += [(f"run {gib(gpu.run_memory)} GiB  ", palette.quiet)]
         if gpu.fan is not None:
@@ -144,7 +144,7 @@ class GpuPane(Pane):
         right += [*self._heat(gpu), (" ", palette.text), *self._power(gpu)]
         label = self._label(gpu, max(0, width - 40), gpu.name)
         grid = self._grid(width)
-        second: list[Part] = [
+        second: list[StyledText] = [
             (" " * (grid.name + 4), palette.text),
             *self._load(gpu.util, grid.bar),
             (" ", palette.text),
@@ -163,13 +163,13 @@ class GpuPane(Pane):
         run = self._run_parts(host)
         bar_width = min(24, max(6, width // 5))
         rest = max(0, width - bar_width - 18 - parts_width(run))
-        processor: list[Part] = [
+        processor: list[StyledText] = [
             ("cpu ", palette.quiet),
             *self._load(None if host.cpu is None else round(host.cpu), bar_width),
             (" " * 8, palette.text),
             *spark(self._cpu, rest, self.glyphs, palette.ghost, 100),
         ]
-        memory: list[Part] = [
+        memory: list[StyledText] = [
             ("mem ", palette.quiet),
             *self._memory_parts(host.mem_used, host.mem_total, bar_width),
             ("  ", palette.text),
@@ -177,7 +177,7 @@ class GpuPane(Pane):
         ]
         return [*rows, spread(processor, run, width, palette.text), row(memory, width, palette.text)]
 
-    def _label(self, gpu: GpuReading, width: int, name: str = "") -> list[Part]:
+    def _label(self, gpu: GpuReading, width: int, name: str = "") -> list[StyledText]:
         palette = self.palette
         mark = self.glyphs.badge["running"] if gpu.used else " "
         text = cut(clean(name) or short_name(gpu.name), width, self.glyphs.ellipsis)
@@ -185,7 +185,7 @@ class GpuPane(Pane):
         padded = text + " " * (width - cell_len(text))
         return [(f"{gpu.index}", palette.quiet), (f"{mark} ", palette.ok), (padded, style)]
 
-    def _load(self, util: int | None, width: int) -> list[Part]:
+    def _load(self, util: int | None, width: int) -> list[StyledText]:
         palette = self.palette
         share = None if util is None else util / 100
         text = " n/a" if util is None else f"{util:>3}%"
@@ -194,7 +194,7 @@ class GpuPane(Pane):
             (f" {text}", palette.quiet if util is None else palette.text),
         ]
 
-    def _memory_parts(self, used: int | None, total: int | None, width: int) -> list[Part]:
+    def _memory_parts(self, used: int | None, total: int | None, width: int) -> list[StyledText]:
         """The bar and `41.2/80.0G`, 11 cells."""
         palette = self.palette
         if used is None or not total:
@@ -210,20 +210,20 @@ class GpuPane(Pane):
             (f" {text:>10}", palette.text if share < 0.95 else palette.warn),
         ]
 
-    def _heat(self, gpu: GpuReading) -> list[Part]:
+    def _heat(self, gpu: GpuReading) -> list[StyledText]:
         if gpu.temp is None:
             return [(" n/a", self.palette.quiet)]
         palette = self.palette
         style = palette.text if gpu.temp < 80 else palette.warn if gpu.temp < 90 else palette.error
         return [(f"{gpu.temp:>3}{'C' if self.glyphs.chart == 'ascii' else '°'}", style)]
 
-    def _power(self, gpu: GpuReading) -> list[Part]:
+    def _power(self, gpu: GpuReading) -> list[StyledText]:
         if gpu.power is None:
             return [("n/a".rjust(8), self.palette.quiet)]
         limit = "" if gpu.power_limit is None else f"/{gpu.power_limit:.0f}"
         return [(f"{f'{gpu.power:.0f}{limit}W':>8}", self.palette.quiet)]
 
-    def _run_parts(self, host: HostReading) -> list[Part]:
+    def _run_parts(self, host: HostReading) -> list[StyledText]:
         if host.run_cpu is None or host.run_memory is None:
             return []
         return [(f"run {host.run_cpu:.0f}% {gib(host.run_memory)}G", self.palette.quiet)]

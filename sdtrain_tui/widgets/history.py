@@ -20,7 +20,7 @@ class _Kept:
 
 
 class LossHistory:
-    """Raw and smoothed loss of the finished updates, by their place in the series."""
+    """Raw and smoothed loss of the finished updates, by their position in the series."""
 
     def __init__(self, factor: float) -> None:
         self._series = SmoothedSeries(factor)
@@ -74,7 +74,7 @@ class LossHistory:
         return raw, smooth
 
     def values(self, index: int) -> tuple[int, float, float, float]:
-        """Step number, loss, smoothed loss and learning rate at a place."""
+        """Step number, loss, smoothed loss and learning rate at a position."""
         source = self._source
         return (
             self.step(index),
@@ -84,25 +84,25 @@ class LossHistory:
         )
 
     def step(self, index: int) -> int:
-        """The number of the update at a place."""
+        """The number of the update at a position."""
         return self._source.steps(index, index + 1)[0]
 
     def index_of(self, step: int) -> int | None:
-        """The place of an update number, or of the last one before it."""
-        place = self._source.index_after(step) - 1
-        return place if place >= 0 else None
+        """The position of an update number, or of the last one before it."""
+        position = self._source.index_after(step) - 1
+        return position if position >= 0 else None
 
-    def reach(self, place: float) -> float:
-        """The step number at a place that may lie between two updates or beyond the last one."""
+    def reach(self, position: float) -> float:
+        """The step number at a position that may lie between two updates or beyond the last one."""
         size = len(self._source)
         if size < 2:
-            return place + (self.step(0) if size else 1)
-        index = max(0, min(size - 2, math.floor(place)))
+            return position + (self.step(0) if size else 1)
+        index = max(0, min(size - 2, math.floor(position)))
         first, second = self._source.steps(index, index + 2)
         stride: float = second - first
-        if place > size - 1:
+        if position > size - 1:
             stride = (self._source.last_step - self.step(0)) / (size - 1)
-        return first + (place - index) * stride
+        return first + (position - index) * stride
 
     def _read(self, pyramid: MinMaxPyramid, window: Window, start: int) -> list[Extremes]:
         first = window.start + start * window.per_column
@@ -131,13 +131,13 @@ class LossHistory:
         return low
 
 
-def _between(values: Sequence[float], place: float) -> Extremes:
+def _between(values: Sequence[float], position: float) -> Extremes:
     """The value on the straight line between two neighbours; None beyond the last value or at a gap."""
-    index = math.floor(place + 1e-9)
+    index = math.floor(position + 1e-9)
     if index >= len(values) or index < 0:
         return None
     value = values[index]
-    share = place - index
+    share = position - index
     if share > 1e-9:
         if index + 1 >= len(values):
             return None

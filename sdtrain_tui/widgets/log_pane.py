@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
 from engine.run.view import LogLine, RunView
-from sdtrain_tui.widgets.cells import Part, clean, row
+from sdtrain_tui.widgets.cells import StyledText, clean, row
 from sdtrain_tui.widgets.diff_lines import Pane
 
 KEPT = 5000  # lines; the whole log stays in the run's files
@@ -86,17 +86,17 @@ class LogPane(Pane):
 
     # What is shown
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         return [("log", self.palette.strong)]
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         palette = self.palette
         if self._top is None:
             return []
         below = len(self._lines) - self._top - self.inner.height
         return [(f"{below} more below", palette.warn)] if below > 0 else []
 
-    def footing(self) -> list[Part]:
+    def footing(self) -> list[StyledText]:
         palette = self.palette
         if self._typing:
             return [("/", palette.accent), (self._query, palette.text), (" ", palette.mark)]
@@ -125,17 +125,17 @@ class LogPane(Pane):
             "error": palette.error,
             "output": palette.quiet,
         }.get(line.level, palette.text)
-        parts: list[Part] = []
+        parts: list[StyledText] = []
         if width >= 40:
             stamp = time.strftime("%H:%M:%S", time.localtime(line.t)) if line.t > 0 else " " * 8
             parts.append((stamp + " ", palette.mark if found else palette.quiet))
         return row([*parts, *self._marked(line.text[self._left :], style)], width, palette.text)
 
-    def _marked(self, text: str, style: Style) -> list[Part]:
+    def _marked(self, text: str, style: Style) -> list[StyledText]:
         """The text with each match of the search standing out."""
         if not self._query:
             return [(text, style)]
-        parts: list[Part] = []
+        parts: list[StyledText] = []
         low, query = text.lower(), self._query.lower()
         place = 0
         while (hit := low.find(query, place)) >= 0 and len(low) == len(text):

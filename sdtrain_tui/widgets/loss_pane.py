@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView
-from sdtrain_tui.widgets.cells import Part, row
+from sdtrain_tui.widgets.cells import StyledText, row
 from sdtrain_tui.widgets.chart import (
     Canvas,
     Extremes,
@@ -22,7 +22,7 @@ from sdtrain_tui.widgets.chart import (
 )
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.history import LossHistory
-from sdtrain_tui.widgets.numbers import rate, short
+from sdtrain_tui.widgets.numbers import learning_rate, short
 from sdtrain_tui.widgets.window import Window, fixed_window, live_window, whole_window
 
 SMOOTHING = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -98,19 +98,19 @@ class LossPane(Pane):
 
     # What stands in the frame
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         palette, view = self.palette, self._view
         if view.loss is None:
             return [("loss", palette.strong)]
-        parts: list[Part] = [("loss ", palette.strong), (short(view.loss), palette.text)]
+        parts: list[StyledText] = [("loss ", palette.strong), (short(view.loss), palette.text)]
         smooth = self._history.last_smooth
         if smooth is not None:
             parts += [("  smooth ", palette.quiet), (short(smooth), palette.line)]
         if view.lr is not None:
-            parts += [("  lr ", palette.quiet), (rate(view.lr), palette.text)]
+            parts += [("  lr ", palette.quiet), (learning_rate(view.lr), palette.text)]
         return parts
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         notes = [f"ema {self._history.factor:g}"]
         if self._log:
             notes.append("log")
@@ -120,7 +120,7 @@ class LossPane(Pane):
             notes.append("held")
         return [(f" {self.glyphs.separator} ".join(notes), self.palette.quiet)]
 
-    def footing(self) -> list[Part]:
+    def footing(self) -> list[StyledText]:
         if self._cross is None:
             return []
         palette = self.palette
@@ -133,7 +133,7 @@ class LossPane(Pane):
             ("  smooth ", palette.quiet),
             (short(smooth), palette.line),
             ("  lr ", palette.quiet),
-            (rate(lr), palette.text),
+            (learning_rate(lr), palette.text),
         ]
 
     # The chart
@@ -182,12 +182,12 @@ class LossPane(Pane):
         ticks = value_ticks(self._scale, max(2, canvas.height // 4)) if self._scale else []
         labels = {canvas.height - 1 - round(place * (canvas.height - 1)): text for place, text in ticks}
         cross = self._cross_cell(canvas)
-        line: Part = (glyphs.crosshair, palette.accent)
+        line: StyledText = (glyphs.crosshair, palette.accent)
         rows = []
         for y in range(canvas.height):
             label = labels.get(y)
             edge = glyphs.vertical if label is None else glyphs.tick
-            parts: list[Part] = [
+            parts: list[StyledText] = [
                 (f"{label or '':>{_LABEL}}", palette.quiet),
                 (edge, palette.faint),
                 *canvas.row(y, [palette.ghost, palette.line], palette.text, cross, line),
@@ -204,7 +204,7 @@ class LossPane(Pane):
     def _step_axis(self, window: Window, canvas: Canvas, width: int) -> Strip:
         """The bottom row: a line with round step numbers right of their ticks, a mark for each checkpoint."""
         palette, glyphs = self.palette, self.glyphs
-        cells: list[Part] = [(glyphs.horizontal, palette.faint)] * canvas.width
+        cells: list[StyledText] = [(glyphs.horizontal, palette.faint)] * canvas.width
         first, last = self._history.reach(window.start), self._history.reach(window.stop)
         for tick in round_ticks(first, last, max(2, canvas.width // 14)):
             text = step_label(tick)
@@ -217,7 +217,7 @@ class LossPane(Pane):
             column = None if index is None else window.column(index)
             if column is not None and cells[column // canvas.across][1] is palette.faint:
                 cells[column // canvas.across] = (glyphs.checkpoint, palette.ok)
-        start: list[Part] = [(" " * _LABEL, palette.text), (glyphs.origin, palette.faint)]
+        start: list[StyledText] = [(" " * _LABEL, palette.text), (glyphs.origin, palette.faint)]
         return row([*start, *cells], width, palette.text)
 
     # What the keys do

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from rich.style import Style
 
-from sdtrain_tui.widgets.cells import Part
+from sdtrain_tui.widgets.cells import StyledText
 from sdtrain_tui.widgets.glyphs import Glyphs
 
 
-def bar(share: float | None, width: int, glyphs: Glyphs, full: Style, empty: Style) -> list[Part]:
+def bar(share: float | None, width: int, glyphs: Glyphs, full: Style, empty: Style) -> list[StyledText]:
     """A bar of `width` cells filled to `share` (0 to 1) in half cells; empty where the share is unknown."""
     if width <= 0:
         return []
@@ -20,7 +20,9 @@ def bar(share: float | None, width: int, glyphs: Glyphs, full: Style, empty: Sty
     return [(text, full), (glyphs.bar_empty * (width - len(text)), empty)]
 
 
-def spark(values: Sequence[float | None], width: int, glyphs: Glyphs, style: Style, top: float) -> list[Part]:
+def spark(
+    values: Sequence[float | None], width: int, glyphs: Glyphs, style: Style, top: float
+) -> list[StyledText]:
     """The last `width` values as columns from 0 to `top`, newest at the right; an unknown one is a blank."""
     if width <= 0:
         return []

@@ -22,7 +22,7 @@ def short(value: float) -> str:
     return f"{value:.{3 if size >= 0.1 else 4}f}" if size < 10 else f"{value:.1f}"
 
 
-def rate(value: float) -> str:
+def learning_rate(value: float) -> str:
     """A learning rate: 1e-4, 9.76e-5."""
     if not math.isfinite(value):
         return short(value)

@@ -7,7 +7,7 @@ from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView, eta_s
 from sdtrain_tui.palette import Palette
-from sdtrain_tui.widgets.cells import Part, clean, cut_parts, parts_width, row, spread
+from sdtrain_tui.widgets.cells import StyledText, clean, cut_parts, parts_width, row, spread
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.meters import bar
 from sdtrain_tui.widgets.numbers import count, size_text, span
@@ -62,13 +62,13 @@ class ProgressPane(Pane, can_focus=False):
         self._view, self._state, self._now, self._stages = view, state, now, stages
         self.redraw()
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         palette, view = self.palette, self._view
-        parts: list[Part] = [(clean(view.name) or "run", palette.strong)]
+        parts: list[StyledText] = [(clean(view.name) or "run", palette.strong)]
         about = f" {self.glyphs.separator} ".join(clean(text) for text in (view.method, view.family) if text)
         return [*parts, ("  " + about, palette.quiet)] if about else parts
 
-    def heading_right(self) -> list[Part]:
+    def heading_right(self) -> list[StyledText]:
         badge = self.glyphs.badge.get(self._state, self.glyphs.badge["queued"])
         return [(f"{badge} {self._state}", state_style(self.palette, self._state))]
 
@@ -97,10 +97,10 @@ class ProgressPane(Pane, can_focus=False):
         done, total = view.progress if preparing and view.progress else (view.step, view.total_steps)
         share = min(1.0, done / total) if total > 0 else None
         label = clean(view.phase) if preparing else "step"
-        left: list[Part] = [(f"{label} ", palette.quiet), (count(done), palette.strong)]
+        left: list[StyledText] = [(f"{label} ", palette.quiet), (count(done), palette.strong)]
         if total:
             left.append((f"/{count(total)}", palette.quiet))
-        right: list[Part] = [] if share is None else [(f" {int(share * 100):>3}%", palette.text)]
+        right: list[StyledText] = [] if share is None else [(f" {int(share * 100):>3}%", palette.text)]
         if not preparing and self._state not in ENDED:
             right += [(f" {span(eta_s(view, self._now)):>8}", palette.strong), (" left", palette.quiet)]
         room = width - parts_width(left) - parts_width(right) - 1
@@ -108,7 +108,7 @@ class ProgressPane(Pane, can_focus=False):
         middle = bar(share, room, self.glyphs, style, palette.faint)
         return row([*left, (" ", palette.text), *middle, *right], width, palette.text)
 
-    def _facts(self) -> list[Part]:
+    def _facts(self) -> list[StyledText]:
         view = self._view
         facts: list[tuple[str, str]] = []
         seconds = self._elapsed()
@@ -130,16 +130,16 @@ class ProgressPane(Pane, can_focus=False):
         """The modules that train and how many weights of each."""
         return ", ".join(f"{clean(part.module)} {amount(part.parameters)}" for part in self._view.trainables)
 
-    def _joined(self, facts: list[tuple[str, str]], more: bool = False) -> list[Part]:
+    def _joined(self, facts: list[tuple[str, str]], more: bool = False) -> list[StyledText]:
         palette = self.palette
-        parts: list[Part] = []
+        parts: list[StyledText] = []
         for name, value in facts:
             if parts or more:
                 parts.append((f" {self.glyphs.separator} ", palette.faint))
             parts += [(f"{name} ", palette.quiet), (value, palette.text)]
         return parts
 
-    def _activity(self) -> list[Part]:
+    def _activity(self) -> list[StyledText]:
         """What the run does or why it does nothing, in a few words."""
         palette, view = self.palette, self._view
         if self._state == "stalled" and view.last_event_at is not None:

@@ -11,13 +11,13 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
-from sdtrain_tui.widgets.cells import Part
+from sdtrain_tui.widgets.cells import StyledText
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Mode = Literal["truecolor", "256", "16", "shade", "ascii"]
-Rows = list[list[Part]]
+Rows = list[list[StyledText]]
 
 MAX_PIXELS = 64_000_000
 _SHADES = {"shade": " ░▒▓█", "ascii": " .:-=+*#%@"}
@@ -80,7 +80,7 @@ def _half_blocks(image: "Image") -> Rows:
     for y in range(0, image.height, 2):
         upper = pixels[y * width : (y + 1) * width]
         lower = pixels[(y + 1) * width : (y + 2) * width]
-        row: list[Part] = []
+        row: list[StyledText] = []
         last = (b"", b"")
         for (top, bottom), run in groupby(zip(upper, lower, strict=True)):
             char, last = _cell(top, bottom, last)

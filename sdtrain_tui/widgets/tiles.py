@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.run.view import SampleInfo
+from engine.run.view import PreviewInfo
 
 GAP = 1
 MOST_COLUMNS = 8
@@ -40,17 +40,17 @@ def best_grid(width: int, height: int, prompts: int, steps: int, least_columns: 
     return None if best is None else best[1]
 
 
-class SampleBook:
-    """The samples of a run by prompt and step; the last one of a place counts."""
+class PreviewBook:
+    """The samples of a run by prompt and step; the last one of a position counts."""
 
-    def __init__(self, samples: Iterable[SampleInfo] = ()) -> None:
-        self._by_place = {(sample.index, sample.step): sample for sample in samples}
-        self.prompts = sorted({index for index, _ in self._by_place})
-        self.steps = sorted({step for _, step in self._by_place})
+    def __init__(self, samples: Iterable[PreviewInfo] = ()) -> None:
+        self._by_position = {(sample.index, sample.step): sample for sample in samples}
+        self.prompts = sorted({index for index, _ in self._by_position})
+        self.steps = sorted({step for _, step in self._by_position})
 
-    def at(self, index: int, step: int) -> SampleInfo | None:
+    def at(self, index: int, step: int) -> PreviewInfo | None:
         """The sample of a prompt at a step."""
-        return self._by_place.get((index, step))
+        return self._by_position.get((index, step))
 
     def prompt(self, index: int) -> str:
         """The newest text of a prompt."""

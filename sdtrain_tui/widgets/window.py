@@ -14,11 +14,11 @@ class Window:
 
     @property
     def stop(self) -> float:
-        """The place just behind the last column."""
+        """The position just behind the last column."""
         return self.start + self.per_column * self.columns
 
     def column(self, index: float) -> int | None:
-        """The column that a place in the series falls into; None outside."""
+        """The column that a position in the series falls into; None outside."""
         column = math.floor((index - self.start) / self.per_column + 1e-9)
         return column if 0 <= column < self.columns else None
 

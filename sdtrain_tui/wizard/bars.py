@@ -9,7 +9,7 @@ from textual import events
 from textual.message import Message
 from textual.strip import Strip
 
-from sdtrain_tui.widgets.cells import Part, clean, row
+from sdtrain_tui.widgets.cells import StyledText, clean, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 
 Mark = Literal["open", "done", "warning", "error"]
@@ -47,7 +47,7 @@ class StepBar(DiffedLines):
         marks, here_sign = (ASCII_MARKS, "*") if ascii_only else (MARKS, "●")
         gap = 3 if width >= 100 else 2
         styles = {"open": palette.faint, "done": palette.ok, "warning": palette.warn, "error": palette.error}
-        parts: list[Part] = [(" ", palette.text)]
+        parts: list[StyledText] = [(" ", palette.text)]
         self._spots = []
         x = 1
         for index, (name, mark) in enumerate(zip(self._names, self._marks, strict=True)):

@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from sdtrain_tui.widgets.cells import Part, clean, row
+from sdtrain_tui.widgets.cells import StyledText, clean, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.wizard.paths import complete
 
@@ -146,7 +146,7 @@ class Choice(InOrder, DiffedLines, can_focus=True):
         palette, mark = self.palette, self.palette.accent if self.has_focus else self.palette.faint
         style = palette.quiet if self.chosen is None else palette.strong
         left, right = ("< ", " >") if self.glyphs.chart == "ascii" else ("‹ ", " ›")
-        parts: list[Part] = [
+        parts: list[StyledText] = [
             (left, mark),
             (clean(self.value).ljust(width - 4)[: width - 4], style),
             (right, mark),

@@ -55,7 +55,7 @@ Texts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Findings:
+class Inspection:
     """What looking at the base, the pictures and the machine gave.
 
     `large` names the folders that were left alone for now, because somebody may still be typing their names.
@@ -170,7 +170,7 @@ class Draft:
         return frozenset(table + name for name in options.idle)
 
     @staticmethod
-    def look(answers: Mapping[str, object], whole: bool = True) -> Findings:
+    def look(answers: Mapping[str, object], whole: bool = True) -> Inspection:
         """Look at what the answers name. Slow (reads folders and headers): for a thread.
 
         Without `whole` a folder with many files is left out: "/home" on the way to "/home/me/cats" is no data set.
@@ -181,9 +181,9 @@ class Draft:
         large = [key for key, value in named.items() if not whole and not is_small(expanded(value))]
         facts = gather({key: value for key, value in answers.items() if key not in large})
         # Without its folder the conditions would be looked for in the metadata.
-        return Findings(replace(facts, pairs=None) if CONDITIONS & set(large) else facts, frozenset(large))
+        return Inspection(replace(facts, pairs=None) if CONDITIONS & set(large) else facts, frozenset(large))
 
-    def take(self, found: Findings) -> None:
+    def take(self, found: Inspection) -> None:
         """What looking gave, for the present answers."""
         self.facts, self.large, self.fresh = found.facts, found.large, not found.large
         self._behind = True

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from engine.plan.files import path_keys
-from sdtrain_tui.widgets.cells import Part, clean, cut, row
+from sdtrain_tui.widgets.cells import StyledText, clean, cut, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.wizard.controls import Choice, PathInput, TextInput
 from sdtrain_tui.wizard.messages import Answered, Settled
@@ -102,7 +102,7 @@ class FieldRow(DiffedLines):
         if self._wide:
             # There is no room for words: the label shows that something is wrong, the explanation says what.
             return [row([(mark, palette.accent), (label, wrong or style)], width, palette.text)]
-        parts: list[Part] = [(mark, palette.accent), (label, style)]
+        parts: list[StyledText] = [(mark, palette.accent), (label, style)]
         unit = f"{cut(self.field.unit, 5)}  " if self.field.unit else ""
         parts += [(" " * (CONTROL_WIDTH + 1), palette.text), (unit, palette.quiet)]
         if problem is not None and wrong is not None:

@@ -6,9 +6,9 @@ from sdtrain_tui.wizard.base import BaseStep
 from sdtrain_tui.wizard.data import DataStep
 from sdtrain_tui.wizard.hardware import HardwareStep
 from sdtrain_tui.wizard.method import MethodStep
+from sdtrain_tui.wizard.previews import PreviewsStep
 from sdtrain_tui.wizard.recipe import RecipeStep
 from sdtrain_tui.wizard.review import ReviewStep
-from sdtrain_tui.wizard.samples import SamplesStep
 from sdtrain_tui.wizard.step import Step
 
 STEPS: tuple[type[Step], ...] = (
@@ -16,7 +16,7 @@ STEPS: tuple[type[Step], ...] = (
     BaseStep,
     DataStep,
     RecipeStep,
-    SamplesStep,
+    PreviewsStep,
     HardwareStep,
     ReviewStep,
 )

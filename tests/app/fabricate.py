@@ -60,8 +60,8 @@ def sample(run: RunDir, writer: EventWriter, step: int, index: int = 0) -> Path:
     """A generated sample picture with its thumbnail and event; gives the thumbnail's path."""
     name = f"step-{step:08d}-{index}"
     picture = Image.linear_gradient("L").resize((64, 64)).convert("RGB")
-    picture.save(run.samples / f"{name}.png")
-    picture.save(run.samples / f"{name}.jpg")
+    picture.save(run.previews / f"{name}.png")
+    picture.save(run.previews / f"{name}.jpg")
     writer.emit(
         "sample",
         step=step,
@@ -71,7 +71,7 @@ def sample(run: RunDir, writer: EventWriter, step: int, index: int = 0) -> Path:
         path=f"samples/{name}.png",
         thumb=f"samples/{name}.jpg",
     )
-    return run.samples / f"{name}.jpg"
+    return run.previews / f"{name}.jpg"
 
 
 def run_at(name: str, step: int, total: int = 100, *, checkpoint: int = 0) -> RunDir:

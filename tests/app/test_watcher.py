@@ -20,7 +20,7 @@ STEPS = 40_000
 def long_run(tmp_path: Path) -> RunDir:
     """Events of so many steps, a sample in the middle, and a plan with stages."""
     run = RunDir(tmp_path / "long")
-    run.samples.mkdir(parents=True)
+    run.previews.mkdir(parents=True)
     (run.path / condition_name(1)).write_bytes(b"")
     run.plan_file.write_text('method = "scratch"\n[scratch]\nstages = ["64:100", "128:50"]\n')
     with run.events_file.open("w") as file:
@@ -56,7 +56,9 @@ def test_a_long_run_is_told_in_rough_first_and_then_exactly(
     assert len(numbers) < STEPS and numbers[0] == 1 and numbers[-1] == STEPS
     assert {number * 8 // (STEPS + 1) for number in numbers} == set(range(8))
     assert (
-        [sample.step for sample in rough.samples] == [STEPS // 2] == [sample.step for sample in exact.samples]
+        [sample.step for sample in rough.previews]
+        == [STEPS // 2]
+        == [sample.step for sample in exact.previews]
     )
     for news in (told[0], told[-1]):
         assert news.beside.conditions == {1} and news.beside.stages == ("64:100", "128:50")

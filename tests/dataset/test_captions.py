@@ -163,8 +163,8 @@ def test_a_variant_without_options_is_the_caption_itself() -> None:
 def test_shuffled_tags_are_the_same_tags_with_the_first_in_place(
     seed: int, epoch: int, index: int, kept: int
 ) -> None:
-    result = variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tokens=kept)
-    assert result == variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tokens=kept)
+    result = variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tags=kept)
+    assert result == variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tags=kept)
     tags = CAPTION.split(", ")
     assert Counter(result.split(", ")) == Counter(tags)
     assert result.split(", ")[:kept] == tags[:kept]

@@ -320,5 +320,5 @@ def test_fit_gives_the_size_and_keeps_a_flat_colour(
 
 
 def test_place_agrees_with_fit() -> None:
-    placed = images.place(100, 50, (32, 32), (1.0, 0.5))
+    placed = images.placement(100, 50, (32, 32), (1.0, 0.5))
     assert (placed.width, placed.height, placed.left, placed.top) == (64.0, 32.0, 32, 0)

@@ -19,8 +19,8 @@ from engine.dataset import contents
 from engine.dataset import shards as shards_module
 from engine.dataset.contents import ContentIndex
 from engine.dataset.images import load_rgb
+from engine.dataset.location import expand
 from engine.dataset.pairs import load_condition, pair_up
-from engine.dataset.places import expand
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan

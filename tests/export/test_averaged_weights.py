@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.worker.export import main
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,6 +16,7 @@ from engine.families.single_file import read_single_file
 from engine.models.keymap_text import with_level
 from engine.run.paths import RunDir
 from engine.train import checkpoint
+from engine.worker.export import main
 from engine.worker.exporting import export_all, learned, run_exports
 from tests.methods.test_table import ROWS
 from tests.support.pictures import write_pictures
@@ -38,9 +38,9 @@ def _run(base: Path, folder: Path, **changes: object) -> RunDir:
     run_steps(made)
     ema, state = made.loop.ema, {"loop": made.loop.state()}
     averages = ema.state() if ema is not None else None
-    checkpoint.save(run.checkpoints, 3, made.ready.trainables, made.loop.optimizer, state, averages)
+    checkpoint.save(run.checkpoints, 3, made.adapted.trainables, made.loop.optimizer, state, averages)
     averaged = made.loop.averaged if ema is not None else None
-    export_all(plan, made.ready, run_exports(run), 3, made.report.items, averaged=averaged)
+    export_all(plan, made.adapted, run_exports(run), 3, made.report.items, averaged=averaged)
     return run
 
 
@@ -150,14 +150,14 @@ def test_every_method_hands_over_averages_and_weights(
     ema, trained = made.loop.ema, weights(made)
     assert ema is not None
     averages = {key: value.clone() for key, value in ema.state().items()}
-    found = dict(learned(made.ready, "both", made.loop.averaged))
+    found = dict(learned(made.adapted, "both", made.loop.averaged))
     assert list(found) == ["ema", "raw"]
-    assert [*dict(learned(made.ready, "raw", made.loop.averaged))] == ["raw"]
+    assert [*dict(learned(made.adapted, "raw", made.loop.averaged))] == ["raw"]
     for which, state in (("raw", trained), ("ema", averages)):
         with torch.no_grad():
-            for item in made.ready.trainables:
+            for item in made.adapted.trainables:
                 item.parameter.copy_(state[item.name])
-        wanted = made.ready.method.artifact(made.ready.family).tensors
+        wanted = made.adapted.method.artifact(made.adapted.family).tensors
         assert wanted.keys() == found[which].tensors.keys()
         assert not _differing(dict(found[which].tensors), dict(wanted))
     assert _differing(dict(found["ema"].tensors), dict(found["raw"].tensors))

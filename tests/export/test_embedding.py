@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from engine.errors import UserError
 from engine.export.registry import export
 from engine.families.base import Geometry
-from engine.train.sampling import Shot, draw, initial_noise
+from engine.train.sampling import PreviewRequest, draw, initial_noise
 from tests.export.tiny_models import request
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
@@ -37,8 +37,8 @@ def _trained(base: Path, folder: Path, *words: str) -> Prepared:
 
 
 def _write(made: Prepared, form: str, out: Path) -> None:
-    family = made.ready.family
-    export(form, request(made.ready.method.artifact(family), out, family.spec.name))
+    family = made.adapted.family
+    export(form, request(made.adapted.method.artifact(family), out, family.spec.name))
 
 
 @pytest.mark.parametrize(("form", "name"), [("embedding", "cat.safetensors"), ("a1111_embedding", "cat.pt")])
@@ -56,7 +56,7 @@ def test_diffusers_loads_the_file_and_reads_prompts_alike(
     ids = pipe.tokenizer(text, padding="max_length", max_length=77, return_tensors="pt").input_ids
     with torch.no_grad():
         theirs = pipe.text_encoder(ids)[0]
-        ours = made.ready.family.encode_text(made.ready.family.tokenize([prompt])).hidden
+        ours = made.adapted.family.encode_text(made.adapted.family.tokenize([prompt])).hidden
     assert float((ours - theirs).abs().max()) < 1e-5
 
 
@@ -64,7 +64,7 @@ def test_sdxl_has_one_tensor_for_each_encoder(narrow_models: dict[str, Path], tm
     made = _trained(narrow_models["sdxl"], tmp_path, "<cat>")
     _write(made, "embedding", tmp_path / "cat.safetensors")
     _write(made, "a1111_embedding", tmp_path / "cat.pt")
-    trained = {item.name: item.parameter.detach() for item in made.ready.trainables}
+    trained = {item.name: item.parameter.detach() for item in made.adapted.trainables}
     for found in (
         load_file(tmp_path / "cat.safetensors"),
         torch.load(tmp_path / "cat.pt", weights_only=True),
@@ -88,19 +88,19 @@ def test_sdxls_pipeline_loads_both_tensors_and_draws_the_preview(
     pipe.load_textual_inversion(
         state["clip_g"], token="<cat>", text_encoder=pipe.text_encoder_2, tokenizer=pipe.tokenizer_2
     )
-    family, sizes = made.ready.family, [Geometry((64, 64), (0, 0), (64, 64))]
+    family, sizes = made.adapted.family, [Geometry((64, 64), (0, 0), (64, 64))]
     with torch.no_grad():
         cond = family.with_geometry(family.encode_text(family.tokenize([prompt])), sizes)
         negative = family.with_geometry(family.encode_negative(""), sizes)
         plain = family.with_geometry(family.encode_text(family.tokenize(["a photo of , red"])), sizes)
-    shots = [Shot(text, negative, 3, 4, 5.0, 64, 64) for text in (cond, plain)]
-    ours, other = (draw(family, shot, torch.device("cpu")) / 2 + 0.5 for shot in shots)
+    requests = [PreviewRequest(text, negative, 3, 4, 5.0, 64, 64) for text in (cond, plain)]
+    ours, other = (draw(family, request, torch.device("cpu")) / 2 + 0.5 for request in requests)
     pipe.scheduler = DDIMScheduler.from_config(
         pipe.scheduler.config, timestep_spacing="trailing", clip_sample=False
     )
     theirs = pipe(
         prompt, num_inference_steps=4, guidance_scale=5.0, width=64, height=64, output_type="pt",
-        latents=initial_noise(family, shots[0]),
+        latents=initial_noise(family, requests[0]),
     ).images[0]  # fmt: skip
     assert float((ours - theirs).abs().max()) < 1e-5
     assert float((ours - other).abs().max()) > 1e-3, "the word changes the picture"
@@ -120,14 +120,14 @@ def test_the_pt_file_is_in_the_layout_that_a1111_takes(sd1_folder: Path, tmp_pat
 def test_each_word_gets_a_file_of_one_key(sd1_folder: Path, tmp_path: Path) -> None:
     made = _trained(sd1_folder, tmp_path, "<cat>", "<fat dog>")
     _write(made, "embedding", tmp_path / "pets.safetensors")
-    (rows,) = [item.parameter.detach() for item in made.ready.trainables]
+    (rows,) = [item.parameter.detach() for item in made.adapted.trainables]
     assert torch.equal(load_file(tmp_path / "pets.safetensors")["emb_params"], rows[:2])
     assert torch.equal(load_file(tmp_path / "pets-fat-dog.safetensors")["emb_params"], rows[2:])
 
 
 def test_values_that_are_not_finite_are_refused(sd1_folder: Path, tmp_path: Path) -> None:
     made = _trained(sd1_folder, tmp_path, "<cat>")
-    made.ready.trainables[0].parameter.data[0, 0] = float("nan")
+    made.adapted.trainables[0].parameter.data[0, 0] = float("nan")
     with pytest.raises(UserError, match="not finite"):
         _write(made, "embedding", tmp_path / "cat.safetensors")
     assert not list(tmp_path.glob("*.safetensors"))

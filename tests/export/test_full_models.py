@@ -50,12 +50,12 @@ def _trained(base: Path, folder: Path, **changes: object) -> Prepared:
 
 def _exported(made: Prepared, folder: Path) -> dict[str, Exported]:
     folder.mkdir(parents=True, exist_ok=True)
-    return {done.format: done for done in export_all(made.plan, made.ready, folder, 1, made.report.items)}
+    return {done.format: done for done in export_all(made.plan, made.adapted, folder, 1, made.report.items)}
 
 
 def _live(made: Prepared, dtype: torch.dtype) -> dict[str, dict[str, torch.Tensor]]:
     found = {}
-    for part, module in made.ready.family.parts.items():
+    for part, module in made.adapted.family.parts.items():
         state = {name: value for name, value in module.state_dict().items() if "position_ids" not in name}
         state = with_level(state) if part.startswith("text_encoder") else state
         found[part] = {name: value.to(dtype) for name, value in state.items()}
@@ -69,9 +69,9 @@ def test_both_files_of_every_family_hold_the_trained_model(
     made = _trained(bases[name], tmp_path, full__text_encoder=True, full__freeze=["MID"])
     for done in _exported(made, tmp_path / "out").values():
         family = load_family(done.path, tokenizer=str(bases[name] / "tokenizer"))
-        assert family.spec.name == made.ready.family.spec.name
-        assert family.schedule.prediction == made.ready.family.schedule.prediction
-        assert torch.equal(family.schedule.alphas_cumprod, made.ready.family.schedule.alphas_cumprod)
+        assert family.spec.name == made.adapted.family.spec.name
+        assert family.schedule.prediction == made.adapted.family.schedule.prediction
+        assert torch.equal(family.schedule.alphas_cumprod, made.adapted.family.schedule.alphas_cumprod)
         found = {part: module.state_dict() for part, module in family.parts.items()}
         assert compare(_live(made, torch.float16), found, torch.float16, done.path) == done.tensors
 
@@ -83,7 +83,7 @@ def test_diffusers_opens_the_folder_and_draws_with_the_trained_weights(
     made = _trained(bases[name], tmp_path, output__formats=["diffusers_folder"], output__dtype="fp32")
     path = _exported(made, tmp_path / "out")["diffusers_folder"].path
     pipeline = DiffusionPipeline.from_pretrained(path, local_files_only=True)
-    live = made.ready.family.denoiser.state_dict()
+    live = made.adapted.family.denoiser.state_dict()
     assert all(torch.equal(value, live[key]) for key, value in pipeline.unet.state_dict().items())
     # The VAE halves the side three times, the UNet up to three times more: 64 px is the smallest picture.
     picture = pipeline("zil style", num_inference_steps=1, height=64, width=64, output_type="np").images[0]
@@ -135,7 +135,7 @@ def test_the_average_is_exported_where_there_is_one(bases: dict[str, Path], tmp_
     with made.loop.averaged():
         done = _exported(made, tmp_path / "out")["diffusers_folder"]
     stored = load_file(done.path / "unet" / "diffusion_pytorch_model.safetensors")
-    average, raw = made.loop.ema.state(), made.ready.family.denoiser.state_dict()
+    average, raw = made.loop.ema.state(), made.adapted.family.denoiser.state_dict()
     assert all(torch.equal(value, average[f"unet.{key}"]) for key, value in stored.items())
     assert not all(torch.equal(value, raw[key]) for key, value in stored.items())
 
@@ -161,14 +161,14 @@ def test_values_that_are_too_large_for_the_dtype_are_refused_and_leave_nothing(
 ) -> None:
     made = _trained(bases["sd1"], tmp_path)
     with torch.no_grad():
-        next(made.ready.family.denoiser.parameters()).mul_(1e9)
+        next(made.adapted.family.denoiser.parameters()).mul_(1e9)
     (tmp_path / "out").mkdir()
     for name in ("single_file", "diffusers_folder"):
         plan = made.plan.model_copy(
             update={"output": made.plan.output.model_copy(update={"formats": [name]})}
         )
         with pytest.raises(UserError, match="not finite"):
-            export_all(plan, made.ready, tmp_path / "out", 1, made.report.items)
+            export_all(plan, made.adapted, tmp_path / "out", 1, made.report.items)
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -194,7 +194,7 @@ def test_a_folder_made_from_a_single_file_pads_as_the_training_did(
     write_tokenizer(bases["sdxl"] / "tokenizer", tmp_path / "out" / "tokenizer")
     plan = quick_plan(file, pictures, method="full", output__formats=["diffusers_folder"])
     again = prepared(plan, tmp_path / "cache")
-    ids = again.ready.family.tokenize(["zil"])
+    ids = again.adapted.family.tokenize(["zil"])
     folder = _exported(again, tmp_path / "out")["diffusers_folder"].path
     reloaded = load_family(folder).tokenize(["zil"])
     assert ids["text_encoder_2"][0, -1] == 0, "OpenCLIP pads with token 0"

@@ -48,13 +48,13 @@ def _apply(sd: dict[str, torch.Tensor], activation: str, x: torch.Tensor) -> tor
 @pytest.mark.parametrize("activation", ["linear", "relu", "swish"])
 def test_the_file_does_what_was_trained(activation: str, sd1_folder: Path, tmp_path: Path) -> None:
     made = _trained(sd1_folder, tmp_path, activation)
-    artifact = made.ready.method.artifact(made.ready.family)
+    artifact = made.adapted.method.artifact(made.adapted.family)
     out = tmp_path / "style.pt"
     done = export("a1111_hypernetwork", request(artifact, out, "sd1"))
     assert done.tensors == len(artifact.tensors)
     assert not zipfile.is_zipfile(out), "A1111 refuses torch's new zip entries"
     found = torch.load(out, weights_only=True)
-    pairs: Any = made.ready.method.modules()["hypernetwork"]
+    pairs: Any = made.adapted.method.modules()["hypernetwork"]
     pairs.eval()
     widths = [name for name in found if isinstance(name, int)]
     assert sorted(widths) == sorted(int(width) for width in pairs)
@@ -68,7 +68,7 @@ def test_the_file_does_what_was_trained(activation: str, sd1_folder: Path, tmp_p
 def test_readers_find_every_entry_they_ask_for(sd1_folder: Path, tmp_path: Path) -> None:
     made = _trained(sd1_folder, tmp_path, "relu")
     out = tmp_path / "style.pt"
-    export("a1111_hypernetwork", request(made.ready.method.artifact(made.ready.family), out, "sd1"))
+    export("a1111_hypernetwork", request(made.adapted.method.artifact(made.adapted.family), out, "sd1"))
     found = torch.load(out, weights_only=True)
     meta = {name: value for name, value in found.items() if isinstance(name, str)}
     assert meta.pop("sd_checkpoint_name")

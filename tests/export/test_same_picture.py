@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from engine.train.sampling import Shot, draw, initial_noise
+from engine.train.sampling import PreviewRequest, draw, initial_noise
 from engine.worker.exporting import export_all
 from tests.support.runs import quick_plan
 from tests.support.sessions import CPU, Prepared, prepared, run_steps
@@ -20,10 +20,10 @@ PROMPT = "a picture, style 1"
 LIMIT = 1e-3
 
 
-def _shot(made: Prepared) -> Shot:
-    family = made.ready.family
+def _request(made: Prepared) -> PreviewRequest:
+    family = made.adapted.family
     cond, empty = (family.encode_text(family.tokenize([text])) for text in (PROMPT, ""))
-    return Shot(cond, empty, SEED, STEPS, GUIDANCE, 64, 64)
+    return PreviewRequest(cond, empty, SEED, STEPS, GUIDANCE, 64, 64)
 
 
 def _pipeline(base: Path) -> Any:
@@ -61,21 +61,21 @@ def test_diffusers_draws_the_same_picture(
         output__dtype="fp32",
     )
     made = prepared(plan, tmp_path / "cache")
-    for part in made.ready.family.parts.values():
+    for part in made.adapted.family.parts.values():
         part.eval()
     with torch.no_grad():
-        plain = draw(made.ready.family, _shot(made), CPU)
+        plain = draw(made.adapted.family, _request(made), CPU)
     run_steps(made)
-    for part in made.ready.family.parts.values():
+    for part in made.adapted.family.parts.values():
         part.eval()
     with torch.no_grad():
-        shot = _shot(made)
-        ours = draw(made.ready.family, shot, CPU)
+        request = _request(made)
+        ours = draw(made.adapted.family, request, CPU)
     assert float((ours - plain).abs().max()) > 0.1, (
         "the LoRA changed too little for this test to mean something"
     )
-    latents = initial_noise(made.ready.family, shot)
-    files = export_all(plan, made.ready, tmp_path, 6, made.report.items)
+    latents = initial_noise(made.adapted.family, request)
+    files = export_all(plan, made.adapted, tmp_path, 6, made.report.items)
     assert [file.format for file in files] == ["kohya", "diffusers"]
     for file in files:
         pipe = _pipeline(sd1_folder)

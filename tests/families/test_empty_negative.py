@@ -15,7 +15,7 @@ from PIL import Image
 
 from engine.families.load import load_family
 from engine.run.events import EventWriter
-from engine.train.sampling import Shot, initial_noise
+from engine.train.sampling import PreviewRequest, initial_noise
 from engine.worker.previews import Previewer
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
@@ -32,10 +32,10 @@ def _ours(base: Path, folder: Path, negative: str) -> tuple[np.ndarray[Any, Any]
     )  # fmt: skip
     made = prepared(plan, folder / "cache")
     with EventWriter(folder / "events.jsonl") as writer:
-        assert Previewer(plan, made.ready, folder / "samples", writer, [PROMPT]).draw_all(1) == 1
+        assert Previewer(plan, made.adapted, folder / "samples", writer, [PROMPT]).draw_all(1) == 1
     (file,) = (folder / "samples").glob("*.png")
     cond: Any = None
-    noise = initial_noise(made.ready.family, Shot(cond, cond, SEED, STEPS, GUIDANCE, SIDE, SIDE))
+    noise = initial_noise(made.adapted.family, PreviewRequest(cond, cond, SEED, STEPS, GUIDANCE, SIDE, SIDE))
     return np.asarray(Image.open(file)).astype(int), noise
 
 

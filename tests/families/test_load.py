@@ -182,8 +182,8 @@ def test_the_plan_can_say_what_the_model_predicts(
 ) -> None:
     plan = quick_plan(narrow_models["sd2-eps"], pictures, base__prediction="v_prediction")
     made = prepared(plan, home / "cache")
-    assert made.ready.family.schedule.prediction == "v_prediction"
-    assert made.ready.family.configs["scheduler"]["prediction_type"] == "v_prediction"
+    assert made.adapted.family.schedule.prediction == "v_prediction"
+    assert made.adapted.family.configs["scheduler"]["prediction_type"] == "v_prediction"
 
 
 def test_v_pred_and_ztsnr_markers_are_read(narrow_models: dict[str, Path], tmp_path: Path) -> None:
@@ -292,10 +292,10 @@ def test_sdxl_trains_both_encoders_with_and_without_gradient_checkpointing(
             train__precision=precision, hardware__gradient_checkpointing=saving,
         )  # fmt: skip
         made = prepared(plan, tmp_path / "cache")
-        parts = {item.module for item in made.ready.trainables}
+        parts = {item.module for item in made.adapted.trainables}
         assert parts == {"unet", "text_encoder", "text_encoder_2"}
         losses.append([report.loss for report in run_steps(made)])
-        gradients = [item.parameter.grad for item in made.ready.trainables if ".lora_B." in item.name]
+        gradients = [item.parameter.grad for item in made.adapted.trainables if ".lora_B." in item.name]
         # SDXL reads the last but one layer; of the second encoder's last layer the pooled text is made.
         silent = sum(value is None or not value.any() for value in gradients)
         assert silent == 4

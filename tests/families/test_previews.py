@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLP
 
 from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.families.load import load_family
-from engine.train.sampling import Shot, draw, initial_noise, timetable
+from engine.train.sampling import PreviewRequest, draw, initial_noise, timetable
 
 # Largest differences measured: 1.5e-6 (pixels in 0..1, fp32, 5 steps, guidance 5).
 LIMIT = 1e-5
@@ -29,8 +29,10 @@ def _ours(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     for part in family.parts.values():
         part.float()
     with torch.no_grad():
-        shot = Shot(_cond(family, PROMPT), _cond(family, NEGATIVE), 3, STEPS, GUIDANCE, WIDTH, HEIGHT)
-    return draw(family, shot, torch.device("cpu")) / 2 + 0.5, initial_noise(family, shot)
+        request = PreviewRequest(
+            _cond(family, PROMPT), _cond(family, NEGATIVE), 3, STEPS, GUIDANCE, WIDTH, HEIGHT
+        )
+    return draw(family, request, torch.device("cpu")) / 2 + 0.5, initial_noise(family, request)
 
 
 def _theirs(folder: Path, name: str, noise: torch.Tensor) -> torch.Tensor:

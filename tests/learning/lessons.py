@@ -17,7 +17,7 @@ SEED = 700
 
 
 def lesson(method: str, folder: Path, **changes: object) -> Prepared:
-    """The plan of `sdtrain demo METHOD`, ready to run on one thread and without previews."""
+    """The plan of `sdtrain demo METHOD`, adapted to run on one thread and without previews."""
     answers = {**prepare(folder / "demo", method), "hardware.device": "cpu", "samples.every": 0, **changes}
     return prepared(build(answers, gather(answers)).plan, folder / "cache")
 
@@ -26,8 +26,8 @@ class Resting:
     """Dropout off and averaged weights in, as previews are drawn; afterwards all is as it was."""
 
     def __init__(self, made: Prepared) -> None:
-        parts = made.ready.family.parts.values()
-        self.modules: list[nn.Module] = [*parts, *made.ready.method.modules().values()]
+        parts = made.adapted.family.parts.values()
+        self.modules: list[nn.Module] = [*parts, *made.adapted.method.modules().values()]
         self.averaged = made.loop.averaged()
 
     def __enter__(self) -> None:
@@ -45,4 +45,4 @@ class Resting:
 def drawn(made: Prepared, prompts: Sequence[str]) -> list[Picture]:
     """One picture a prompt with the model as it is now."""
     with Resting(made):
-        return draw_prompts(made.ready.family, prompts, SEED)
+        return draw_prompts(made.adapted.family, prompts, SEED)

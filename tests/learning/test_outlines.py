@@ -11,7 +11,7 @@ import torch
 from engine.demo import styles, world
 from engine.demo.score import GUIDANCE, STEPS
 from engine.demo.world import Picture
-from engine.train.sampling import Shot, draw_batch
+from engine.train.sampling import PreviewRequest, draw_batch
 from engine.worker.previews import to_image
 from tests.learning.conftest import Record
 from tests.learning.lessons import SEED, Resting, lesson
@@ -27,15 +27,20 @@ SHUFFLED = [*GUIDES[1:], GUIDES[0]]
 
 def _drawn(made: Prepared) -> list[Picture]:
     """One picture a scene, told colour and shape in words, and place and size by its outline."""
-    family, method = made.ready.family, made.ready.method
+    family, method = made.adapted.family, made.adapted.method
     control = torch.from_numpy(np.stack(GUIDES)).permute(0, 3, 1, 2).float() / 255
     batch = {"control": torch.cat([control, control])}
     with Resting(made), torch.no_grad():
         empty = family.encode_text(family.tokenize([""]))
         conds = [family.encode_text(family.tokenize([f"a {scene.colour} {scene.shape}"])) for scene in SCENES]
-        shots = [Shot(cond, empty, SEED + at, STEPS, GUIDANCE, 64, 64) for at, cond in enumerate(conds)]
+        requests = [
+            PreviewRequest(cond, empty, SEED + at, STEPS, GUIDANCE, 64, 64) for at, cond in enumerate(conds)
+        ]
         pixels = draw_batch(
-            family, shots, CPU, lambda noisy, time, cond: method.residuals(family, noisy, time, cond, batch)
+            family,
+            requests,
+            CPU,
+            lambda noisy, time, cond: method.residuals(family, noisy, time, cond, batch),
         )
     return [np.asarray(to_image(one)) for one in pixels]
 

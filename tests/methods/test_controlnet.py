@@ -36,7 +36,7 @@ def steps_of(made: Prepared) -> tuple[list[float], list[dict[str, torch.Tensor]]
     losses, gradients = [], []
     for (report,) in made.loop.run(0, lambda step: True):
         losses.append(report.loss)
-        found = {item.name: item.parameter.grad for item in made.ready.trainables}
+        found = {item.name: item.parameter.grad for item in made.adapted.trainables}
         gradients.append({name: value.clone() for name, value in found.items() if value is not None})
     return losses, gradients
 
@@ -90,9 +90,9 @@ def test_the_first_prediction_is_the_base_models_own(sd1_folder: Path, tmp_path:
     made = prepared(control_plan(sd1_folder, tmp_path, "controlnet"), tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
     times = torch.tensor([10, 900])
-    family = made.ready.family
+    family = made.adapted.family
     with torch.no_grad():
-        extra = made.ready.method.residuals(family, batch.mean, times, batch.cond, batch.extra)
+        extra = made.adapted.method.residuals(family, batch.mean, times, batch.cond, batch.extra)
         values = [*extra["down_block_additional_residuals"], extra["mid_block_additional_residual"]]
         assert all(int(value.count_nonzero()) == 0 for value in values)
         assert len(values) == 13
@@ -105,7 +105,7 @@ def test_controlnet_steps_equal_plain_diffusers(sd1_folder: Path, tmp_path: Path
     plain = Plain.load(sd1_folder, SEED)
     net = ControlNetModel.from_unet(plain.unet).train()
     # Only the embedding's first layers are drawn; all else is the UNet's or zero.
-    own: Any = made.ready.method.modules()["controlnet"]
+    own: Any = made.adapted.method.modules()["controlnet"]
     drawn = own.controlnet_cond_embedding.state_dict()
     assert all(
         torch.equal(value, own.state_dict()[name])
@@ -137,7 +137,7 @@ def test_gradient_checkpointing_changes_no_weight(sd1_folder: Path, tmp_path: Pa
             sd1_folder, tmp_path / str(number), "controlnet", hardware__gradient_checkpointing=choice
         )
         made = prepared(plan, tmp_path / "cache")
-        own: Any = made.ready.method.modules()["controlnet"]
+        own: Any = made.adapted.method.modules()["controlnet"]
         assert own.is_gradient_checkpointing is choice
         run_steps(made, until=2)
         changes.append(weights(made))
@@ -149,8 +149,8 @@ def test_training_goes_on_from_an_existing_controlnet(layout: str, sd1_folder: P
     plan = control_plan(sd1_folder, tmp_path, "controlnet")
     trained = prepared(plan, tmp_path / "cache")
     run_steps(trained, until=2)
-    artifact = trained.ready.method.artifact(trained.ready.family)
-    names = controlnet_map(trained.ready.family.configs["unet"])
+    artifact = trained.adapted.method.artifact(trained.adapted.family)
+    names = controlnet_map(trained.adapted.family.configs["unet"])
     file = tmp_path / "older" / "diffusion_pytorch_model.safetensors"
     file.parent.mkdir()
     tensors = artifact.tensors
@@ -172,7 +172,7 @@ def test_a_controlnet_of_another_family_is_refused_by_name(
 ) -> None:
     made = prepared(control_plan(narrow_models["sd1"], tmp_path, "controlnet"), tmp_path / "cache")
     file = tmp_path / "sd1-control.safetensors"
-    save_file(made.ready.method.artifact(made.ready.family).tensors, file)
+    save_file(made.adapted.method.artifact(made.adapted.family).tensors, file)
     plan = control_plan(narrow_models["sdxl"], tmp_path / "b", "controlnet", controlnet__start=str(file))
     with pytest.raises(UserError, match=r"sd1-control\.safetensors does not fit"):
         prepared(plan, tmp_path / "cache")

@@ -66,7 +66,7 @@ def test_steps_add_the_weighed_loss_of_the_class(sd1_folder: Path, own: Path, tm
         torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
         optimizer.step()
         assert abs(report.loss - float(loss + WEIGHT * prior)) < 1e-6
-        for item in made.ready.trainables:
+        for item in made.adapted.trainables:
             ours, theirs = item.parameter.grad, named[item.name].grad
             assert ours is not None and theirs is not None
             assert torch.allclose(ours, theirs, atol=1e-6), item.name
@@ -154,10 +154,10 @@ def _resumed(plan: Plan, tmp_path: Path) -> Prepared:
     run_steps(first, until=2)
     state = {"loop": first.loop.state()}
     saved, _ = checkpoint.save(
-        tmp_path / "checkpoints", 2, first.ready.trainables, first.loop.optimizer, state
+        tmp_path / "checkpoints", 2, first.adapted.trainables, first.loop.optimizer, state
     )
     second = prepared(plan, tmp_path / "cache")
-    second.loop.restore(checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)["loop"])
+    second.loop.restore(checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)["loop"])
     run_steps(second, start=2)
     return second
 

@@ -60,7 +60,7 @@ def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
         torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
         optimizer.step()
         assert abs(report.loss - float(loss)) < 1e-6
-        ours = {item.name: item.parameter for item in made.ready.trainables}
+        ours = {item.name: item.parameter for item in made.adapted.trainables}
         assert ours.keys() == named.keys()
         for name, value in ours.items():
             wanted = named[name].grad
@@ -92,7 +92,7 @@ def test_frozen_blocks_and_parts_stay_bit_equal(sd1_folder: Path, pictures: Path
     frozen = ("unet.conv_in", "unet.down_blocks.0.resnets.0", "unet.mid_block", "unet.time_embedding",
               "unet.conv_norm_out", "unet.conv_out", "vae", "text_encoder")  # fmt: skip
     assert names and not [name for name in names if name.startswith(frozen)]
-    for part, module in made.ready.family.parts.items():
+    for part, module in made.adapted.family.parts.items():
         for name, value in module.named_parameters():
             full = f"{part}.{name}"
             assert torch.equal(value.detach().float(), before[full]) == (full not in names), full
@@ -120,13 +120,13 @@ def test_resume_is_bit_exact_with_its_average(sd1_folder: Path, pictures: Path, 
     saved, _ = checkpoint.save(
         tmp_path / "checkpoints",
         2,
-        first.ready.trainables,
+        first.adapted.trainables,
         first.loop.optimizer,
         state,
         first.loop.ema.state(),
     )
     second = prepared(plan, tmp_path / "cache")
-    second.loop.restore(checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)["loop"])
+    second.loop.restore(checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)["loop"])
     averages = checkpoint.load_averages(saved)
     assert second.loop.ema is not None and averages is not None
     second.loop.ema.restore(averages)
@@ -142,8 +142,8 @@ def test_the_artifact_has_what_trained_under_names_that_files_use(
 ) -> None:
     plan = quick_plan(sd1_folder, pictures, method="full", full__text_encoder=True, full__freeze=["MID"])
     made = prepared(plan, tmp_path / "cache")
-    tensors = made.ready.method.artifact(made.ready.family).tensors
-    assert len(tensors) == len(made.ready.trainables)
+    tensors = made.adapted.method.artifact(made.adapted.family).tensors
+    assert len(tensors) == len(made.adapted.trainables)
     assert not [name for name in tensors if name.startswith("unet.mid_block")]
     text = [name for name in tensors if name.startswith("text_encoder.")]
     assert text and all(name.startswith("text_encoder.text_model.") for name in text)

@@ -74,7 +74,7 @@ def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
     losses, gradients = [], []
     for (report,) in made.loop.run(0, lambda step: True):
         losses.append(report.loss)
-        gradients.append({item.name: item.parameter.grad.clone() for item in made.ready.trainables})  # type: ignore[union-attr]
+        gradients.append({item.name: item.parameter.grad.clone() for item in made.adapted.trainables})  # type: ignore[union-attr]
     orders = [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
 
     plain = Plain.load(sd1_folder, SEED)
@@ -113,9 +113,9 @@ def test_every_attention_of_a_chosen_width_takes_part(
     for both in (True, False):
         plan = _plan(sd1_folder, pictures, hypernetwork__self_attention=both)
         made = prepared(plan, tmp_path / "cache")
-        layers = made.ready.family.attention_layers()
+        layers = made.adapted.family.attention_layers()
         wanted = {str(layer.width) for layer in layers if layer.cross or both}
-        assert {item.name.split(".")[1] for item in made.ready.trainables} == wanted
+        assert {item.name.split(".")[1] for item in made.adapted.trainables} == wanted
         for layer in layers:
             module: Any = layer.module
             assert bool(module.to_k._forward_pre_hooks) is (str(layer.width) in wanted)
@@ -138,9 +138,9 @@ def test_resume_with_dropout_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_
     losses = [report.loss for report in run_steps(straight)]
     run_steps(first, until=2)
     saved, _ = checkpoint.save(
-        tmp_path / "kept", 2, first.ready.trainables, first.loop.optimizer, {"loop": first.loop.state()}
+        tmp_path / "kept", 2, first.adapted.trainables, first.loop.optimizer, {"loop": first.loop.state()}
     )
-    state = checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)
+    state = checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)
     second.loop.restore(state["loop"])
     assert [report.loss for report in run_steps(second, start=2)] == losses[2:]
     one, other = weights(straight), weights(second)

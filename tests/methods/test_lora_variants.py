@@ -52,12 +52,12 @@ def test_the_files_formula_gives_the_trained_change(
     run_steps(made)
     assert made.plan.export_formats == ("kohya",)
     out = tmp_path / "one.safetensors"
-    artifact = made.ready.method.artifact(made.ready.family)
+    artifact = made.adapted.method.artifact(made.adapted.family)
     export("kohya", request(artifact, out, "sd1"))
     found = load_file(out)
     count = 0
     for part, prefix in (("unet", "lora_unet"), ("text_encoder", "lora_te_text_model")):
-        for path, module in made.ready.family.parts[part].named_modules():
+        for path, module in made.adapted.family.parts[part].named_modules():
             if not hasattr(module, "get_delta_weight"):
                 continue
             layer: Any = module
@@ -78,8 +78,8 @@ def test_peft_itself_computes_the_same_from_the_file(
 ) -> None:
     made = _made(sd1_folder, pictures, tmp_path, kind=kind, rank=rank, alpha=3.0, targets="all")
     run_steps(made)
-    family, out = made.ready.family, tmp_path / "one.safetensors"
-    export("kohya", request(made.ready.method.artifact(family), out, "sd1"))
+    family, out = made.adapted.family, tmp_path / "one.safetensors"
+    export("kohya", request(made.adapted.method.artifact(family), out, "sd1"))
     found = load_file(out)
     unet = UNet2DConditionModel.from_pretrained(sd1_folder, subfolder="unet", torch_dtype=torch.float32)
     latents, times, words = torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 77, 96)
@@ -113,7 +113,7 @@ def test_a_change_starts_at_nothing_and_follows_from_the_seed(
 ) -> None:
     changes = {"kind": kind, "rank_dropout": 0.3, "module_dropout": 0.3}
     first = _made(sd1_folder, pictures, tmp_path, **changes)
-    for module in first.ready.family.denoiser.modules():
+    for module in first.adapted.family.denoiser.modules():
         if hasattr(module, "get_delta_weight"):
             layer: Any = module
             assert float(layer.get_delta_weight("default").abs().max()) == 0
@@ -135,7 +135,7 @@ def test_max_norm_holds_every_layers_change(sd1_folder: Path, pictures: Path, tm
     norms = []
     for made in (free, held):
         layers: list[Any] = [
-            layer for layer in made.ready.family.denoiser.modules() if hasattr(layer, "get_delta_weight")
+            layer for layer in made.adapted.family.denoiser.modules() if hasattr(layer, "get_delta_weight")
         ]
         norms.append(max(float(layer.get_delta_weight("default").norm()) for layer in layers))
     assert norms[0] > 2 * limit, "without it they are longer"
@@ -146,9 +146,9 @@ def test_block_rates_scale_the_rate_and_leave_out(sd1_folder: Path, pictures: Pa
     rates = ["IN01=0.5", "OUT03-11=0", "BASE=0"]
     made = _made(sd1_folder, pictures, tmp_path, block_rates=rates, text_encoder=True)
     found: dict[str, set[float | None]] = {}
-    for item in made.ready.trainables:
+    for item in made.adapted.trainables:
         assert item.name.startswith("unet."), "the text encoder is BASE"
-        block = made.ready.family.block_of(item.name.removeprefix("unet.").split(".lora_")[0])
+        block = made.adapted.family.block_of(item.name.removeprefix("unet.").split(".lora_")[0])
         found.setdefault(block, set()).add(item.learning_rate)
     rate = made.plan.train.learning_rate
     assert found.pop("IN01") == {rate / 2}
@@ -162,7 +162,7 @@ def test_block_ranks_keep_the_effective_scale(sd1_folder: Path, pictures: Path, 
             sd1_folder, pictures, tmp_path, rank=4, alpha=8.0, block_ranks=["OUT03=16"], rslora=rslora
         )
         seen: set[tuple[int, float]] = set()
-        for layer in made.ready.family.denoiser.modules():
+        for layer in made.adapted.family.denoiser.modules():
             if hasattr(layer, "lora_A"):
                 adapted: Any = layer
                 seen.add((adapted.r["default"], round(adapted.scaling["default"], 6)))
@@ -184,9 +184,9 @@ def test_a_merged_model_is_the_base_plus_the_weighed_change(
     }
     made = _made(sd1_folder, pictures, tmp_path, **changes)
     run_steps(made)
-    family, out = made.ready.family, tmp_path / "merged.safetensors"
+    family, out = made.adapted.family, tmp_path / "merged.safetensors"
     asked = replace(
-        request(made.ready.method.artifact(family), out, "sd1"),
+        request(made.adapted.method.artifact(family), out, "sd1"),
         model=ModelFacts("sd1", "epsilon", family.configs),
         dtype=torch.float32,
         base=lambda: load_plan_family(made.plan),

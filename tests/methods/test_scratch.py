@@ -57,7 +57,7 @@ def test_steps_equal_plain_diffusers_with_the_same_fresh_weights(sd1_folder: Pat
         torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
         optimizer.step()
         assert abs(report.loss - float(loss)) < 1e-6
-        for item in made.ready.trainables:
+        for item in made.adapted.trainables:
             ours, theirs = item.parameter.grad, named[item.name].grad
             assert ours is not None and torch.allclose(ours, theirs, atol=1e-6), item.name
 
@@ -67,10 +67,10 @@ def test_the_fresh_unet_is_not_the_bases_and_the_rest_is(sd1_folder: Path, tmp_p
     before = torch.random.get_rng_state()
     made = prepared(_plan(sd1_folder, tmp_path, scratch__size="base"), tmp_path / "cache")
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator is left as it was"
-    unet, old = made.ready.family.denoiser.state_dict(), base.denoiser.state_dict()
+    unet, old = made.adapted.family.denoiser.state_dict(), base.denoiser.state_dict()
     assert not torch.equal(unet["conv_in.weight"], old["conv_in.weight"].float())
     for part in ("vae", "text_encoder"):
-        ours, theirs = made.ready.family.parts[part].state_dict(), base.parts[part].state_dict()
+        ours, theirs = made.adapted.family.parts[part].state_dict(), base.parts[part].state_dict()
         assert all(torch.equal(ours[name], theirs[name].float()) for name in theirs)
 
 
@@ -112,15 +112,15 @@ def test_its_own_schedule_is_trained_and_exported(sd1_folder: Path, tmp_path: Pa
     )
     made = prepared(plan, tmp_path / "cache")
     run_steps(made)
-    schedule: NoiseSchedule = made.ready.family.schedule
+    schedule: NoiseSchedule = made.adapted.family.schedule
     assert schedule.prediction == "v_prediction" and float(schedule.alphas_cumprod[-1]) == 0
     (tmp_path / "out").mkdir()
-    for done in export_all(plan, made.ready, tmp_path / "out", 1, made.report.items):
+    for done in export_all(plan, made.adapted, tmp_path / "out", 1, made.report.items):
         again = load_family(done.path, tokenizer=str(sd1_folder / "tokenizer"))
         assert again.schedule.prediction == "v_prediction", done.format
         assert torch.equal(again.schedule.alphas_cumprod, schedule.alphas_cumprod), done.format
         assert list(again.configs["unet"]["block_out_channels"]) == OWN
-        live = made.ready.family.denoiser.state_dict()
+        live = made.adapted.family.denoiser.state_dict()
         stored = again.denoiser.state_dict()
         assert stored.keys() == live.keys()
         assert all(torch.equal(stored[name], live[name].half()) for name in live)
@@ -152,10 +152,10 @@ def test_resume_in_a_later_stage_is_bit_exact(sd1_folder: Path, tmp_path: Path) 
     run_steps(first, until=3)
     state = {"loop": first.loop.state()}
     saved, _ = checkpoint.save(
-        tmp_path / "checkpoints", 3, first.ready.trainables, first.loop.optimizer, state
+        tmp_path / "checkpoints", 3, first.adapted.trainables, first.loop.optimizer, state
     )
     second = prepared(plan, tmp_path / "cache")
-    second.loop.restore(checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)["loop"])
+    second.loop.restore(checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)["loop"])
     run_steps(second, start=3)
     ours, theirs = weights(second), weights(whole)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -21,7 +21,7 @@ def _made(base: Path, pictures: Path, tmp_path: Path, **changes: Any) -> Prepare
 
 
 def _paths(made: Prepared) -> set[str]:
-    return {item.name.split(".lora_")[0].removeprefix("unet.") for item in made.ready.trainables}
+    return {item.name.split(".lora_")[0].removeprefix("unet.") for item in made.adapted.trainables}
 
 
 def test_sdxl_style_is_b_loras_block(narrow_models: dict[str, Path], pictures: Path, tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_sdxl_style_is_b_loras_block(narrow_models: dict[str, Path], pictures: P
 
 def test_sd1_style_is_the_decoder(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
     made = _made(sd1_folder, pictures, tmp_path)
-    blocks = {made.ready.family.block_of(path) for path in _paths(made)}
+    blocks = {made.adapted.family.block_of(path) for path in _paths(made)}
     assert blocks == {f"OUT{number:02d}" for number in range(3, 12)}
 
 
@@ -49,14 +49,14 @@ def test_named_blocks_rates_and_ranks(sd1_folder: Path, pictures: Path, tmp_path
         rank=4,
         alpha=8.0,
     )
-    family = made.ready.family
+    family = made.adapted.family
     found: dict[str, set[tuple[float | None, int]]] = {}
-    for item in made.ready.trainables:
+    for item in made.adapted.trainables:
         if ".lora_A." in item.name:
             block = family.block_of(item.name.removeprefix("unet.").split(".lora_")[0])
             found.setdefault(block, set()).add((item.learning_rate, item.parameter.shape[0]))
     assert found == {"IN08": {(None, 4)}, "OUT03": {(5e-4, 4)}, "OUT05": {(None, 2)}}
-    facts = made.ready.method.artifact(family).facts
+    facts = made.adapted.method.artifact(family).facts
     alphas: Any = facts["alphas"]
     assert set(alphas.values()) == {4.0}, "the effective scale 2 stays at rank 2"
 
@@ -71,16 +71,16 @@ def test_steps_equal_a_lora_on_the_same_layers(
     plain = prepared(quick_plan(sd1_folder, pictures, train__steps=2), tmp_path / "cache")
     assert isinstance(plain.plan.options, LoraOptions)
     assert [report.loss for report in run_steps(styled)] == [report.loss for report in run_steps(plain)]
-    pairs = zip(styled.ready.trainables, plain.ready.trainables, strict=True)
+    pairs = zip(styled.adapted.trainables, plain.adapted.trainables, strict=True)
     assert all(torch.equal(one.parameter, other.parameter) for one, other in pairs)
 
 
 def test_block_weights_scale_what_is_written(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
     made = _made(sd1_folder, pictures, tmp_path, block_weights=["OUT03=0.5", "OUT04=0"])
     run_steps(made)
-    family = made.ready.family
-    written = made.ready.method.artifact(family).tensors
-    for item in made.ready.trainables:
+    family = made.adapted.family
+    written = made.adapted.method.artifact(family).tensors
+    for item in made.adapted.trainables:
         name = item.name.replace(".default", "")
         block = family.block_of(name.removeprefix("unet.").split(".lora_")[0])
         if block == "OUT04":

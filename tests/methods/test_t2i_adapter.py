@@ -16,7 +16,7 @@ from tests.support.sessions import Prepared, prepared, run_steps, weights
 
 
 def own_net(made: Prepared) -> Any:
-    return made.ready.method.modules()["t2i_adapter"]
+    return made.adapted.method.modules()["t2i_adapter"]
 
 
 def twin(made: Prepared, **config: Any) -> T2IAdapter:
@@ -47,7 +47,7 @@ def test_the_xl_adapters_features_reach_three_levels_and_the_middle(
     base = narrow_models["sdxl"]
     made = prepared(control_plan(base, tmp_path, "t2i_adapter"), tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
-    family, times = made.ready.family, torch.tensor([10, 900])
+    family, times = made.adapted.family, torch.tensor([10, 900])
     cond = family.with_geometry(batch.cond, batch.sizes)
     net = twin(
         made, in_channels=3, channels=[16, 32, 64, 64], downscale_factor=16, adapter_type="full_adapter_xl"
@@ -61,7 +61,7 @@ def test_the_xl_adapters_features_reach_three_levels_and_the_middle(
             batch.mean, times, cond.hidden, added_cond_kwargs=dict(cond.extra),
             down_intrablock_additional_residuals=rest,
         ).sample  # fmt: skip
-        extra = made.ready.method.residuals(family, batch.mean, times, cond, batch.extra)
+        extra = made.adapted.method.residuals(family, batch.mean, times, cond, batch.extra)
         found = family.denoise(batch.mean, times, cond, extra)
     assert not rest, "the UNet took every feature"
     assert float((found - expected).abs().max()) < 1e-5

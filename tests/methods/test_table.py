@@ -80,14 +80,14 @@ def test_a_method_works_on_a_family(
             changes[key] = value.replace("{folder}", str(tmp_path))
     plan = quick_plan(narrow_models[model], row.data(tmp_path), method=row.method, **changes)
     made = prepared(plan, home / "cache")
-    assert made.ready.family.spec.name == model.partition("-")[0]
+    assert made.adapted.family.spec.name == model.partition("-")[0]
     frozen, start = _frozen(made), weights(made)
 
     reports = run_steps(made, until=1)
     averages = made.loop.ema.state() if made.loop.ema is not None else None
     state = {"loop": made.loop.state()}
     saved, _ = checkpoint.save(
-        tmp_path / "checkpoints", 1, made.ready.trainables, made.loop.optimizer, state, averages
+        tmp_path / "checkpoints", 1, made.adapted.trainables, made.loop.optimizer, state, averages
     )
     reports += run_steps(made, start=1)
     assert [report.step for report in reports] == [1, 2]
@@ -108,8 +108,11 @@ def test_every_method_has_a_row() -> None:
 
 def _frozen(made: Prepared) -> dict[str, torch.Tensor]:
     """Copies of all tensors of the model and of the method's own modules that do not train."""
-    training = {id(item.parameter) for item in made.ready.trainables}
-    modules = {**made.ready.family.parts, **{f"own {k}": v for k, v in made.ready.method.modules().items()}}
+    training = {id(item.parameter) for item in made.adapted.trainables}
+    modules = {
+        **made.adapted.family.parts,
+        **{f"own {k}": v for k, v in made.adapted.method.modules().items()},
+    }
     return {
         f"{part}.{key}": value.detach().clone()
         for part, module in modules.items()
@@ -127,7 +130,7 @@ def _assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tens
 def _resumed(plan: Any, cache: Path, saved: checkpoint.Saved) -> dict[str, torch.Tensor]:
     """The weights after the second step of a run that begins at the checkpoint."""
     again = prepared(plan, cache)
-    state = checkpoint.load(saved, again.ready.trainables, again.loop.optimizer)
+    state = checkpoint.load(saved, again.adapted.trainables, again.loop.optimizer)
     again.loop.restore(state["loop"])
     averages = checkpoint.load_averages(saved)
     if again.loop.ema is not None and averages is not None:
@@ -141,7 +144,7 @@ def _assert_previews(made: Prepared, folder: Path) -> None:
     with EventWriter(folder / "events.jsonl") as writer:
         extras = preview_extras(made.feed, plan, plan.samples.prompts, samples)
         previewer = Previewer(
-            plan, made.ready, samples, writer, plan.samples.prompts, extras, made.loop.averaged
+            plan, made.adapted, samples, writer, plan.samples.prompts, extras, made.loop.averaged
         )
         drawn = previewer.draw_all(2)
     assert drawn == 1, (folder / "events.jsonl").read_text()
@@ -150,6 +153,6 @@ def _assert_previews(made: Prepared, folder: Path) -> None:
 def _assert_exports(made: Prepared, folder: Path) -> None:
     """Each format is read back and compared by `Format.write`; an unequal file raises."""
     folder.mkdir()
-    written = export_all(made.plan, made.ready, folder, 2, made.report.items)
+    written = export_all(made.plan, made.adapted, folder, 2, made.report.items)
     assert [item.format for item in written] == list(made.plan.export_formats)
     assert all(item.path.exists() and item.bytes > 0 and item.tensors > 0 for item in written)

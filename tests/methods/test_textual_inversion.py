@@ -35,7 +35,7 @@ def _plan(base: Path, pictures: Path, **changes: Any) -> Any:
 
 
 def _table(made: Prepared) -> torch.Tensor:
-    encoder: Any = made.ready.family.parts["text_encoder"]
+    encoder: Any = made.adapted.family.parts["text_encoder"]
     table: torch.Tensor = encoder.get_input_embeddings().weight.detach()
     return table
 
@@ -48,7 +48,7 @@ def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
 def _state(made: Prepared) -> dict[str, torch.Tensor]:
     return {
         f"{part}.{name}": value.clone()
-        for part, module in made.ready.family.parts.items()
+        for part, module in made.adapted.family.parts.items()
         for name, value in module.state_dict().items()
         if not name.endswith(".rows")
     }
@@ -196,17 +196,17 @@ def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path) -
     losses = [report.loss for report in run_steps(straight)]
     run_steps(first, until=3)
     saved, size = checkpoint.save(
-        tmp_path / "kept", 3, first.ready.trainables, first.loop.optimizer, {"loop": first.loop.state()}
+        tmp_path / "kept", 3, first.adapted.trainables, first.loop.optimizer, {"loop": first.loop.state()}
     )
     assert size < 50_000, "only the new rows are kept"
-    state = checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)
+    state = checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)
     second.loop.restore(state["loop"])
     assert [report.loss for report in run_steps(second, start=3)] == losses[3:]
     assert torch.equal(*(next(iter(weights(one).values())) for one in (straight, second)))
 
 
 def test_a_preview_prompt_with_the_word_changes_and_one_without_does_not(made: Prepared) -> None:
-    family = made.ready.family
+    family = made.adapted.family
     prompts = ["a photo of <cat>", "a photo of a cat"]
 
     def embedded() -> list[torch.Tensor]:

@@ -117,7 +117,7 @@ def test_a_resume_drops_the_steps_samples_and_checkpoints_after_its_step() -> No
     after = fold([event("resumed", from_step=4), step(5, loss=9.0)], before)
     assert list(after.steps.step) == [1, 2, 3, 4, 5]
     assert after.loss == 9.0
-    assert [sample.step for sample in after.samples] == [1, 2, 3, 4]
+    assert [sample.step for sample in after.previews] == [1, 2, 3, 4]
     assert [saved.step for saved in after.checkpoints] == [1, 2, 3, 4]
     assert list(before.steps.step) == [1, 2, 3, 4, 5, 6]
     assert before.step == 6
@@ -139,7 +139,7 @@ def test_a_picture_drawn_again_is_listed_once() -> None:
             again,
         ]
     )
-    assert [(sample.path, sample.seed) for sample in view.samples] == [("b.png", 0), ("a.png", 5)]
+    assert [(sample.path, sample.seed) for sample in view.previews] == [("b.png", 0), ("a.png", 5)]
 
 
 def test_a_failed_event_may_hold_its_error_flat_or_as_an_object() -> None:

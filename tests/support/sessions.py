@@ -13,7 +13,7 @@ from engine.dataset.scan import scan
 from engine.plan.schema import Plan
 from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
-from engine.train.setup import Ready, load_plan_family, prepare
+from engine.train.setup import AdaptedModel, load_plan_family, prepare
 from engine.worker.class_pictures import class_items
 
 CPU = torch.device("cpu")
@@ -28,7 +28,7 @@ class Prepared:
     """Everything that a step needs."""
 
     plan: Plan
-    ready: Ready
+    adapted: AdaptedModel
     report: DatasetReport
     feed: Any
     loop: Loop
@@ -40,21 +40,21 @@ def prepared(plan: Plan, cache: Path) -> Prepared:
     torch.set_num_threads(1)
     data = plan.data
     report = scan(Path(data.path), resolution=data.resolution, trigger=data.trigger, bucket=data.bucket)
-    ready = prepare(plan, load_plan_family(plan), CPU)
+    adapted = prepare(plan, load_plan_family(plan), CPU)
     prior = class_items(plan, CPU, cache, silent)
-    feed: Any = make_feed(plan, ready, report, cache, silent, prior)
+    feed: Any = make_feed(plan, adapted, report, cache, silent, prior)
     warnings: list[str] = []
     loop = Loop(
         plan,
-        ready.family,
-        ready.method,
-        ready.trainables,
+        adapted.family,
+        adapted.method,
+        adapted.trainables,
         feed,
         CPU,
-        ready.autocast,
+        adapted.autocast,
         lambda code, text: warnings.append(code),
     )
-    return Prepared(plan, ready, report, feed, loop, warnings)
+    return Prepared(plan, adapted, report, feed, loop, warnings)
 
 
 def run_steps(made: Prepared, start: int = 0, until: int | None = None) -> list[StepReport]:
@@ -70,4 +70,4 @@ def run_steps(made: Prepared, start: int = 0, until: int | None = None) -> list[
 
 def weights(made: Prepared) -> dict[str, torch.Tensor]:
     """Copies of everything that trains."""
-    return {item.name: item.parameter.detach().clone() for item in made.ready.trainables}
+    return {item.name: item.parameter.detach().clone() for item in made.adapted.trainables}

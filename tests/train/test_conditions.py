@@ -46,10 +46,10 @@ def test_a_canny_run_previews_with_its_conditions_and_exports(
     run_to_end(run)
     samples = [event for event in events_of(run) if event["kind"] == "sample"]
     assert len(samples) == 4 and not any("error" in event for event in samples)
-    with Image.open(run.samples / "00-control.png") as control:
+    with Image.open(run.previews / "00-control.png") as control:
         assert control.size == (64, 64) and control.mode == "L"
-    start = (run.samples / "step-00000000-00.png").read_bytes()
-    assert start != (run.samples / "step-00000002-00.png").read_bytes()
+    start = (run.previews / "step-00000000-00.png").read_bytes()
+    assert start != (run.previews / "step-00000002-00.png").read_bytes()
     written = [event["format"] for event in events_of(run) if event["kind"] == "exported"]
     assert written == ["controlnet", "controlnet_folder"]
     assert {path: path.stat().st_mtime_ns for path in pictures.rglob("*")} == before

@@ -11,7 +11,7 @@ from engine.methods.base import Trainable
 from engine.plan.schema import Optimizer, Train
 from engine.train import checkpoint, loop
 from engine.train.objective import sample_losses
-from engine.train.optimizers import make_optimizer, rate_factor
+from engine.train.optimizers import make_optimizer, schedule_factor
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
 
@@ -30,10 +30,10 @@ def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
 
 
 def test_only_the_trainables_change(made: Prepared) -> None:
-    trained = {id(item.parameter) for item in made.ready.trainables}
+    trained = {id(item.parameter) for item in made.adapted.trainables}
     frozen = {
         f"{part}.{name}": value
-        for part, module in made.ready.family.parts.items()
+        for part, module in made.adapted.family.parts.items()
         for name, value in module.named_parameters()
         if id(value) not in trained
     }
@@ -126,7 +126,7 @@ def _moments(made: Prepared) -> dict[str, torch.Tensor]:
     state = made.loop.optimizer.state
     return {
         f"{item.name}.{name}": value
-        for item in made.ready.trainables
+        for item in made.adapted.trainables
         for name, value in state[item.parameter].items()
     }
 
@@ -148,12 +148,12 @@ def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path, s
     saved, _ = checkpoint.save(
         tmp_path / "checkpoints",
         start,
-        first.ready.trainables,
+        first.adapted.trainables,
         first.loop.optimizer,
         {"loop": first.loop.state()},
     )
     second = prepared(plan, tmp_path / "cache")
-    state = checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)
+    state = checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)
     second.loop.restore(state["loop"])
     assert [report.loss for report in run_steps(second, start=start)] == losses[start:]
     assert _equal(weights(second), weights(straight))
@@ -162,8 +162,8 @@ def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path, s
 
 def test_bf16_trains_fp32_masters_and_stays_finite(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
     made = prepared(quick_plan(sd1_folder, pictures, train__precision="bf16"), tmp_path / "cache")
-    assert {item.parameter.dtype for item in made.ready.trainables} == {torch.float32}
-    assert next(made.ready.family.denoiser.parameters()).dtype is torch.bfloat16
+    assert {item.parameter.dtype for item in made.adapted.trainables} == {torch.float32}
+    assert next(made.adapted.family.denoiser.parameters()).dtype is torch.bfloat16
     assert not any(report.skipped for report in run_steps(made))
 
 
@@ -179,12 +179,12 @@ def test_gradient_checkpointing_computes_the_same(sd1_folder: Path, pictures: Pa
 
 def test_the_rate_is_a_pure_function_of_step_and_total() -> None:
     linear = Train(steps=10, warmup=2, schedule="linear")
-    assert [rate_factor(step, linear) for step in (1, 2, 3)] == [0.5, 1.0, 1.0]
-    assert rate_factor(10, linear) == pytest.approx(1 / 8)
+    assert [schedule_factor(step, linear) for step in (1, 2, 3)] == [0.5, 1.0, 1.0]
+    assert schedule_factor(10, linear) == pytest.approx(1 / 8)
     cosine = Train(steps=11, warmup=1, schedule="cosine")
-    assert rate_factor(2, cosine) == 1.0
-    assert rate_factor(7, cosine) == pytest.approx(0.5)
-    assert [rate_factor(step, Train(steps=5)) for step in (1, 3, 5)] == [1.0, 1.0, 1.0]
+    assert schedule_factor(2, cosine) == 1.0
+    assert schedule_factor(7, cosine) == pytest.approx(0.5)
+    assert [schedule_factor(step, Train(steps=5)) for step in (1, 3, 5)] == [1.0, 1.0, 1.0]
 
 
 def test_the_text_encoder_has_its_own_rate() -> None:

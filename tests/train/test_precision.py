@@ -25,8 +25,8 @@ METHODS: dict[str, dict[str, object]] = {
 
 def _starts(base: Path, pictures: Path, precision: str, method: str) -> tuple[dict[str, Tensor], Any]:
     plan = quick_plan(base, pictures, method=method, train__precision=precision, **METHODS[method])
-    ready = prepare(plan, load_plan_family(plan), CPU)
-    return {item.name: item.parameter.detach().clone() for item in ready.trainables}, ready
+    adapted = prepare(plan, load_plan_family(plan), CPU)
+    return {item.name: item.parameter.detach().clone() for item in adapted.trainables}, adapted
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -34,15 +34,17 @@ def _starts(base: Path, pictures: Path, precision: str, method: str) -> tuple[di
 def test_half_formats_start_from_the_same_fp32_weights(
     precision: str, method: str, sd1_folder: Path, pictures: Path
 ) -> None:
-    (plain, _), (found, ready) = (_starts(sd1_folder, pictures, kind, method) for kind in ("fp32", precision))
+    (plain, _), (found, adapted) = (
+        _starts(sd1_folder, pictures, kind, method) for kind in ("fp32", precision)
+    )
     assert plain.keys() == found.keys()
     assert all(
         value.dtype == torch.float32 and torch.equal(value, plain[key]) for key, value in found.items()
     )
-    training = {id(item.parameter) for item in ready.trainables}
+    training = {id(item.parameter) for item in adapted.trainables}
     frozen = {
         (part, value.dtype)
-        for part, module in ready.family.parts.items()
+        for part, module in adapted.family.parts.items()
         for value in module.parameters()
         if id(value) not in training
     }
@@ -87,5 +89,5 @@ def test_new_words_train_in_fp32_beside_a_bf16_encoder(
     assert all(not report.skipped for report in reports)
     assert after.dtype == torch.float32 and bool((after != before).all())
     assert not torch.equal(after.bfloat16().float(), after), "smaller steps than bf16 has digits for are kept"
-    encoder: Any = made.ready.family.parts["text_encoder"]
+    encoder: Any = made.adapted.family.parts["text_encoder"]
     assert encoder.get_input_embeddings().weight.dtype == torch.bfloat16

@@ -90,7 +90,7 @@ def test_lora_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
     losses, gradients = [], []
     for (report,) in made.loop.run(0, lambda step: True):
         losses.append(report.loss)
-        found = {item.name: item.parameter.grad for item in made.ready.trainables}
+        found = {item.name: item.parameter.grad for item in made.adapted.trainables}
         gradients.append({name: value.clone() for name, value in found.items() if value is not None})
     orders = [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
     expected_losses, expected_gradients = _reference(sd1_folder, folder, orders)

@@ -83,10 +83,10 @@ def test_a_resumed_training_from_shards_is_bit_equal(
     first = made(sd1_folder, both[1], tmp_path / "cache")
     run_steps(first, until=2)
     state = {"loop": first.loop.state()}
-    trained, optimizer = first.ready.trainables, first.loop.optimizer
+    trained, optimizer = first.adapted.trainables, first.loop.optimizer
     saved, _ = checkpoint.save(tmp_path / "checkpoints", 2, trained, optimizer, state)
     second = made(sd1_folder, both[1], tmp_path / "other")
-    loaded = checkpoint.load(saved, second.ready.trainables, second.loop.optimizer)
+    loaded = checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)
     second.loop.restore(loaded["loop"])
     assert [report.loss for report in run_steps(second, start=2)] == losses[2:]
     assert _equal(weights(second), weights(straight))

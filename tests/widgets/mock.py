@@ -17,8 +17,8 @@ from sdtrain_tui.themes import DEFAULT, load_themes
 from sdtrain_tui.widgets.gpu_pane import GpuPane
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.previews_pane import PreviewsPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
-from sdtrain_tui.widgets.samples_pane import SamplesPane
 from sdtrain_tui.widgets.sparse_output import SparseApp
 
 START = 1_760_000_000.0
@@ -129,7 +129,7 @@ class MockMonitor(SparseApp[None]):
     #machine { height: 5; }
     #middle { height: 1fr; }
     LossPane { width: 3fr; }
-    SamplesPane { width: 2fr; }
+    PreviewsPane { width: 2fr; }
     LogPane { height: 5; }
     """
     ENABLE_COMMAND_PALETTE = False
@@ -149,7 +149,7 @@ class MockMonitor(SparseApp[None]):
         yield GpuPane(id="machine")
         with Horizontal(id="middle"):
             yield LossPane()
-            yield SamplesPane()
+            yield PreviewsPane()
         yield LogPane()
 
     def on_mount(self) -> None:
@@ -166,7 +166,7 @@ class MockMonitor(SparseApp[None]):
         self.query_one(GpuPane).show(machine(self.tick_number), self.tick_number + 1.0)
         self.query_one(LossPane).show(self.view, self.state)
         self.query_one(LogPane).show(self.view)
-        self.query_one(SamplesPane).show(self.view, self.root_path)
+        self.query_one(PreviewsPane).show(self.view, self.root_path)
 
     def take(self, events: list[Mapping[str, Any]] | list[dict[str, Any]]) -> None:
         """Folds events in and shows them."""

@@ -21,8 +21,8 @@ from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.widgets.gpu_pane import GpuPane, short_name
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.previews_pane import PreviewsPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
-from sdtrain_tui.widgets.samples_pane import SamplesPane
 from tests.widgets.mock import START, history, machine, started, step_event
 
 
@@ -237,7 +237,7 @@ async def test_every_pane_draws_at_every_size(size: tuple[int, int], tmp_path: P
         (GpuPane(), lambda pane: pane.show(machine(3), 4.0)),
         (ProgressPane(), lambda pane: pane.show(view, "running", START)),
         (LogPane(), lambda pane: pane.show(view)),
-        (SamplesPane(), lambda pane: pane.show(view, tmp_path)),
+        (PreviewsPane(), lambda pane: pane.show(view, tmp_path)),
     ]
     for pane, feed in feeds:
         async with shown(pane, *size) as pilot:
@@ -513,7 +513,7 @@ def samples(root: Path, steps: tuple[int, ...], prompts: int = 2) -> list[dict[s
 @pytest.fixture
 def true_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures in their own colours, whatever terminal the tests run in."""
-    monkeypatch.setattr("sdtrain_tui.widgets.samples_pane.mode_for", lambda app: "truecolor")
+    monkeypatch.setattr("sdtrain_tui.widgets.previews_pane.mode_for", lambda app: "truecolor")
 
 
 async def settled(pilot: Pilot[Any]) -> None:
@@ -537,7 +537,7 @@ def colours(pilot: Pilot[Any]) -> set[tuple[int, int, int]]:
 
 @pytest.mark.usefixtures("true_colours")
 async def test_the_first_and_the_latest_step_stand_side_by_side(tmp_path: Path) -> None:
-    pane = SamplesPane()
+    pane = PreviewsPane()
     async with shown(pane, 60, 16) as pilot:
         pane.show(fold(samples(tmp_path, (0, 100, 200), 1)), tmp_path)
         await settled(pilot)
@@ -551,7 +551,7 @@ async def test_the_first_and_the_latest_step_stand_side_by_side(tmp_path: Path) 
 
 @pytest.mark.usefixtures("true_colours")
 async def test_the_condition_of_a_preview_stands_before_it(tmp_path: Path) -> None:
-    pane = SamplesPane()
+    pane = PreviewsPane()
     async with shown(pane, 110, 16) as pilot:
         view = fold(samples(tmp_path, (0, 100), 1))
         path = tmp_path / condition_name(0)
@@ -571,7 +571,7 @@ async def test_the_condition_of_a_preview_stands_before_it(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("true_colours")
 async def test_keys_scrub_through_steps_and_prompts(tmp_path: Path) -> None:
-    pane = SamplesPane()
+    pane = PreviewsPane()
     async with shown(pane, 40, 16) as pilot:
         view = fold(samples(tmp_path, (0, 100, 200)))
         pane.show(view, tmp_path)
@@ -594,7 +594,7 @@ async def test_a_failed_a_missing_and_a_broken_sample_have_a_placeholder(tmp_pat
     (tmp_path / "samples/0-0.png").unlink()
     (tmp_path / "samples/100-0.png").write_bytes(b"no picture")
     events.append({"kind": "sample", "t": START, "step": 300, "index": 0, "error": "out of memory"})
-    pane = SamplesPane()
+    pane = PreviewsPane()
     async with shown(pane, 120, 12) as pilot:
         pane.show(fold(events), tmp_path)
         await settled(pilot)
@@ -609,7 +609,7 @@ async def test_a_path_outside_of_the_run_is_not_opened(tmp_path: Path) -> None:
     run.mkdir()
     Image.new("RGB", (8, 8), (1, 2, 255)).save(tmp_path / "secret.png")
     for path in ("../secret.png", str(tmp_path / "secret.png")):
-        pane = SamplesPane()
+        pane = PreviewsPane()
         async with shown(pane, 60, 12) as pilot:
             event = {"kind": "sample", "t": START, "step": 1, "index": 0, "path": path, "thumb": path}
             pane.show(fold([event]), run)
@@ -620,7 +620,7 @@ async def test_a_path_outside_of_the_run_is_not_opened(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("true_colours")
 async def test_a_step_that_is_sampled_again_shows_the_new_picture(tmp_path: Path) -> None:
-    pane = SamplesPane()
+    pane = PreviewsPane()
     async with shown(pane, 40, 12) as pilot:
         events = samples(tmp_path, (50,), 1)
         view = fold(events)
@@ -637,12 +637,12 @@ async def test_enter_asks_for_the_chosen_sample(tmp_path: Path) -> None:
     opened: list[tuple[int, int]] = []
 
     class Opener(Host):
-        def on_samples_pane_opened(self, message: SamplesPane.Opened) -> None:
+        def on_samples_pane_opened(self, message: PreviewsPane.Opened) -> None:
             opened.append((message.sample.step, message.sample.index))
 
-    app = Opener(SamplesPane())
+    app = Opener(PreviewsPane())
     async with app.run_test(size=(40, 12)) as pilot:
-        assert isinstance(app.pane, SamplesPane)
+        assert isinstance(app.pane, PreviewsPane)
         app.pane.show(fold(samples(tmp_path, (0, 100))), tmp_path)
         app.pane.focus()
         await pilot.press("enter")

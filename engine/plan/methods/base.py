@@ -10,11 +10,11 @@ from engine.plan.fields import Section
 
 @dataclass(frozen=True)
 class Stage:
-    """Updates up to `last` (1-based, inclusive) see pictures of `side` pixels at `rate` times the rate."""
+    """Updates up to `last` (1-based, inclusive) see pictures of `side` pixels at `factor` times the learning rate."""
 
     side: int
     last: int
-    rate: float
+    factor: float
 
 
 class MethodOptions(Section):

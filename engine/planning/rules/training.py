@@ -12,7 +12,7 @@ from engine.planning.rules.context import Context, Rule, warning
 HIGHEST_RATE, LOWEST_RATE = 1e-2, 1e-6
 
 
-def rates(ctx: Context) -> Iterator[Problem]:
+def learning_rates(ctx: Context) -> Iterator[Problem]:
     train = ctx.plan.train
     if train.warmup >= train.steps:
         why = f"the rate would still be rising at the last of {train.steps} steps"
@@ -95,4 +95,4 @@ def exported_weights(ctx: Context) -> Iterator[Problem]:
         yield warning("output.weights", what, why, 'leave it at "ema", or set train.ema = 0.999')
 
 
-RULES: tuple[Rule, ...] = (rates, timesteps, prompts, preview_sizes, intervals, exported_weights)
+RULES: tuple[Rule, ...] = (learning_rates, timesteps, prompts, preview_sizes, intervals, exported_weights)

@@ -87,7 +87,7 @@ def made_up(ctx: Context) -> Iterator[Problem]:
             yield warning(KEY, f"{word!r} is a word that the model knows", why, f"take <{word}>")
 
 
-def rate(ctx: Context) -> Iterator[Problem]:
+def learning_rate(ctx: Context) -> Iterator[Problem]:
     if _options(ctx) is None or ctx.plan.train.learning_rate >= 2e-5:
         return
     why = "recipes take 3e-4 to 5e-3; kohya's 1e-6 leaves the word where it started"
@@ -95,4 +95,4 @@ def rate(ctx: Context) -> Iterator[Problem]:
     yield warning("train.learning_rate", what, why, "set 5e-4")
 
 
-RULES: tuple[Rule, ...] = (named, started, in_captions, made_up, rate)
+RULES: tuple[Rule, ...] = (named, started, in_captions, made_up, learning_rate)

@@ -14,7 +14,7 @@ KEY = "samples.prompts"
 SHOWN = 4
 
 
-class SamplesStep(Step):
+class PreviewsStep(Step):
     """Prompts, one a line, and how often; the same seeds each time, so that pictures can be compared."""
 
     NAME = "samples"

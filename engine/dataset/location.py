@@ -17,7 +17,7 @@ _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DataLocation:
     """What was found: names in the listing are relative to `root`."""
 
     root: Path
@@ -25,18 +25,18 @@ class Place:
     problems: list[Finding]
 
 
-def look(path: Path, recursive: bool) -> Place:
+def look(path: Path, recursive: bool) -> DataLocation:
     """The pictures, captions and shards that `path` stands for, with what is wrong with it."""
     if path.is_dir():
         listing = walk(path, recursive)
         if listing.shards and not listing.pictures:
             _leave_notes_out(listing)
-        return Place(path, listing, [*listing.problems, *advice.about_listing(path, listing)])
+        return DataLocation(path, listing, [*listing.problems, *advice.about_listing(path, listing)])
     if path.is_file() and is_shard(path.name):
-        return Place(path.parent, Listing(shards=[path.name]), [])
+        return DataLocation(path.parent, Listing(shards=[path.name]), [])
     if not path.exists() and (_BRACES.search(str(path)) is not None):
         return _pattern(path)
-    return Place(path, Listing(), advice.about_path(path))
+    return DataLocation(path, Listing(), advice.about_path(path))
 
 
 def _leave_notes_out(listing: Listing) -> None:
@@ -49,7 +49,7 @@ def _leave_notes_out(listing: Listing) -> None:
     ]
 
 
-def _pattern(path: Path) -> Place:
+def _pattern(path: Path) -> DataLocation:
     """The shards of a pattern, in its order; those that are not there are named."""
     parts = path.absolute().parts
     first = next(number for number, part in enumerate(parts) if _BRACES.search(part))
@@ -57,7 +57,7 @@ def _pattern(path: Path) -> Place:
     names = expand("/".join(parts[first:]))
     if names is None:
         why, fix = f"it stands for more than {MAX_SHARDS:,} files", "correct the range"
-        return Place(
+        return DataLocation(
             root, Listing(), [advice.say("error", "pattern", ".", "the pattern is too long", why, fix)]
         )
     listing, problems = Listing(), list[Finding]()
@@ -71,7 +71,7 @@ def _pattern(path: Path) -> Place:
             missing.append(name)
     if missing:
         problems.append(advice.shards_missing(missing, len(names)))
-    return Place(root, listing, problems)
+    return DataLocation(root, listing, problems)
 
 
 def expand(pattern: str) -> list[str] | None:

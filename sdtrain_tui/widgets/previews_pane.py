@@ -13,11 +13,11 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.paths import condition_name
-from engine.run.view import RunView, SampleInfo
-from sdtrain_tui.widgets.cells import Part, clean, cut, parts_width, row
+from engine.run.view import PreviewInfo, RunView
+from sdtrain_tui.widgets.cells import StyledText, clean, cut, parts_width, row
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
-from sdtrain_tui.widgets.tiles import GAP, Grid, SampleBook, best_grid, steps_shown
+from sdtrain_tui.widgets.tiles import GAP, Grid, PreviewBook, best_grid, steps_shown
 
 
 class _Want(NamedTuple):
@@ -30,7 +30,7 @@ class _Want(NamedTuple):
     mode: Mode
 
 
-class SamplesPane(Pane):
+class PreviewsPane(Pane):
     """Shows the samples of a `RunView`; give it each new view through `show`. Pictures are read in a thread."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,13 +47,13 @@ class SamplesPane(Pane):
     class Opened(Message):
         """The user asks for one sample in full."""
 
-        def __init__(self, pane: "SamplesPane", sample: SampleInfo) -> None:
+        def __init__(self, pane: "PreviewsPane", sample: PreviewInfo) -> None:
             super().__init__()
             self.pane = pane
             self.sample = sample
 
         @property
-        def control(self) -> "SamplesPane":
+        def control(self) -> "PreviewsPane":
             """The pane."""
             return self.pane
 
@@ -65,9 +65,9 @@ class SamplesPane(Pane):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._root = Path()
-        self._samples: Sequence[SampleInfo] = ()
+        self._samples: Sequence[PreviewInfo] = ()
         self._conditions: frozenset[int] = frozenset()
-        self._book = SampleBook()
+        self._book = PreviewBook()
         self._prompt = 0
         self._step: int | None = None  # None follows the newest
         self._compare = True
@@ -83,7 +83,7 @@ class SamplesPane(Pane):
     def show(self, view: RunView, root: Path, conditions: frozenset[int] = frozenset()) -> None:
         """Takes the newest view; `root` is the run directory that picture paths start from, and `conditions` are
         the prompts that have a condition picture beside their samples."""
-        samples = view.samples
+        samples = view.previews
         changed = (
             conditions != self._conditions
             or len(samples) != len(self._samples)
@@ -94,7 +94,7 @@ class SamplesPane(Pane):
         )
         if changed or root != self._root:
             self._root, self._samples, self._conditions = root, samples, conditions
-            self._book = SampleBook(samples)
+            self._book = PreviewBook(samples)
             self._prompt = max(0, min(self._prompt, len(self._book.prompts) - 1))
             self.redraw()
 
@@ -105,7 +105,7 @@ class SamplesPane(Pane):
             self._choose(earlier[-1])
 
     @property
-    def chosen(self) -> SampleInfo | None:
+    def chosen(self) -> PreviewInfo | None:
         """The sample at the chosen step of the chosen prompt."""
         step = self._chosen_step
         return None if step is None else self._book.at(self._book.prompts[self._prompt], step)
@@ -118,9 +118,9 @@ class SamplesPane(Pane):
 
     # What is shown
 
-    def heading(self) -> list[Part]:
+    def heading(self) -> list[StyledText]:
         palette = self.palette
-        parts: list[Part] = [("samples", palette.strong)]
+        parts: list[StyledText] = [("samples", palette.strong)]
         if self._book.prompts:
             index = self._book.prompts[self._prompt]
             parts += [
@@ -129,7 +129,7 @@ class SamplesPane(Pane):
             ]
         return parts
 
-    def footing(self) -> list[Part]:
+    def footing(self) -> list[StyledText]:
         step = self._chosen_step
         if step is None or self._step is None:
             return []
@@ -168,11 +168,11 @@ class SamplesPane(Pane):
             tiles.insert(0, self._tile(self._condition(index), grid))
         rows = []
         for y in range(grid.height):
-            parts: list[Part] = []
+            parts: list[StyledText] = []
             for tile in tiles:
                 parts += [*tile[y], (" " * GAP, fill)]
             rows.append(row(parts, width, fill))
-        captions: list[Part] = []
+        captions: list[StyledText] = []
         if beside:
             text = cut("condition", grid.width, self.glyphs.ellipsis)
             captions += [(text.center(grid.width), self.palette.quiet), (" " * GAP, fill)]
@@ -183,16 +183,16 @@ class SamplesPane(Pane):
             captions += [(text.center(grid.width), style), (" " * GAP, fill)]
         return [*rows, row(captions, width, fill)]
 
-    def _condition(self, index: int) -> SampleInfo | None:
+    def _condition(self, index: int) -> PreviewInfo | None:
         path = condition_name(index)
-        return SampleInfo(0.0, 0, index, path=path) if index in self._conditions else None
+        return PreviewInfo(0.0, 0, index, path=path) if index in self._conditions else None
 
     def _caption(self, index: int, step: int, width: int) -> str:
         place = f"{self._book.prompts.index(index) + 1}: " if len(self._book.prompts) > 1 else ""
         text = f"{place}step {step:,}"
         return text if len(text) <= width else f"{place}{step:,}"
 
-    def _tile(self, sample: SampleInfo | None, grid: Grid) -> Rows:
+    def _tile(self, sample: PreviewInfo | None, grid: Grid) -> Rows:
         """The cells of one tile, each row of exactly the tile's width."""
         palette = self.palette
         if sample is None:
@@ -240,7 +240,7 @@ class SamplesPane(Pane):
                 found[want] = str(error)
         self.post_message(self._Loaded(found))
 
-    def on_samples_pane__loaded(self, message: _Loaded) -> None:
+    def on_previews_pane__loaded(self, message: _Loaded) -> None:
         """Pictures have been read: shows them, and goes on with what was asked for meanwhile."""
         message.stop()
         self._busy = False
