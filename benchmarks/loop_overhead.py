@@ -145,47 +145,56 @@ class Rounds:
     bare: list[Clock] = field(default_factory=list)
 
 
-def paced_loop(result: Rounds, probe: Probe) -> type[Loop]:
+class _PacedLoop(Loop):
     """The engine's loop, which between its rounds lets a bare loop on a copy of the same model have its turn.
 
     The worker consumes it as ever, so a round holds all that the worker does: reports, events, polling.
     """
 
-    class Paced(Loop):
-        def run(self, start: int, boundary: Callable[[int], bool]) -> Iterator[list[StepReport]]:
-            bare = self._bare()
-            probe.hook(self.family.denoiser)
-            probe.hook(bare.unet)
-            groups = super().run(start, boundary)
-            for _ in range(WARM_UP):
+    result: Rounds
+    probe: Probe
+
+    def run(self, start: int, boundary: Callable[[int], bool]) -> Iterator[list[StepReport]]:
+        bare = self._bare()
+        self.probe.hook(self.family.denoiser)
+        self.probe.hook(bare.unet)
+        groups = super().run(start, boundary)
+        for _ in range(WARM_UP):
+            yield next(groups)
+            bare.step()
+        for number in range(self.result.rounds):
+            if number % 2:
+                self._bare_round(bare)
+            self.probe.start()
+            for _ in range(self.result.steps):
                 yield next(groups)
-                bare.step()
-            for number in range(result.rounds):
-                if number % 2:
-                    self._bare_round(bare)
-                probe.start()
-                for _ in range(result.steps):
-                    yield next(groups)
-                result.ours.append(probe.stop())
-                if number % 2 == 0:
-                    self._bare_round(bare)
-            yield from groups
+            self.result.ours.append(self.probe.stop())
+            if number % 2 == 0:
+                self._bare_round(bare)
+        yield from groups
 
-        def _bare_round(self, bare: BareLoop) -> None:
-            probe.start()
-            for _ in range(result.steps):
-                bare.step()
-            result.bare.append(probe.stop())
+    def _bare_round(self, bare: BareLoop) -> None:
+        self.probe.start()
+        for _ in range(self.result.steps):
+            bare.step()
+        self.result.bare.append(self.probe.stop())
 
-        def _bare(self) -> BareLoop:
-            rows = []
-            for step in range(1, 5):
-                for batch in self.feed.step(step, BATCH):
-                    assert isinstance(batch.cond, Conditioning), "the text is cached"
-                    hidden = batch.cond.hidden
-                    rows += [(batch.mean[i].clone(), hidden[i].clone()) for i in range(len(batch.slots))]
-            unet = copy.deepcopy(self.family.denoiser)
-            return BareLoop(unet, self.family.schedule, rows, self.plan.train.learning_rate)
+    def _bare(self) -> BareLoop:
+        rows = []
+        for step in range(1, 5):
+            for batch in self.feed.step(step, BATCH):
+                assert isinstance(batch.cond, Conditioning), "the text is cached"
+                hidden = batch.cond.hidden
+                rows += [(batch.mean[i].clone(), hidden[i].clone()) for i in range(len(batch.slots))]
+        unet = copy.deepcopy(self.family.denoiser)
+        return BareLoop(unet, self.family.schedule, rows, self.plan.train.learning_rate)
+
+
+def paced_loop(measured: Rounds, clock: Probe) -> type[Loop]:
+    """The paced loop that writes into `measured` what `clock` reads."""
+
+    class Paced(_PacedLoop):
+        result, probe = measured, clock
 
     return Paced
 

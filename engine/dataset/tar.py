@@ -74,20 +74,27 @@ def members(descriptor: int, size: int) -> Iterator[Member]:
             raise TarDamage(f"it is cut off inside {_name(block)!r}", at)
         at = body + -(-own // BLOCK) * BLOCK
         if flag in b"xLK":
-            if own > MAX_HEADER_BYTES:
-                raise TarDamage(f"a header claims {own} bytes", body)
-            raw = os.pread(descriptor, own, body)
+            raw = _about_the_next(descriptor, body, own)
             if flag == b"L":
                 name = _text(raw.rstrip(b"\0"))
             elif flag == b"x":
                 name, length, sparse = _pax(raw, body, name)
         elif flag != b"g":
-            kind: Kind = "sparse" if sparse else _KINDS.get(flag, "device")
             told = name or _name(block)
-            if kind == "file" and told.endswith("/"):
-                kind = "folder"
-            yield Member(told[:MAX_NAME], body, own, kind)
+            yield Member(told[:MAX_NAME], body, own, _kind(flag, told, sparse))
             name, length, sparse = "", -1, False
+
+
+def _about_the_next(descriptor: int, body: int, size: int) -> bytes:
+    """The bytes of an entry that only says more about the one behind it: a long name, a pax header."""
+    if size > MAX_HEADER_BYTES:
+        raise TarDamage(f"a header claims {size} bytes", body)
+    return os.pread(descriptor, size, body)
+
+
+def _kind(flag: bytes, name: str, sparse: bool) -> Kind:
+    kind: Kind = "sparse" if sparse else _KINDS.get(flag, "device")
+    return "folder" if kind == "file" and name.endswith("/") else kind
 
 
 def _header(block: bytes, at: int) -> tuple[bytes, int]:

@@ -67,18 +67,7 @@ def _start_as_small_pictures(vae: AutoencoderKL) -> None:
     own start green and red were still one colour after 1500 steps.
     """
     for module in vae.modules():
-        if isinstance(module, ResnetBlock2D):
-            nn.init.zeros_(module.conv2.weight)
-            if module.conv_shortcut is not None:
-                nn.init.dirac_(module.conv_shortcut.weight)
-        elif isinstance(module, Attention):
-            nn.init.zeros_(module.to_out[0].weight)
-        elif isinstance(module, Downsample2D):
-            nn.init.zeros_(module.conv.weight)
-            for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-                torch.diagonal(module.conv.weight.data[:, :, row, column]).fill_(0.25)
-        elif isinstance(module, Upsample2D):
-            nn.init.dirac_(module.conv.weight)
+        _let_pass(module)
     for conv in (vae.encoder.conv_in, vae.decoder.conv_in):
         _split_signs(conv)
     for conv in (vae.encoder.conv_out, vae.decoder.conv_out):
@@ -86,6 +75,22 @@ def _start_as_small_pictures(vae: AutoencoderKL) -> None:
     for conv in (vae.quant_conv, vae.post_quant_conv):
         nn.init.dirac_(conv.weight)
         nn.init.zeros_(conv.bias)
+
+
+def _let_pass(module: nn.Module) -> None:
+    """Make a block of the trunk add nothing, halve or double the picture, and mix no channels."""
+    if isinstance(module, ResnetBlock2D):
+        nn.init.zeros_(module.conv2.weight)
+        if module.conv_shortcut is not None:
+            nn.init.dirac_(module.conv_shortcut.weight)
+    elif isinstance(module, Attention):
+        nn.init.zeros_(module.to_out[0].weight)
+    elif isinstance(module, Downsample2D):
+        nn.init.zeros_(module.conv.weight)
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            torch.diagonal(module.conv.weight.data[:, :, row, column]).fill_(0.25)
+    elif isinstance(module, Upsample2D):
+        nn.init.dirac_(module.conv.weight)
 
 
 def _split_signs(conv: nn.Conv2d) -> None:

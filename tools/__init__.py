@@ -1,0 +1,1 @@
+"""Small programs for the people who work on the project; nothing here is installed with it."""
