@@ -31,7 +31,7 @@ COMMANDS: dict[str, str] = {
     "data": "the dataset doctor: what a folder of pictures is like",
     "doctor": "this machine: what works, what does not, what to do",
     "demo": "teach the built-in tiny model something, in minutes on a CPU",
-    "schema": "the plan's fields as JSON schema or as a page",
+    "schema": "the plan's fields as JSON schema or as a page; a run's events as a page",
 }
 
 EPILOG = """\

@@ -11,7 +11,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.plan.files import from_dict, parse, read_text
 from engine.plan.schema import Plan
-from engine.run.events import as_float
+from engine.run.event import as_float
 from engine.run.jsonl import head, tail
 from engine.run.paths import RunDir, list_runs
 

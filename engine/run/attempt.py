@@ -11,11 +11,12 @@ from pathlib import Path
 from types import FrameType
 
 from engine.run import lifeline
+from engine.run.control_commands import Stop
 from engine.run.jsonl import select, tail
+from engine.run.kinds import LAST_WORDS, Answered, Checkpoint
 from engine.run.paths import RunDir
 from engine.run.view import fold
 
-ENDS = ("finished", "stopped", "failed")
 _LEAVE = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -81,13 +82,15 @@ class Attempts:
 
     def _sum_up(self, code: int, start: int, log_start: int) -> Attempt:
         ended, saved, stop = "", False, False
-        for event in select(self._run.events_file, {*ENDS, "checkpoint", "command"}, start=start):
+        for event in select(
+            self._run.events_file, {*LAST_WORDS, Checkpoint.kind, Answered.kind}, start=start
+        ):
             kind = event["kind"]
-            saved = saved or kind == "checkpoint"
-            stop = stop or (
-                kind == "command" and event.get("cmd") == "stop" and event.get("status") != "refused"
-            )
-            ended = kind if kind in ENDS else ended
+            saved = saved or kind == Checkpoint.kind
+            if kind == Answered.kind:
+                answer = Answered.read(event)
+                stop = stop or (answer.cmd == Stop.cmd and answer.status != "refused")
+            ended = kind if kind in LAST_WORDS else ended
         return Attempt(code, ended, saved, stop, last_step(self._run), log_start)
 
 

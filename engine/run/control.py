@@ -11,22 +11,22 @@ from typing import Final
 
 from engine.errors import UserError
 from engine.files import write_all
+from engine.run.control_commands import Command
 from engine.run.jsonl import CHUNK, JsonLineReader, Record, encode, select
 from engine.run.paths import RunDir
 
-COMMANDS: Final = ("stop", "pause", "resume", "save", "sample")
+VERSION: Final = 1
 
 
-def send(run: RunDir, cmd: str, **fields: object) -> str:
+def send(run: RunDir, command: Command) -> str:
     """Append the command and return its id; the answer is a `command` event with this id.
 
     It says nothing about whether an engine is there to read it. Raises UserError when the line
     cannot be written whole.
     """
-    if cmd not in COMMANDS:
-        raise ValueError(f"{cmd!r} is none of {COMMANDS}")
     ident = f"{time.time_ns():x}-{os.getpid():x}-{secrets.token_hex(3)}"
-    line, _ = encode({"v": 1, "id": ident, "t": round(time.time(), 3), "cmd": cmd} | fields)
+    head: Record = {"v": VERSION, "id": ident, "t": round(time.time(), 3), "cmd": command.cmd}
+    line, _ = encode(head | command.written())
     try:
         fd = os.open(run.control_file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -38,7 +38,7 @@ def send(run: RunDir, cmd: str, **fields: object) -> str:
             os.close(fd)
     except OSError as error:
         raise UserError(
-            f"The command {cmd!r} could not be written to {run.control_file}",
+            f"The command {command.cmd!r} could not be written to {run.control_file}",
             why=error.strerror or str(error),
             fix="free some space, or check that the run's folder is yours to write to",
         ) from error

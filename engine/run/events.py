@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import threading
 import time
@@ -11,25 +10,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from engine.files import is_disk_full
+from engine.run.event import Event
 from engine.run.jsonl import CHUNK, JsonLineReader, Record, decode_line, encode
+from engine.run.kinds import LAST_WORDS
 
 VERSION: Final = 1
 _OWN: Final = frozenset({"v", "seq", "t", "kind"})
-_LAST_WORDS: Final = frozenset({"finished", "stopped", "failed"})
 _SEARCH_LIMIT: Final = 64 << 20
-_NOT_FINITE: Final = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-
-
-def as_float(value: object) -> float:
-    """A number of an event as a float: the texts "nan", "inf" and "-inf" count, anything else is NaN."""
-    if type(value) is float:
-        return value
-    if isinstance(value, (int, float)):
-        try:
-            return float(value)
-        except OverflowError:
-            return math.inf if value > 0 else -math.inf
-    return _NOT_FINITE.get(value, math.nan) if isinstance(value, str) else math.nan
 
 
 class EventWriteError(OSError):
@@ -59,19 +46,27 @@ class EventWriter:
         """The number of the last event; 0 before the first."""
         return self._seq
 
-    def emit(self, kind: str, /, **fields: object) -> Record:
+    def emit(self, event: Event | str, /, **more: object) -> Record:
         """Write one event and return it as readers will see it.
 
         Raises EventWriteError; `disk_full` tells a full disk from other failures. The last event of
         a run (finished, stopped, failed) is also brought to the disk by fsync, 4 ms on a plain SSD.
         """
+        if isinstance(event, str):
+            event = _event(event, more)
+        fields = event.written()
         assert not _OWN & fields.keys(), f"an event has its own {sorted(_OWN)}"
         with self._lock:
-            event: Record = {"v": VERSION, "seq": self._seq + 1, "t": round(time.time(), 4), "kind": kind}
-            line, written = encode(event | fields)
+            head: Record = {
+                "v": VERSION,
+                "seq": self._seq + 1,
+                "t": round(time.time(), 4),
+                "kind": event.kind,
+            }
+            line, written = encode(head | fields)
             self._append(line)
             self._seq += 1
-        if kind in _LAST_WORDS:
+        if event.kind in LAST_WORDS:
             self.sync()
         return written
 
@@ -107,6 +102,11 @@ class EventWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _event(kind: str, fields: dict[str, object]) -> Event:
+    made: Event = type("Named", (Event,), {"kind": kind, "written": lambda self: fields})()
+    return made
 
 
 def _is_event(record: Record) -> bool:

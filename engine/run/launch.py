@@ -17,6 +17,7 @@ from engine.errors import UserError
 from engine.files import last_lines
 from engine.run import codes
 from engine.run.events import EventReader
+from engine.run.kinds import Launched
 from engine.run.paths import RunDir
 
 START_TIMEOUT_S = 30.0
@@ -66,7 +67,7 @@ def _wait(
     deadline = time.monotonic() + timeout_s
     while True:
         gone = process.poll() is not None
-        if any(event["kind"] == "launched" and event.get("pid") == process.pid for event in reader.poll()):
+        if any(event["kind"] == Launched.kind and event.get("pid") == process.pid for event in reader.poll()):
             return
         if gone:
             raise _start_error(run, process.returncode, log_start)

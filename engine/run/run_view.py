@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from engine.run.series import Grown, StepSeries
 
@@ -167,13 +166,11 @@ class RunView:
     paused: Pause | None = None
 
 
-def text_of(event: Mapping[str, Any], key: str) -> str:
-    """A text field; "" when it is missing or no text, because an event may come from anywhere."""
-    value = event.get(key)
-    return value if isinstance(value, str) else ""
+def time_of(draft: RunView) -> float:
+    """The time of the last event, for what the fold makes of it."""
+    return draft.last_event_at or 0.0
 
 
-def int_of(event: Mapping[str, Any], key: str, default: int = 0) -> int:
-    """A whole number that fits 53 bits, else `default`."""
-    value = event.get(key)
-    return value if type(value) is int and abs(value) < 1 << 53 else default
+def say(draft: RunView, level: str, text: str) -> None:
+    """One more line of the log; for the fold, while it makes a view."""
+    draft.log = draft.log.added(LogLine(time_of(draft), level, text))

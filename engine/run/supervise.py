@@ -14,7 +14,9 @@ from engine.files import is_disk_full, last_lines
 from engine.run import codes, postmortem
 from engine.run.attempt import Attempt, Attempts, last_step
 from engine.run.control import ControlReader
+from engine.run.event import Event
 from engine.run.events import EventWriter
+from engine.run.kinds import Answered, Failed, Launched, Stopped, Warned
 from engine.run.lock import RunLock, supervisor_lives
 from engine.run.paths import RunDir
 
@@ -64,7 +66,7 @@ class _Supervisor:
         self._refuse_old_commands()
         restarts = 0
         while True:
-            self._emit("launched", pid=os.getpid(), host=socket.gethostname(), restarts=restarts)
+            self._emit(Launched(os.getpid(), socket.gethostname(), restarts))
             if self._attempts.asked is not None:
                 return self._say_stopped(self._attempts.asked)
             self._memory = postmortem.memory()
@@ -87,7 +89,7 @@ class _Supervisor:
         """Commands that nobody heard belong to an earlier time: an old `stop` must not end this start."""
         for command in ControlReader(self._dir.control_file).poll():
             text = "it was sent while no engine was running"
-            self._emit("command", id=command["id"], cmd=command["cmd"], status="refused", text=text)
+            self._emit(Answered(command["id"], command["cmd"], "refused", text))
 
     def _say_left(self, attempt: Attempt) -> int:
         """The worker left by itself, or a signal met it after its last word."""
@@ -97,26 +99,28 @@ class _Supervisor:
             return self._say_stopped(self._attempts.asked)
         log = last_lines(self._dir.log_file, 6, start=attempt.log_start)
         self._emit(
-            "failed",
-            error=f"The training process left with code {attempt.code} and did not say why.",
-            why=" | ".join(log) or "engine.log holds nothing about it",
-            fix=f"read {self._dir.log_file}, then `sdtrain resume {self._dir.name}`",
-            state=codes.failed_state(attempt.code),
-            exit_code=attempt.code,
+            Failed(
+                error=f"The training process left with code {attempt.code} and did not say why.",
+                why=" | ".join(log) or "engine.log holds nothing about it",
+                fix=f"read {self._dir.log_file}, then `sdtrain resume {self._dir.name}`",
+                state=codes.failed_state(attempt.code),
+                exit_code=attempt.code,
+            )
         )
         return attempt.code or codes.FAILED
 
     def _say_stopped(self, asked: signal.Signals | None) -> int:
-        self._emit("stopped", step=last_step(self._dir), reason=asked.name if asked else "")
+        self._emit(Stopped(last_step(self._dir), asked.name if asked else ""))
         return codes.STOPPED
 
     def _say_unstartable(self, error: OSError) -> int:
         self._emit(
-            "failed",
-            error="The training process cannot be started.",
-            why=str(error),
-            fix="`sdtrain doctor` looks at this installation",
-            state="failed",
+            Failed(
+                error="The training process cannot be started.",
+                why=str(error),
+                fix="`sdtrain doctor` looks at this installation",
+                state="failed",
+            )
         )
         return codes.FAILED
 
@@ -128,13 +132,14 @@ class _Supervisor:
     def _say_restarted(self, attempt: Attempt, restarts: int) -> None:
         name, why, _ = self._why(attempt)
         self._emit(
-            "warning",
-            text=f"The training process was ended by {name} after step {attempt.step}: {why}. "
-            "It is started again from the last checkpoint.",
-            code="restarted",
-            step=attempt.step,
-            signal=name,
-            restarts=restarts,
+            Warned(
+                text=f"The training process was ended by {name} after step {attempt.step}: {why}. "
+                "It is started again from the last checkpoint.",
+                code="restarted",
+                step=attempt.step,
+                signal=name,
+                restarts=restarts,
+            )
         )
 
     def _say_crashed(self, attempt: Attempt, restarts: int) -> int:
@@ -144,19 +149,20 @@ class _Supervisor:
                 "" if attempt.saved else " and saved nothing since"
             )
         self._emit(
-            "failed",
-            error=f"The training process was ended by {name} after step {attempt.step}.",
-            why=why,
-            fix=f"{fix}: `sdtrain resume {self._dir.name}`",
-            state="crashed",
-            signal=name,
+            Failed(
+                error=f"The training process was ended by {name} after step {attempt.step}.",
+                why=why,
+                fix=f"{fix}: `sdtrain resume {self._dir.name}`",
+                state="crashed",
+                signal=name,
+            )
         )
         return codes.FAILED
 
-    def _emit(self, kind: str, **fields: object) -> None:
+    def _emit(self, event: Event) -> None:
         # Opened anew each time: between two of our events the worker has written its own.
         with EventWriter(self._dir.events_file) as writer:
-            writer.emit(kind, **fields)
+            writer.emit(event)
 
 
 def main(argv: Sequence[str], worker_argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from engine.run.fold import PREPARING, fold
+from engine.run.fold import fold
 from engine.run.run_view import (
     CheckpointInfo,
     ExportInfo,
@@ -60,6 +60,7 @@ STATES: Final = (
 ENDED: Final = frozenset({"stopped", "crashed", "out-of-memory", "disk-full", "failed", "finished"})
 """States that need a resume to go on; "disk-full" is also the state of a live run that waits for space."""
 
+_PREPARING: Final = frozenset({"loading", "caching"})
 _STALLED_S: Final = 60.0
 _PACE_WINDOW: Final = 500
 
@@ -87,7 +88,7 @@ def state(view: RunView, alive: bool, now: float) -> str:
         return "disk-full" if view.paused.reason == "disk-full" else "paused"
     if now - view.last_event_at > max(_STALLED_S, 5 * (seconds_per_step(view) or 0.0)):
         return "stalled"
-    return "preparing" if view.phase in PREPARING or not view.phase else "running"
+    return "preparing" if view.phase in _PREPARING or not view.phase else "running"
 
 
 def seconds_per_step(view: RunView) -> float | None:

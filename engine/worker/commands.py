@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from engine.run.control import ControlReader
+from engine.run.control_commands import COMMANDS, Pause, Resume, Sample, Save, Stop
 from engine.run.events import EventWriter
-
-KNOWN = ("stop", "pause", "resume", "save", "sample")
+from engine.run.kinds import Answered
 
 
 @dataclass
@@ -57,33 +57,33 @@ class Commands:
 
     def _take(self, ident: str, name: str, prompt: str) -> None:
         requests = self.requests
-        if name not in KNOWN:
-            self.answer(ident, name, "refused", f"unknown command; known are {', '.join(KNOWN)}")
+        if name not in COMMANDS:
+            self.answer(ident, name, "refused", f"unknown command; known are {', '.join(COMMANDS)}")
             return
-        if name == "resume" and not requests.paused:
+        if name == Resume.cmd and not requests.paused:
             self.answer(ident, name, "done", "the run was not paused")
             return
         self.answer(ident, name, "accepted")
-        if name == "stop":
+        if name == Stop.cmd:
             requests.stop = "stop command"
             requests.stop_ids.append(ident)
-        elif name == "save":
+        elif name == Save.cmd:
             requests.saves.append(ident)
-        elif name == "sample":
+        elif name == Sample.cmd:
             requests.previews.append((ident, prompt))
         else:
-            requests.paused = name == "pause"
+            requests.paused = name == Pause.cmd
             self.answer(ident, name, "done")
 
     def answer(self, ident: str, name: str, status: str, text: str = "") -> None:
         """One command event."""
-        self._writer.emit("command", id=ident, cmd=name, status=status, text=text)
+        self._writer.emit(Answered(ident, name, status, text))
 
     def act(self, save: Callable[[], bool], sample: Callable[[str], bool]) -> None:
         """Do what was asked to be done now, and answer each."""
         while self.requests.saves:
             ident = self.requests.saves.pop(0)
-            self.answer(ident, "save", "done" if save() else "refused")
+            self.answer(ident, Save.cmd, "done" if save() else "refused")
         while self.requests.previews:
             ident, prompt = self.requests.previews.pop(0)
-            self.answer(ident, "sample", "done" if sample(prompt) else "refused")
+            self.answer(ident, Sample.cmd, "done" if sample(prompt) else "refused")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from engine.run.event import Event
 from engine.run.events import EventWriteError, EventWriter
 from engine.run.jsonl import Record
 
@@ -21,11 +22,11 @@ class WaitingWriter(EventWriter):
         super().__init__(path)
         self.leaving: Callable[[], bool] = lambda: False
 
-    def emit(self, kind: str, /, **fields: object) -> Record:
+    def emit(self, event: Event | str, /, **more: object) -> Record:
         told = False
         while True:
             try:
-                return super().emit(kind, **fields)
+                return super().emit(event, **more)
             except EventWriteError as error:
                 if not error.disk_full or self.leaving():
                     raise

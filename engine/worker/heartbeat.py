@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from types import TracebackType
 
+from engine.run import kinds
 from engine.run.events import EventWriteError, EventWriter
 
 INTERVAL_S = 5.0
@@ -36,7 +37,7 @@ class Heartbeat:
         while not self._done.wait(self._interval):
             if self._writer.seq == seen:
                 try:
-                    self._writer.emit("heartbeat", phase=self.phase, step=self.step)
+                    self._writer.emit(kinds.Heartbeat(self.phase, self.step))
                 except EventWriteError:
                     # A full disk is the main thread's to report; a missed beat loses nothing.
                     continue

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from engine.errors import UserError
 from engine.run.control import send
+from engine.run.control_commands import Command
 from engine.run.follow import Follower
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, find_run
@@ -58,11 +59,11 @@ def living(text: str) -> RunDir:
     return run
 
 
-def ask(run: RunDir, cmd: str, wait_s: float, *, until_gone: bool = False, **fields: object) -> Answer:
+def ask(run: RunDir, command: Command, wait_s: float, *, until_gone: bool = False) -> Answer:
     """Send a command and wait, `wait_s` seconds at most, for its answer or for the engine to leave."""
     follower = Follower(run)
     before = follower.catch_up()
-    ident = send(run, cmd, **fields)
+    ident = send(run, command)
     deadline = time.monotonic() + wait_s
     while True:
         alive = is_alive(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from engine.run.control_commands import Pause
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 
 
@@ -13,4 +14,4 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     found = living(args.run)
-    return tell(found, "pause", ask(found, "pause", args.wait), args.json)
+    return tell(found, "pause", ask(found, Pause(), args.wait), args.json)

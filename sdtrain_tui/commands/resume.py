@@ -6,6 +6,7 @@ import argparse
 import time
 
 from engine.errors import UserError
+from engine.run.control_commands import Resume
 from engine.run.follow import Follower
 from engine.run.launch import launch
 from engine.run.lock import is_alive
@@ -42,4 +43,4 @@ def _unpause(found: RunDir, current: str, args: argparse.Namespace) -> int:
         raise UserError(
             f"{found.name} is not paused", f"it is {current}", f"watch it: sdtrain attach {found.name}"
         )
-    return tell(found, "resume", ask(found, "resume", args.wait), args.json)
+    return tell(found, "resume", ask(found, Resume(), args.wait), args.json)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from engine.run.control_commands import Sample
 from sdtrain_tui.codes import FAILED
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 from sdtrain_tui.commands.texts import clean
@@ -17,8 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     found = living(args.run)
-    fields = {"prompt": args.prompt} if args.prompt else {}
-    answer = ask(found, "sample", args.wait, **fields)
+    answer = ask(found, Sample(args.prompt or ""), args.wait)
     earlier = {item.t for item in answer.before.previews}
     drawn = [item for item in answer.view.previews if item.t not in earlier]
     pictures = [str(found.path / item.path) for item in drawn if item.path]

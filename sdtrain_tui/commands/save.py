@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from engine.plan.units import size_text
+from engine.run.control_commands import Save
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 
 
@@ -14,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     found = living(args.run)
-    answer = ask(found, "save", args.wait)
+    answer = ask(found, Save(), args.wait)
     last = answer.view.checkpoints[-1] if answer.view.checkpoints else None
     done = answer.status == "done" and last is not None
     path = str(found.path / last.path) if done and last is not None else ""

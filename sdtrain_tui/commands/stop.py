@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from engine.run.control_commands import Stop
 from sdtrain_tui.codes import FAILED
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 
@@ -16,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     found = living(args.run)
-    answer = ask(found, "stop", 0 if args.no_wait else args.wait, until_gone=True)
+    answer = ask(found, Stop(), 0 if args.no_wait else args.wait, until_gone=True)
     code = tell(found, "stop", answer, args.json)
     gone = answer.state in ("stopped", "finished", "crashed", "failed", "out-of-memory", "disk-full")
     if not gone and not args.no_wait:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from engine.errors import UserError
 from engine.run.control import send
+from engine.run.control_commands import COMMANDS
 from engine.run.listing import RunSummary
 from engine.run.paths import RunDir
 from sdtrain_tui.background import in_background
@@ -167,7 +168,7 @@ class HomeScreen(Screen[None]):
 
     def _send(self, run: RunSummary, command: str) -> None:
         try:
-            send(RunDir(run.path), command)
+            send(RunDir(run.path), COMMANDS[command]())
         except UserError as error:
             self.app.push_screen(Message.of(error))
         self._now.set()

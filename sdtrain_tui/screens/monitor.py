@@ -16,6 +16,7 @@ from textual.timer import Timer
 
 from engine.errors import UserError
 from engine.run.control import send
+from engine.run.control_commands import COMMANDS
 from engine.run.paths import RunDir
 from engine.run.view import ENDED, RunView
 from sdtrain_tui.background import in_background
@@ -211,7 +212,7 @@ class MonitorScreen(Screen[None]):
             self.query_one(Hints).say("the run is not alive: r resumes it")
             return
         try:
-            send(self._dir, command)
+            send(self._dir, COMMANDS[command]())
         except UserError as error:
             self.app.push_screen(Message.of(error))
         else:

@@ -180,6 +180,7 @@ def test_data_of_a_missing_folder_is_bad_input(cli: Cli) -> None:
 def test_schema_is_json_and_the_page_is_markdown(cli: Cli) -> None:
     assert cli("schema").json["title"] == "sdtrain plan"
     assert cli("schema", "--markdown").out.startswith("# The plan\n")
+    assert cli("schema", "--events").out == Path("docs/events.md").read_text(encoding="utf-8")
 
 
 def test_doctor_as_json_has_every_part(cli: Cli) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.run.events import EventReader, EventWriteError, EventWriter, as_float
+from engine.run.event import as_float
+from engine.run.events import EventReader, EventWriteError, EventWriter
 from engine.run.jsonl import head, overview, select, tail
 from tests.run.engine_fakes import child_env
 

@@ -14,6 +14,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.run.control import send
+from engine.run.control_commands import Stop
 from engine.run.launch import engine_env, launch
 from engine.run.lock import is_alive
 from engine.run.view import state
@@ -53,7 +54,7 @@ def test_launch_returns_when_the_engine_holds_the_lock_in_a_session_of_its_own(t
     assert str(Path(f"/proc/{pid}/cwd").readlink()) == str(run.path)
     with pytest.raises(UserError, match="already running"):
         launch(run, engine_argv=engine_argv(tmp_path, run, WAITS))
-    send(run, "stop")
+    send(run, Stop())
     wait_for(lambda: not is_alive(run))
     wait_for(lambda: not Path(f"/proc/{pid}").exists())  # collected, not left as a zombie
     assert state(view_of(run), False, time.time()) == "finished"
@@ -74,7 +75,7 @@ def test_the_engine_lives_on_when_the_terminal_of_its_launcher_dies(tmp_path: Pa
     worker = worker_pid(run)
     assert is_alive(run)
     assert not is_gone(worker)
-    send(run, "stop")
+    send(run, Stop())
     wait_for(lambda: not is_alive(run))
     assert kinds(run) == ["launched", "started", "command", "finished"]
 

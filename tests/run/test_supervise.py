@@ -13,6 +13,7 @@ import pytest
 
 from engine.run import codes, postmortem
 from engine.run.control import send
+from engine.run.control_commands import Stop
 from engine.run.lock import is_alive
 from engine.run.view import state
 from tests.run.engine_fakes import (
@@ -158,7 +159,7 @@ sys.exit(codes.STOPPED)
     for _ in range(3):  # one after the other: signals that are still pending melt into one
         engine.send_signal(number)
         wait_for(lambda: not signals_pending(engine.pid))
-    send(run, "stop")
+    send(run, Stop())
     assert engine.wait(timeout=60) == codes.STOPPED
     assert the(run, "stopped")["step"] == 1
 
@@ -179,7 +180,7 @@ def test_a_hangup_ends_neither_supervisor_nor_worker(tmp_path: Path) -> None:
     worker = worker_pid(run)
     os.killpg(engine.pid, signal.SIGHUP)
     os.kill(worker, signal.SIGHUP)
-    send(run, "stop")
+    send(run, Stop())
     assert engine.wait(timeout=60) == codes.DONE
     assert kinds(run) == ["launched", "started", "command", "finished"]
 
@@ -211,7 +212,7 @@ def test_a_second_supervisor_is_refused_while_the_first_lives(tmp_path: Path) ->
     worker_pid(run)
     assert start(tmp_path, run, body).wait(timeout=60) == codes.ALREADY_RUNNING
     assert "already running" in run.log_file.read_text()
-    send(run, "stop")
+    send(run, Stop())
     assert first.wait(timeout=60) == codes.DONE
     assert kinds(run).count("launched") == 1
 
@@ -248,7 +249,7 @@ events.emit("finished", step=1, seconds=1)
 
 def test_a_command_sent_while_no_engine_ran_is_refused_at_the_next_start(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    ident = send(run, "stop")
+    ident = send(run, Stop())
     assert supervise(tmp_path, run, "events.emit('finished', step=1, seconds=1)") == codes.DONE
     assert view_of(run).commands == {ident: "refused"}
     assert kinds(run)[:2] == ["command", "launched"]
