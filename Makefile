@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check soak bench gpu-bench builtin-model clean
+.PHONY: demo test check soak bench gpu-bench builtin-model docs clean
 
 # torch comes first and alone: asked for through another package, pip may fetch gigabytes of CUDA for a CPU machine.
 $(VENV)/.product: pyproject.toml constraints.txt
@@ -16,6 +16,10 @@ $(VENV)/.product: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.product
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.product
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	touch $@
 
 demo: $(VENV)/.product
@@ -43,5 +47,8 @@ gpu-bench: $(VENV)/.product
 builtin-model: $(VENV)/.product
 	$(BIN)/python -m engine.demo.build --out engine/assets/tiny
 
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --clean
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
