@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
 from engine.models.bases import ASSETS, BaseInfo, read_config
+from engine.models.layers import unet_layers
 from engine.tensorfiles.header import Header, read_header
 
 # Counted on diffusers' own modules (meta device); local safetensors are read instead where there are any.
@@ -78,3 +80,15 @@ def _count(header: Header, prefix: str) -> int:
                 size *= side
             total += size
     return total
+
+
+def scaled_parameters(config: Mapping[str, Any], fresh: Mapping[str, Any], parameters: int) -> int:
+    """The parameters of a UNet of the config `fresh`, where one of `config` has so many."""
+    if fresh == config:
+        return parameters
+    before, after = _weights(config), _weights(fresh)
+    return round(parameters * after / before)
+
+
+def _weights(config: Mapping[str, Any]) -> int:
+    return sum(layer.inputs * layer.outputs * layer.kernel**2 for layer in unet_layers(dict(config)))

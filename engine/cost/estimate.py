@@ -6,17 +6,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from engine.cost.counts import family_of, part_config, part_parameters
-from engine.cost.lora_counts import adapted, whole_changes
+from engine.cost.counts import family_of, part_config, part_parameters, scaled_parameters
 from engine.cost.machine import Machine, disk_free
 from engine.cost.throughput import measured_throughput
-from engine.cost.trained import trained_parameters
-from engine.cost.whole_counts import fresh_config, scaled_parameters, whole_parts
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
 from engine.models.layers import text_layers, unet_layers
 from engine.models.specs import FAMILIES
-from engine.plan.methods.lora import LoraOptions
+from engine.plan.methods.context import BaseShape
 from engine.plan.schema import Plan
 from engine.plan.units import duration, size_text
 from engine.run.paths import runs_root
@@ -109,22 +106,19 @@ class _Model:
         family = family_of(base, plan.base.family)
         self.parameters = part_parameters(base, family)
         config = part_config(base, family, "unet")
-        fresh = fresh_config(plan, config)
+        options = plan.options
+        fresh = options.denoiser_config(config)
         self.unet = unet_layers(dict(fresh))
         self.parameters["unet"] = scaled_parameters(config, fresh, self.parameters["unet"])
         encoders = [text_layers(part_config(base, family, part)) for part in FAMILIES[family].text_parts]
         self.text = [layer for layers in encoders for layer in layers]
-        self.whole = whole_parts(plan, family)
+        self.whole = options.whole_parts(FAMILIES[family].text_parts)
         width = sum(layers[0].outputs for layers in encoders)
-        self.trainable = sum(self.parameters[part] for part in self.whole) or trained_parameters(
-            plan, self.unet, self.text, fresh, width, family
+        shape = BaseShape(family, fresh, self.unet, self.text, width)
+        self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
+            shape, plan.data.trigger
         )
-        options = plan.options
-        self.changes = (
-            whole_changes(options, adapted(options, self.unet, self.text, fresh, family))
-            if isinstance(options, LoraOptions)
-            else 0
-        )
+        self.changes = options.whole_changes(shape)
         texts = [part for part in FAMILIES[family].text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)
         self.frozen_unet = 0 if self.whole else self.parameters["unet"]
@@ -250,13 +244,11 @@ def _time(plan: Plan) -> tuple[float | None, str]:
 
 
 def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> Iterable[str]:
-    """What from-scratch training amounts to: it is long enough that the figures decide whether to start."""
-    if plan.method != "scratch" or report is None or not report.counts.images:
-        return
+    """What the method says that the run amounts to."""
+    if report is None or not report.counts.images:
+        return ()
     samples = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
-    epochs = samples / report.counts.images
-    days = f"{seconds / 86_400:,.1f} days" if seconds else "days not known before a rate is measured"
-    yield f"{samples:,} samples of {report.counts.images:,} pictures: {epochs:,.0f} epochs, {days}"
+    return plan.options.length_notes(samples, report.counts.images, seconds)
 
 
 def _notes(base: BaseInfo | None, family: str, report: DatasetReport | None, device: str) -> Iterable[str]:

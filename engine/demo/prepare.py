@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
 
 from engine.demo import styles, world
 from engine.errors import UserError
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one method's demo teaches. `prompts` are combinations that its pictures never show; in `answers`
-    {folder} is the demo's own folder, which holds `pictures`."""
-
-    write: Callable[[Path, int], None]
-    pictures: int
-    trigger: str
-    answers: dict[str, object]
-    teaches: str
+from engine.plan.methods import DEFAULT_METHOD, METHODS
 
 
 def _write_style(folder: Path, count: int) -> None:
@@ -69,69 +58,23 @@ def _write_word(folder: Path, count: int) -> None:
         world.write_pair(folder, f"{index:03d}", styles.render_morp(scene, index), words)
 
 
-def _style(pictures: int, teaches: str) -> Lesson:
-    """A style lesson; the last prompt does not call for the style."""
-    asked = ["zil style, a red star", "zil style, a blue heart", "zil style, a green ring", "a yellow circle"]
-    return Lesson(_write_style, pictures, "zil style", {"samples.prompts": asked}, teaches)
-
-
-def _outlines(method: str, teaches: str) -> Lesson:
-    return Lesson(_write_outlines, 320, "", {f"{method}.condition_path": "{folder}/outlines"}, teaches)
-
-
-LESSONS: dict[str, Lesson] = {
-    "lora": _style(48, "a style: gold frame, dark violet ground, objects as outlines"),
-    "style_lora": _style(24, "a style, in the decoder's blocks alone"),
-    "hypernetwork": _style(24, "a style, with small networks before the keys and values of every attention"),
-    "full": _style(48, "a style, with every weight of the UNet and the text encoder"),
-    "textual_inversion": Lesson(
-        _write_word,
-        16,
-        "<morp>",
-        {"samples.prompts": ["a <morp>", "a <morp> at the top", "a <morp> on the left", "a yellow circle"]},
-        "a word for a striped purple star on sand, with no new weights in the model",
-    ),
-    "dreambooth": Lesson(
-        _write_subject,
-        8,
-        "blim",
-        {
-            "data.class_prompt": "a circle",
-            "data.class_count": 32,
-            "samples.prompts": [
-                "a blim circle",
-                "a blim circle on a black background",
-                "a circle",
-                "a red circle on a white background",
-            ],
-        },
-        "a subject, the blim, while plain circles stay circles (prior preservation)",
-    ),
-    "scratch": Lesson(
-        _write_small_world,
-        160,
-        "",
-        {"samples.prompts": ["a red circle", "a green square", "a blue heart", "a yellow star"]},
-        "the first of a world, its colours and shapes, to a UNet with fresh weights",
-    ),
-    "controlnet": _outlines(
-        "controlnet", "to draw the thing where a white outline on black says, and in its shape"
-    ),
-    "t2i_adapter": _outlines(
-        "t2i_adapter", "to draw the thing where a white outline on black says, with a smaller network"
-    ),
+WORLDS: dict[str, Callable[[Path, int], None]] = {
+    "style": _write_style,
+    "subject": _write_subject,
+    "small world": _write_small_world,
+    "outlines": _write_outlines,
+    "word": _write_word,
 }
+"""What a method's lesson is taught with: each writes so many pictures into a folder."""
 
 
-def prepare(folder: Path, method: str = "lora") -> dict[str, object]:
+def prepare(folder: Path, method: str) -> dict[str, object]:
     """Write the pictures below `folder` (which must not hold other files) and return the answers for a plan."""
-    if method not in LESSONS:
-        raise UserError(
-            f"there is no demo for {method!r}",
-            f"there are demos for {', '.join(LESSONS)}",
-            "sdtrain demo lora",
-        )
-    lesson = LESSONS[method]
+    lesson = METHODS[method].lesson if method in METHODS else None
+    if lesson is None:
+        taught = [name for name, spec in METHODS.items() if spec.lesson is not None]
+        why = f"there are demos for {', '.join(taught)}"
+        raise UserError(f"there is no demo for {method!r}", why, f"sdtrain demo {DEFAULT_METHOD}")
     pictures = folder / "pictures"
     mark = folder / "demo.json"
     if folder.exists() and any(folder.iterdir()) and not mark.exists():
@@ -141,7 +84,7 @@ def prepare(folder: Path, method: str = "lora") -> dict[str, object]:
             "give --dir a new folder",
         )
     pictures.mkdir(parents=True, exist_ok=True)
-    lesson.write(pictures, lesson.pictures)
+    WORLDS[lesson.world](pictures, lesson.pictures)
     mark.write_text(json.dumps({"method": method, "teaches": lesson.teaches}))
     return {
         "name": f"demo-{method.replace('_', '-')}",

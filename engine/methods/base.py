@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
 from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.methods.artifact import Artifact
+from engine.plan.methods import MethodOptions
+from engine.plan.schema import Plan
+
+Options = TypeVar("Options", bound=MethodOptions)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,11 @@ class Trainable:
 
 class Method(Protocol):
     """Behaviour of one method on one loaded model. The hooks with a body are those that most leave as they are."""
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        """The method with the options of a plan that names it."""
+        ...
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         """Inject modules, say what trains. Called once, before dtypes and devices are decided."""
@@ -53,3 +62,9 @@ class Method(Protocol):
     def artifact(self, family: ModelFamily) -> Artifact:
         """What was learned, in canonical keys, fp32 on the CPU."""
         ...
+
+
+def options_of(plan: Plan, kind: type[Options]) -> Options:
+    """The options of the plan's own method, as the kind that its declaration names."""
+    assert isinstance(plan.options, kind)
+    return plan.options

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
+from engine.methods.base import options_of
 from engine.methods.condition_nets import Answer, ConditionNet, fill, fresh_convolutions, read_weights
 from engine.models.keymap_controlnet import DIFFUSERS_MARK, LDM_MARK, LDM_PREFIX, controlnet_map
 from engine.plan.methods.controlnet import ControlnetOptions
+from engine.plan.schema import Plan
 
 
 class Controlnet(ConditionNet):
@@ -26,6 +28,11 @@ class Controlnet(ConditionNet):
         super().__init__(seed)
         self.options = options
         self.gradient_checkpointing = gradient_checkpointing
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, ControlnetOptions)
+        return cls(options, plan.seed, plan.hardware.gradient_checkpointing)
 
     def build(self, family: ModelFamily) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

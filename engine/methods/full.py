@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Self
 
 from torch import Tensor
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import Method, Trainable
+from engine.methods.base import Method, Trainable, options_of
 from engine.models.keymap_text import with_level
+from engine.plan.methods.full import FullOptions
+from engine.plan.schema import Plan
 
 UNET = "unet"
 ENDS = ("conv_norm_out", "conv_out")
@@ -26,6 +29,12 @@ class Full(Method):
     def __init__(self, text_learning_rate: float | None, freeze: Sequence[str] = ()) -> None:
         self.text_learning_rate = text_learning_rate
         self.freeze = frozenset(freeze)
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, FullOptions)
+        learning_rate = options.text_encoder_learning_rate or plan.train.learning_rate / 2
+        return cls(learning_rate if options.text_encoder else None, options.freeze)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         if self.freeze:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from engine.draws import generator
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import Method, Trainable
+from engine.methods.base import Method, Trainable, options_of
 from engine.plan.methods.hypernetwork import HypernetworkOptions
+from engine.plan.schema import Plan
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -59,6 +60,11 @@ class Hypernetwork(Method):
         self.options = options
         self.seed = seed
         self.pairs = nn.ModuleDict()
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, HypernetworkOptions)
+        return cls(options, plan.seed)
 
     def modules(self) -> Mapping[str, nn.Module]:
         return {"hypernetwork": self.pairs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, inject_adapter_in_model
@@ -14,9 +14,10 @@ from engine.draws import generator
 from engine.families.base import ModelFamily
 from engine.keys import key
 from engine.methods.artifact import Artifact
-from engine.methods.base import Method, Trainable
+from engine.methods.base import Method, Trainable, options_of
 from engine.models.blocks import BASE, parse_values
 from engine.plan.methods.lora import LoraOptions
+from engine.plan.schema import Plan
 
 ADAPTER = "default"
 MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")
@@ -32,6 +33,11 @@ class Lora(Method):
         self.seed = seed
         self.alphas: dict[str, float] = {}
         self.pairs: list[tuple[Tensor, Tensor, float]] = []
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, LoraOptions)
+        return cls(options, plan.train.learning_rate, plan.seed)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         found = self._inject(family, "unet", None)

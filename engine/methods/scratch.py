@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import Trainable
+from engine.methods.base import Trainable, options_of
 from engine.methods.full import Full
 from engine.models.widths import widths_of
 from engine.plan.methods.scratch import ScratchOptions
+from engine.plan.schema import Plan
 
 
 class Scratch(Full):
@@ -19,6 +21,11 @@ class Scratch(Full):
         super().__init__(None)
         self.options = options
         self.seed = seed
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, ScratchOptions)
+        return cls(options, plan.seed)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         options = self.options

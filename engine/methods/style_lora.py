@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
+from engine.methods.base import options_of
 from engine.methods.lora import Lora
 from engine.models.blocks import BASE, carrying, parse_blocks, parse_values
 from engine.plan.methods.style_lora import StyleLoraOptions
+from engine.plan.schema import Plan
 
 UP = ".lora_B.weight"
 
@@ -17,6 +21,11 @@ class StyleLora(Lora):
     def __init__(self, options: StyleLoraOptions, learning_rate: float, seed: int) -> None:
         super().__init__(options, learning_rate, seed)
         self.style = options
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, StyleLoraOptions)
+        return cls(options, plan.train.learning_rate, plan.seed)
 
     def targets(self, family: ModelFamily, part: str) -> list[str]:
         found = super().targets(family, part)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import nn
 
 from engine.families.base import ModelFamily
+from engine.methods.base import options_of
 from engine.methods.condition_nets import Answer, ConditionNet, fresh_convolutions
 from engine.plan.methods.t2i_adapter import T2iAdapterOptions
+from engine.plan.schema import Plan
 
 
 class T2iAdapter(ConditionNet):
@@ -18,6 +22,11 @@ class T2iAdapter(ConditionNet):
     def __init__(self, options: T2iAdapterOptions, seed: int) -> None:
         super().__init__(seed)
         self.options = options
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, T2iAdapterOptions)
+        return cls(options, plan.seed)
 
     def build(self, family: ModelFamily) -> nn.Module:
         with torch.random.fork_rng(devices=[]):

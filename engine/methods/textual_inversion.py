@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -12,9 +12,10 @@ from engine.draws import generator
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
-from engine.methods.base import Method, Trainable
+from engine.methods.base import Method, Trainable, options_of
 from engine.methods.placeholder_tokens import WordEmbedding, WordTokenizer, first_rows, median_norm
 from engine.plan.methods.textual_inversion import TextualInversionOptions
+from engine.plan.schema import Plan
 
 # A row this close to its norm is left alone, so that a step that moved nothing changes no bit.
 SETTLED = 1e-6
@@ -28,6 +29,11 @@ class TextualInversion(Method):
         self.words = options.words(trigger)
         self.seed = seed
         self.norms: dict[str, float] = {}
+
+    @classmethod
+    def from_plan(cls, plan: Plan) -> Self:
+        options = options_of(plan, TextualInversionOptions)
+        return cls(options, plan.data.trigger, plan.seed)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         assert self.words, "the check asks for a word"

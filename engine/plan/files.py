@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from engine.errors import UserError
 from engine.files import is_path
-from engine.plan.methods import METHODS
+from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.problems import PlanErrors, Problem, from_validation
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
 
@@ -33,8 +33,8 @@ def from_dict(data: dict[str, Any], where: str = "the plan") -> Plan:
     try:
         return Plan.model_validate(data)
     except ValidationError as error:
-        method = str(data.get("method", "lora"))
-        known = [field.key for field in plan_fields(method if method in METHODS else "lora")]
+        method = str(data.get("method", DEFAULT_METHOD))
+        known = [field.key for field in plan_fields(method if method in METHODS else DEFAULT_METHOD)]
         raise PlanErrors(from_validation(error, known), where) from None
 
 

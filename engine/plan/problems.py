@@ -35,6 +35,11 @@ class Problem:
         return asdict(self)
 
 
+def warning(key: str, what: str, why: str = "", fix: str = "") -> Problem:
+    """A problem that does not stop the run."""
+    return Problem(key, what, why, fix, "warning")
+
+
 class PlanErrors(UserError):
     """A plan that cannot be read; carries every problem found."""
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from engine.plan.fields import PlanField, Section, option, section_fields
-from engine.plan.methods import METHODS, MethodName, MethodOptions
-from engine.plan.methods.controlnet import ControlnetOptions
-from engine.plan.methods.dreambooth import DreamboothOptions
-from engine.plan.methods.full import FullOptions
-from engine.plan.methods.hypernetwork import HypernetworkOptions
-from engine.plan.methods.lora import LoraOptions
-from engine.plan.methods.scratch import ScratchOptions
-from engine.plan.methods.style_lora import StyleLoraOptions
-from engine.plan.methods.t2i_adapter import T2iAdapterOptions
-from engine.plan.methods.textual_inversion import TextualInversionOptions
+from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions, MethodSpec
 
 SCHEMA_VERSION = 1
+METHOD_HELP = "what kind of training"
 CacheChoice = Literal["auto", "on", "off"]
 
 
@@ -181,21 +175,14 @@ class Output(Section):
 class Plan(Section):
     """One run, as asked for. Paths are absolute once a run was made from it."""
 
+    # After `data` stands a table for each method, from its declaration; all but the plan's own are none.
+
     version: Literal[1] = option(SCHEMA_VERSION, "schema version")
     name: str = option(..., "name of the run and of its files", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
-    method: MethodName = option("lora", "what kind of training")
+    method: str = option(DEFAULT_METHOD, METHOD_HELP)
     seed: int = option(42, "every random draw follows from it", ge=0, lt=2**63)
     base: Base
     data: Data
-    dreambooth: DreamboothOptions | None = option(None, "options of method dreambooth")
-    lora: LoraOptions | None = option(None, "options of method lora")
-    textual_inversion: TextualInversionOptions | None = option(None, "options of method textual_inversion")
-    full: FullOptions | None = option(None, "options of method full")
-    scratch: ScratchOptions | None = option(None, "options of method scratch")
-    hypernetwork: HypernetworkOptions | None = option(None, "options of method hypernetwork")
-    controlnet: ControlnetOptions | None = option(None, "options of method controlnet")
-    t2i_adapter: T2iAdapterOptions | None = option(None, "options of method t2i_adapter")
-    style_lora: StyleLoraOptions | None = option(None, "options of method style_lora")
     train: Train = option(Train(), "")
     optimizer: Optimizer = option(Optimizer(), "")
     objective: Objective = option(Objective(), "")
@@ -208,7 +195,7 @@ class Plan(Section):
     @classmethod
     def _own_table(cls, value: object) -> object:
         if isinstance(value, dict):
-            method = value.get("method", "lora")
+            method = value.get("method", DEFAULT_METHOD)
             if isinstance(method, str) and method in METHODS:
                 return {method: {}, **value}
         return value
@@ -216,7 +203,7 @@ class Plan(Section):
     @property
     def options(self) -> MethodOptions:
         """The options of the plan's own method."""
-        table = getattr(self, self.method)
+        table: object = getattr(self, self.method)
         assert isinstance(table, MethodOptions)
         return table
 
@@ -254,6 +241,55 @@ class Plan(Section):
         return self.data.cache_latents == "on" or (
             self.data.cache_latents == "auto" and not self.latent_cache_obstacle
         )
+
+
+_TABLES = tuple(Plan.model_fields)
+"""The plan's own fields, which no method may be named like."""
+
+
+def register(spec: MethodSpec) -> None:
+    """Add a method to those that a plan may name; ValueError for a name that is no new word."""
+    if not spec.name.isidentifier() or spec.name in METHODS or spec.name in _TABLES:
+        raise ValueError(f"a method cannot be named {spec.name!r}")
+    METHODS[spec.name] = spec
+    _declare_tables()
+
+
+def unregister(name: str) -> None:
+    """Take a method away again."""
+    del METHODS[name]
+    _declare_tables()
+
+
+def _declare_tables() -> None:
+    """Give the plan a table for each method, and `method` their names as its choices."""
+    own = {name: info for name, info in Plan.model_fields.items() if name in _TABLES}
+    names: Any = Literal[tuple(METHODS)]
+    own["method"] = FieldInfo.from_annotated_attribute(names, option(DEFAULT_METHOD, METHOD_HELP))
+    tables: dict[str, FieldInfo] = {}
+    for name, spec in METHODS.items():
+        table = option(None, f"options of method {name}")
+        tables[name] = FieldInfo.from_annotated_attribute(cast(Any, spec.options | None), table)
+    place = list(own).index("data") + 1
+    before, after = list(own.items())[:place], list(own.items())[place:]
+    Plan.model_fields.clear()
+    Plan.model_fields.update(dict([*before, *tables.items(), *after]))
+    Plan.model_rebuild(force=True)
+
+
+_declare_tables()
+
+
+def own_options(method: str, answers: Mapping[str, object]) -> MethodOptions | None:
+    """The method's options as dotted answers give them; none for no method, or answers that it does not take."""
+    if method not in METHODS:
+        return None
+    table = f"{method}."
+    own = {key.removeprefix(table): value for key, value in answers.items() if key.startswith(table)}
+    try:
+        return METHODS[method].options.model_validate(own)
+    except ValidationError:
+        return None
 
 
 def plan_fields(method: str) -> list[PlanField]:

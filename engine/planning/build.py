@@ -13,11 +13,11 @@ from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.models.bases import locate
 from engine.plan.files import from_dict, homeless, path_keys, resolve
-from engine.plan.methods import METHODS
-from engine.plan.methods.controlnet import ConditionOptions
+from engine.plan.methods import DEFAULT_METHOD
+from engine.plan.methods.context import Derived
 from engine.plan.problems import PlanErrors, Problem
-from engine.plan.schema import Plan
-from engine.planning.derive import RULES, Derived, Facts, PlanBuilder, flatten, nested
+from engine.plan.schema import Plan, own_options
+from engine.planning.derive import RULES, Facts, PlanBuilder, flatten, nested
 
 __all__ = ["Built", "Derived", "Facts", "build", "gather"]
 
@@ -38,7 +38,7 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
     """
     given = flatten(answers)
     here = machine() if here is None else here
-    method = str(given.get("method", "lora"))
+    method = str(given.get("method", DEFAULT_METHOD))
     problems = _homeless(given, method)
     wrong = {problem.key for problem in problems}
     base = None
@@ -81,14 +81,13 @@ def _scan(given: Mapping[str, object], key: str, side: object) -> DatasetReport 
 
 def _pairs(given: Mapping[str, object], method: str, report: DatasetReport) -> Pairs | None:
     """The pictures with their conditions, for a method that is given them as files."""
-    spec = METHODS.get(method)
-    if spec is None or not issubclass(spec.options, ConditionOptions):
+    options = own_options(method, given)
+    source = options.conditions if options is not None else None
+    if source is None or source.maker != "files":
         return None
-    path = given.get(f"{method}.condition_path", "")
-    files = given.get(f"{method}.condition", "files") == "files"
-    if not files or not isinstance(path, str) or (path and not Path(path).expanduser().is_dir()):
-        return None
-    return pair_up(report, path)
+    return (
+        pair_up(report, source.path) if not source.path or Path(source.path).expanduser().is_dir() else None
+    )
 
 
 def build(answers: Mapping[str, object], facts: Facts) -> Built:
@@ -98,7 +97,7 @@ def build(answers: Mapping[str, object], facts: Facts) -> Built:
     answer that does not fit the schema.
     """
     given = flatten(answers)
-    problems = _homeless(given, str(given.get("method", "lora")))
+    problems = _homeless(given, str(given.get("method", DEFAULT_METHOD)))
     if problems:
         raise PlanErrors(problems)
     builder = PlanBuilder(given, facts)

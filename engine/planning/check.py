@@ -14,17 +14,14 @@ from engine.models.bases import BaseInfo, locate
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
 from engine.planning.rules import base as base_rules
-from engine.planning.rules import blocks, conditions, data, full_training, hardware, method, training, words
+from engine.planning.rules import class_pictures, data, hardware, method, training
 from engine.planning.rules.context import Context, Rule
 
 RULES: tuple[Rule, ...] = (
     *base_rules.RULES,
     *data.RULES,
     *method.RULES,
-    *words.RULES,
-    *blocks.RULES,
-    *conditions.RULES,
-    *full_training.RULES,
+    *class_pictures.RULES,
     *training.RULES,
     *hardware.RULES,
 )

@@ -15,8 +15,8 @@ from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
 from engine.models.specs import FAMILIES
 from engine.plan.files import from_dict
-from engine.plan.methods import METHODS
-from engine.plan.methods.base import Stage
+from engine.plan.methods import DEFAULT_METHOD, METHODS
+from engine.plan.methods.context import Derived
 from engine.plan.overrides import put
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Plan, plan_fields
@@ -37,8 +37,6 @@ MOST_CAPTION_BYTES = 8 << 30
 # kohya's SDXL recipe warms up over 100 steps.
 WARMUP = 100
 LONGEST_BETWEEN = 500
-# The resolutions before the last one, for from-scratch training.
-STAGE_SIDES = (256, 512)
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,6 @@ class Facts:
         return self.report.counts.images if self.report is not None else 0
 
 
-@dataclass(frozen=True)
-class Derived:
-    """One value that nobody gave, and why it is what it is."""
-
-    key: str
-    value: object
-    why: str
-
-
 @dataclass
 class PlanBuilder:
     """A plan that grows: `values` by dotted key, the given ones first; a given value is never replaced."""
@@ -92,8 +81,12 @@ class PlanBuilder:
 
     @property
     def method(self) -> str:
-        name = self.given.get("method", "lora")
-        return name if isinstance(name, str) and name in METHODS else "lora"
+        name = self.given.get("method", DEFAULT_METHOD)
+        return name if isinstance(name, str) and name in METHODS else DEFAULT_METHOD
+
+    @property
+    def tiny(self) -> bool:
+        return self.facts.tiny
 
     def take(self, derived: Derived) -> None:
         """Add a value, unless it was given."""
@@ -107,11 +100,6 @@ class PlanBuilder:
         default = self._defaults[key]
         assert isinstance(default, int)
         return value if isinstance(value, int) and value > 0 else default
-
-    def plan_stages(self) -> tuple[Stage, ...]:
-        """The resolution stages that were given, where they can be read."""
-        plan = self.plan() if "scratch.stages" in self.given else None
-        return plan.options.stages_of_resolution if plan is not None else ()
 
     def plan(self) -> Plan | None:
         """The plan so far, or none while it does not fit the schema."""
@@ -166,12 +154,6 @@ def _resolution(builder: PlanBuilder) -> Iterator[Derived]:
         yield Derived("data.resolution", base.native_resolution, f"what {base.title} was made for")
 
 
-def _alpha(builder: PlanBuilder) -> Iterator[Derived]:
-    rank = builder.given.get("lora.rank")
-    if builder.method == "lora" and isinstance(rank, int) and rank > 0:
-        yield Derived("lora.alpha", float(rank), "equal to the rank: the effective scale is 1")
-
-
 def _batch(builder: PlanBuilder) -> Iterator[Derived]:
     size, pictures = builder.whole("train.batch_size"), builder.facts.pictures
     if 0 < pictures < size:
@@ -209,24 +191,9 @@ def _steps(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
 
 
-def _stages(builder: PlanBuilder) -> Iterator[Derived]:
-    if builder.method != "scratch":
-        return
-    given = builder.plan_stages()
-    if given:
-        why = "what scratch.stages adds up to"
-        yield Derived("train.steps", given[-1].last, why)
-        yield Derived("data.resolution", given[-1].side, "the last of scratch.stages, for previews")
-        return
-    steps, side = builder.whole("train.steps"), builder.whole("data.resolution")
-    sides = [small for small in STAGE_SIDES if small < side] if not builder.facts.tiny else []
-    if not sides:
-        return
-    shares = {1: [0.75], 2: [0.7, 0.2]}[len(sides)]
-    counts = [round(steps * share) for share in shares]
-    stages = [f"{small}:{count}" for small, count in zip(sides, counts, strict=True)]
-    why = "small pictures first: a step at 256 px costs a quarter of one at 512 px (mosaicml diffusion)"
-    yield Derived("scratch.stages", [*stages, f"{side}:{steps - sum(counts)}"], why)
+def _own(builder: PlanBuilder) -> Iterator[Derived]:
+    """What the method itself derives."""
+    return METHODS[builder.method].options.derive(builder)
 
 
 def _warmup(builder: PlanBuilder) -> Iterator[Derived]:
@@ -291,11 +258,10 @@ RULES: tuple[Rule, ...] = (
     _preset,
     _name,
     _resolution,
-    _alpha,
     _batch,
     _repeats,
     _steps,
-    _stages,
+    _own,
     _warmup,
     _prompts,
     _intervals,

@@ -21,7 +21,6 @@ from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
 from engine.files import write_atomic
 from engine.methods.condition_nets import CONTROL
-from engine.plan.methods.controlnet import ConditionOptions
 from engine.plan.previews import lenders
 from engine.plan.schema import Plan
 from engine.run.paths import condition_name
@@ -79,20 +78,19 @@ def conditions_for(
     plan: Plan, report: DatasetReport, cache: TensorCache, progress: Callable[[int, int], None]
 ) -> Conditions | None:
     """The plan's conditions, made where it says so; none for a method without. `progress` may raise to leave."""
-    options = plan.options
-    if not isinstance(options, ConditionOptions):
+    source = plan.options.conditions
+    if source is None:
         return None
-    channels = int(options.channels)
-    if options.condition != "files":
-        made = MadeMaps(options.condition, cache)
+    if source.maker != "files":
+        made = MadeMaps(source.maker, cache)
         made.ensure(report.items, progress)
-        return Conditions(report.items, made.pixels, channels)
-    pairs = pair_up(report, options.condition_path)
+        return Conditions(report.items, made.pixels, source.channels)
+    pairs = pair_up(report, source.path)
     if not pairs.report.items:
         first = next((finding for finding in pairs.problems if finding.level == "error"), None)
         why, fix = (first.why, first.fix) if first else ("", "add pictures")
         raise UserError("no picture has a condition picture", why, fix)
-    return Conditions(pairs.report.items, lambda item: load_condition(pairs.files[item.rel]), channels)
+    return Conditions(pairs.report.items, lambda item: load_condition(pairs.files[item.rel]), source.channels)
 
 
 def conditions_of(feed: object) -> Conditions | None:

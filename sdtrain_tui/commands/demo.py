@@ -17,8 +17,14 @@ from sdtrain_tui.commands.texts import clean
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    from engine.plan.methods import DEFAULT_METHOD
+
     parser.add_argument(
-        "method", metavar="METHOD", nargs="?", default="lora", help="the method (default lora)"
+        "method",
+        metavar="METHOD",
+        nargs="?",
+        default=DEFAULT_METHOD,
+        help=f"the method (default {DEFAULT_METHOD})",
     )
     parser.add_argument(
         "--dir", type=Path, metavar="DIR", help="where its pictures and its plan go (a new folder)"

@@ -29,8 +29,6 @@ FLAGS: dict[str, str] = {
     "--steps": "train.steps",
     "--batch-size": "train.batch_size",
     "--learning-rate": "train.learning_rate",
-    "--rank": "lora.rank",
-    "--alpha": "lora.alpha",
     "--prompt": "samples.prompts",
     "--seed": "seed",
 }
@@ -39,7 +37,7 @@ NEEDED = {"base.model": "--base", "data.path": "--data"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     fields = _fields()
-    for flag, key in FLAGS.items():
+    for flag, key in _flags().items():
         field = fields[key]
         repeat = field.kind == "list"
         parser.add_argument(
@@ -62,6 +60,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true", help="write it although the file is there, or the plan has errors"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _flags() -> dict[str, str]:
+    """All flags by their field; of two methods that declare the same one, the first has it."""
+    from engine.plan.methods import METHODS
+
+    flags = dict(FLAGS)
+    for name, spec in METHODS.items():
+        for flag, field in spec.flags.items():
+            flags.setdefault(flag, f"{name}.{field}")
+    return flags
 
 
 def _fields() -> dict[str, PlanField]:
@@ -97,7 +106,7 @@ def _answers(args: argparse.Namespace) -> dict[str, object]:
 
     fields = _fields()
     answers: dict[str, object] = {}
-    for key in FLAGS.values():
+    for key in _flags().values():
         value = getattr(args, key)
         if isinstance(value, str):
             # A flag's text stands for itself; only numbers and truth values have to be read.

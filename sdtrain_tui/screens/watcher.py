@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import UserError
 from engine.run.follow import Follower
 from engine.run.jsonl import overview
 from engine.run.lock import is_alive
@@ -132,9 +132,19 @@ class Watcher:
 
 
 def stages_of(plan_file: Path) -> tuple[str, ...]:
-    """The resolution stages of a plan for training from scratch, as it writes them; none for other plans."""
+    """The resolution stages of a plan as SIDE:STEPS; none where it has none, or cannot be read."""
+    from engine.plan.files import parse, read_text
+    from engine.plan.methods import DEFAULT_METHOD
+    from engine.plan.schema import own_options
+
     try:
-        stages = tomllib.loads(plan_file.read_text(encoding="utf-8"))["scratch"]["stages"]
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        data = parse(read_text(plan_file))
+    except UserError:
         return ()
-    return tuple(stage for stage in stages if isinstance(stage, str)) if isinstance(stages, list) else ()
+    method = str(data.get("method", DEFAULT_METHOD))
+    table = data.get(method)
+    own = table if isinstance(table, dict) else {}
+    options = own_options(method, {f"{method}.{name}": value for name, value in own.items()})
+    stages = options.stages_of_resolution if options is not None else ()
+    firsts = (0, *(stage.last for stage in stages))
+    return tuple(f"{stage.side}:{stage.last - first}" for stage, first in zip(stages, firsts, strict=False))

@@ -27,11 +27,7 @@ LABELS = {
     "data.trigger": "trigger word",
     "data.flip": "mirror too",
     "data.class_path": "class folder",
-    "textual_inversion.initial": "starts from",
-    "textual_inversion.tokens": "or several words",
 }
-NEW_WORD = {"textual_inversion": "new word"}
-"""What the trigger is to a method that teaches a word."""
 
 
 def with_pictures(method: str) -> tuple[str, ...]:
@@ -63,10 +59,8 @@ class DataStep(Step):
         yield FactLines(id="data-facts")
 
     def _row(self, field: PlanField) -> FieldRow:
-        label = LABELS.get(field.key, label_of(field))
-        if field.key == "data.trigger":
-            label = NEW_WORD.get(self.draft.method, label)
-        return FieldRow(field, self.draft, label)
+        labels = LABELS | dict(METHODS[self.draft.method].labels)
+        return FieldRow(field, self.draft, labels.get(field.key) or label_of(field))
 
     @on(Button.Pressed, "#classes")
     def _toggle(self, event: Button.Pressed) -> None:

@@ -75,8 +75,11 @@ def condition_facts(draft: Draft) -> list[Fact]:
 
 def _condition(draft: Draft) -> str:
     """The kind of condition that the method sees; empty for a method without."""
-    field = draft.fields().get(f"{draft.method}.condition")
-    return "" if field is None else str(draft.answers.get(field.key, field.default))
+    from engine.plan.schema import own_options
+
+    options = own_options(draft.method, draft.answers)
+    source = options.conditions if options is not None else None
+    return "" if source is None else source.maker
 
 
 def prior_facts(draft: Draft) -> list[Fact]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
-from engine.plan.methods import METHODS
+from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.problems import PlanErrors, Problem, from_validation
 from sdtrain_tui.wizard.paths import expanded
 
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     from engine.plan.schema import Plan
     from engine.planning.build import Built, Facts
 
-CONDITIONS = {
-    f"{name}.{field}"
-    for name, spec in METHODS.items()
-    for field in ("condition", "condition_path")
-    if field in spec.options.model_fields
-}
+CONDITIONS = {f"{name}.{field}" for name, spec in METHODS.items() for field in spec.options.condition_fields}
 LOOK_KEYS = frozenset(
     (
         *CONDITIONS,
@@ -85,8 +80,8 @@ class Draft:
     @property
     def method(self) -> str:
         """The method answered, else the schema's default."""
-        method = str(self.answers.get("method", "lora"))
-        return method if method in METHODS else "lora"
+        method = str(self.answers.get("method", DEFAULT_METHOD))
+        return method if method in METHODS else DEFAULT_METHOD
 
     @property
     def built(self) -> Built | None:
@@ -159,15 +154,10 @@ class Draft:
 
     def idle(self) -> frozenset[str]:
         """Fields of the method that have no effect as its others stand."""
-        from pydantic import ValidationError
+        from engine.plan.schema import own_options
 
-        table = self.method + "."
-        own = {key.removeprefix(table): value for key, value in self.answers.items() if key.startswith(table)}
-        try:
-            options = METHODS[self.method].options.model_validate(own)
-        except ValidationError:
-            return frozenset()
-        return frozenset(table + name for name in options.idle)
+        options = own_options(self.method, self.answers)
+        return frozenset(f"{self.method}.{name}" for name in options.idle) if options else frozenset()
 
     @staticmethod
     def look(answers: Mapping[str, object], whole: bool = True) -> Inspection:

@@ -10,6 +10,7 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from engine.plan.files import path_keys
+from engine.plan.methods import METHODS
 from sdtrain_tui.widgets.cells import StyledText, clean, cut, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.wizard.controls import Choice, PathInput, TextInput
@@ -70,7 +71,7 @@ class FieldRow(DiffedLines):
             values = self.field.choices or ON_OFF
             yield Choice(values, automatic, None if given is None else show_value(given))
         elif self.field.key in path_keys(self._draft.method):
-            files = ENDINGS.get(self.field.key, ())
+            files = endings_of(self.field.key)
             yield PathInput("" if given is None else show_value(given), automatic, files=files)
         else:
             yield TextInput("" if given is None else show_value(given), automatic)
@@ -159,7 +160,13 @@ class FieldRow(DiffedLines):
 ENDINGS: dict[str, tuple[str, ...]] = {
     "base.model": (".safetensors", ".ckpt"),
     "base.vae": (".safetensors", ".ckpt", ".pt"),
-    "controlnet.start": (".safetensors", ".pth"),
     "data.path": (".tar",),
 }
 """Files that may be named beside folders."""
+
+
+def endings_of(key: str) -> tuple[str, ...]:
+    """Endings of the files that a path field takes; none where it takes folders alone."""
+    table, _, name = key.partition(".")
+    own = METHODS[table].options.path_endings if table in METHODS else {}
+    return own.get(name) or ENDINGS.get(key, ())

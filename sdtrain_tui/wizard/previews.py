@@ -62,7 +62,7 @@ class PreviewsStep(Step):
         prompts = preview_prompts(plan, report.items)[:SHOWN]
         pairs = self.draft.facts.pairs if self.draft.facts is not None else None
         items = pairs.report.items if pairs is not None else report.items
-        if not hasattr(plan.options, "condition") or not items:
+        if plan.options.conditions is None or not items:
             shown = [] if KEY in self.draft.answers else prompts
             return [("drawn" if not i else "", "quiet", text) for i, text in enumerate(shown)]
         lent = [

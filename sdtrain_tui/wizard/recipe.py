@@ -93,8 +93,8 @@ class RecipeStep(Step):
                 f"{effective}, so {plan.train.steps * effective:,} in all{self._epochs(effective)}",
             )
         ]
-        scale = getattr(options, "effective_scale", None)
-        if isinstance(scale, float):
+        scale = options.effective_scale
+        if scale is not None:
             facts.insert(0, ("effective scale", "text", f"{scale:.3g}, from alpha and rank"))
         self.query_one(FactLines).show(facts)
 

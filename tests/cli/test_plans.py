@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.plan.files import dumps, load_plan
+from engine.plan.methods.lora import LoraOptions
 from engine.planning.build import build, gather
 from sdtrain_tui.commands import new
 from tests.cli.conftest import Cli
@@ -43,7 +44,8 @@ def test_every_flag_reaches_its_field(cli: Cli, pictures: Path) -> None:
         128,
     )
     assert (plan.train.steps, plan.train.batch_size, plan.train.learning_rate) == (9, 3, 0.002)
-    assert plan.lora is not None and (plan.lora.rank, plan.lora.alpha) == (5, 2.5)
+    assert isinstance(plan.options, LoraOptions)
+    assert (plan.options.rank, plan.options.alpha) == (5, 2.5)
     assert plan.samples.prompts == ["one", "two"] and plan.data.flip and plan.samples.every == 3
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from engine.cost.trained import trained_parameters
 from engine.models.bases import ASSETS
-from engine.models.layers import targeted, text_layers, unet_layers
+from engine.models.layers import Layer, targeted, text_layers, unet_layers
+from engine.plan.methods.context import BaseShape
+from engine.plan.methods.controlnet import ControlnetOptions
+from engine.plan.methods.t2i_adapter import T2iAdapterOptions
+from engine.plan.schema import Plan
 from tests.support.plans import make_plan
 
 torch = pytest.importorskip("torch")
@@ -19,6 +22,11 @@ torch = pytest.importorskip("torch")
 def config(path: str) -> dict[str, Any]:
     data: dict[str, Any] = json.loads((ASSETS / path).read_text())
     return data
+
+
+def trained(plan: Plan, unet: list[Layer], text: list[Layer], facts: dict[str, Any], width: int) -> int:
+    """Numbers that the plan's method trains beside an SD 1.x base."""
+    return plan.options.trained_parameters(BaseShape("sd1", facts, unet, text, width), plan.data.trigger)
 
 
 def shape(module: Any) -> tuple[int, int, int] | None:
@@ -61,7 +69,7 @@ def test_the_parameter_count_is_what_peft_injects(targets: str, pictures: Path) 
         inject_adapter_in_model(LoraConfig(r=4, target_modules=names), unet)
     real = sum(value.numel() for path, value in unet.named_parameters() if ".lora_" in path)
     text = text_layers(config("tiny/text_encoder/config.json"))
-    assert trained_parameters(plan, layers, text, facts, 0) == real
+    assert trained(plan, layers, text, facts, 0) == real
 
 
 @pytest.mark.parametrize(
@@ -84,30 +92,28 @@ def test_condition_networks_are_counted_within_a_hundredth(
 
     facts = config(f"families/{family}/unet.json")
     plan = make_plan(pictures, **changes)
-    options = plan.controlnet or plan.t2i_adapter
-    assert options is not None
+    options = plan.options
     schedule = NoiseSchedule.from_config({})
     with torch.device("meta"):
         parts = {"unet": UNet2DConditionModel.from_config(facts)}
         model = FAMILIES[family](parts, {}, schedule, {"unet": facts, "vae": {}})
-        channels = int(options.channels)
-        if plan.controlnet:
-            net = model.new_controlnet(channels)
+        if isinstance(options, ControlnetOptions):
+            net = model.new_controlnet(int(options.channels))
         else:
-            assert plan.t2i_adapter is not None
-            net = model.new_t2i_adapter(plan.t2i_adapter.kind, channels)
+            assert isinstance(options, T2iAdapterOptions)
+            net = model.new_t2i_adapter(options.kind, int(options.channels))
     real = sum(value.numel() for value in net.parameters())
-    counted = trained_parameters(plan, unet_layers(facts), [], facts, 0)
+    counted = trained(plan, unet_layers(facts), [], facts, 0)
     assert counted == pytest.approx(real, rel=0.01)
 
 
 def test_new_words_and_hypernetworks_are_counted(pictures: Path) -> None:
     facts = config("families/sd1/unet.json")
     words = make_plan(pictures, method="textual_inversion", data__trigger="zqx", textual_inversion__vectors=3)
-    assert trained_parameters(words, unet_layers(facts), [], facts, 768) == 3 * 768
+    assert trained(words, unet_layers(facts), [], facts, 768) == 3 * 768
     networks = make_plan(pictures, method="hypernetwork")
     pairs = sum(2 * (width * 2 * width * 2 + 3 * width) for width in (320, 640, 768, 1280))
-    assert trained_parameters(networks, unet_layers(facts), [], facts, 768) == pairs
+    assert trained(networks, unet_layers(facts), [], facts, 768) == pairs
 
 
 def test_sd15_attention_lora_of_rank_16_has_its_published_size() -> None:

@@ -10,6 +10,7 @@ from engine.cost.estimate import estimate
 from engine.cost.machine import Machine
 from engine.models.bases import BaseInfo, locate
 from engine.plan.files import dumps, load_plan, loads
+from engine.plan.methods.lora import LoraOptions
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import plan_fields
 from engine.planning.build import Facts, build, gather
@@ -63,7 +64,8 @@ def test_everything_derived_is_in_the_plan_and_has_a_reason(pictures: Path, no_g
 
 def test_the_tiny_model_gets_its_own_recipe(pictures: Path, no_gpu: Machine) -> None:
     plan = build(answers_for(pictures), gather(answers_for(pictures), no_gpu)).plan
-    assert (plan.data.resolution, plan.train.steps, plan.lora and plan.lora.rank) == (64, 300, 16)
+    assert isinstance(plan.options, LoraOptions)
+    assert (plan.data.resolution, plan.train.steps, plan.options.rank) == (64, 300, 16)
     assert plan.train.batch_size == 6  # not more than there are pictures
     assert plan.samples.guidance == 3.0
 
@@ -114,7 +116,7 @@ def test_buckets_smaller_than_a_batch_get_repeats(tmp_path: Path) -> None:
 def test_alpha_follows_a_given_rank(pictures: Path, no_gpu: Machine) -> None:
     given = answers_for(pictures, **{"lora.rank": 3})
     plan = build(given, gather(given, no_gpu)).plan
-    assert plan.lora is not None and plan.lora.alpha == 3.0
+    assert isinstance(plan.options, LoraOptions) and plan.options.alpha == 3.0
 
 
 def test_dora_leaves_the_format_out_that_cannot_hold_it(pictures: Path, no_gpu: Machine) -> None:

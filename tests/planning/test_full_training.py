@@ -10,7 +10,8 @@ from engine.cost.estimate import estimate
 from engine.cost.machine import Machine
 from engine.dataset.scan import scan
 from engine.models.bases import locate
-from engine.plan.problems import PlanErrors
+from engine.plan.methods import METHODS
+from engine.plan.problems import PlanErrors, Problem
 from engine.planning import derive
 from engine.planning.build import build, gather
 from engine.planning.check import check
@@ -41,7 +42,7 @@ CASES: list[tuple[str, dict[str, object], str]] = [
     ("scratch", {"scratch__zero_terminal_snr": True}, "scratch.zero_terminal_snr"),
     ("scratch", {"scratch__stages": ["32:60", "64:60"]}, "scratch.stages"),
     ("scratch", {"scratch__stages": ["64:50", "32:50"]}, "scratch.stages"),
-    ("scratch", {"data__class_count": 2, "data__class_prompt": "a dog"}, "data.class_path"),
+    ("scratch", {"data__class_count": 2, "data__class_prompt": "a dog"}, "data.class_count"),
     ("scratch", {"train__steps": 400}, "data.path"),
 ]  # fmt: skip
 
@@ -56,6 +57,22 @@ def test_a_contradiction_is_named_with_its_key(
     told = [problem for problem in found if problem.key == key]
     assert all(problem.what and problem.fix for problem in told)
     assert not changes or len(found) > len(plain & {problem.key for problem in found}) or key not in plain
+
+
+@pytest.mark.parametrize("method", [name for name, spec in METHODS.items() if spec.class_obstacle])
+@pytest.mark.parametrize("asked", [{"data__class_count": 2}, {"data__class_path": "/nowhere"}])
+def test_class_pictures_where_there_are_none_are_one_error(
+    method: str, asked: dict[str, object], folder: Path, no_gpu: Machine
+) -> None:
+    def told(**changes: object) -> list[Problem]:
+        plan = make_plan(folder, method=method, **changes)
+        return [found for found in check(plan, here=no_gpu) if found.level == "error"]
+
+    before = told()
+    found = [problem for problem in told(data__class_prompt="a dog", **asked) if problem not in before]
+    (key,) = asked
+    assert [problem.key for problem in found] == [key.replace("__", ".")]
+    assert METHODS[method].title in found[0].what and found[0].why == METHODS[method].class_obstacle
 
 
 def test_class_pictures_inside_the_subjects_folder_are_refused(folder: Path, no_gpu: Machine) -> None:

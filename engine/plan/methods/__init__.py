@@ -1,21 +1,11 @@
 """What each method is for and which options it has; behaviour lives in `engine.methods`."""
 
-from typing import Literal
+from importlib import import_module
 
-from engine.plan.methods import (
-    controlnet,
-    dreambooth,
-    full,
-    hypernetwork,
-    lora,
-    scratch,
-    style_lora,
-    t2i_adapter,
-    textual_inversion,
-)
 from engine.plan.methods.base import MethodOptions, MethodSpec
 
-MethodName = Literal[
+# A file of this folder each, which declares SPEC; the order is that of lists and of the plan's tables.
+BUILT_IN = (
     "dreambooth",
     "lora",
     "textual_inversion",
@@ -25,10 +15,8 @@ MethodName = Literal[
     "controlnet",
     "t2i_adapter",
     "style_lora",
-]
-_FILES = (
-    dreambooth, lora, textual_inversion, full, scratch, hypernetwork, controlnet, t2i_adapter, style_lora
-)  # fmt: skip
-METHODS: dict[str, MethodSpec] = {file.SPEC.name: file.SPEC for file in _FILES}
+)
+DEFAULT_METHOD = "lora"
+METHODS: dict[str, MethodSpec] = {name: import_module(f"{__name__}.{name}").SPEC for name in BUILT_IN}
 
-__all__ = ["METHODS", "MethodName", "MethodOptions", "MethodSpec"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "MethodOptions", "MethodSpec"]

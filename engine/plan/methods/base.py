@@ -1,11 +1,16 @@
-"""The card and the contract of a method, without torch: what it is for, needs and gives."""
+"""The contract of a method, without torch: its card as data, and what follows from its options."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.plan.fields import Section
+
+if TYPE_CHECKING:
+    from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext
+    from engine.plan.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -17,10 +22,40 @@ class Stage:
     factor: float
 
 
+@dataclass(frozen=True)
+class ConditionSource:
+    """Where a picture's condition comes from: `maker` is "files" (those in the folder `path`, or of the metadata's
+    column where it is empty) or what makes it from the picture; `channels` is 1 or 3."""
+
+    maker: str
+    path: str
+    channels: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a method's demo teaches: `pictures` samples of one of the worlds in `engine.demo.prepare`.
+
+    In `answers`, the demo's own answers for its plan, {folder} is the demo's folder, which holds `pictures`.
+    """
+
+    world: str
+    pictures: int
+    teaches: str
+    trigger: str = ""
+    answers: Mapping[str, object] = field(default_factory=dict)
+
+
 class MethodOptions(Section):
-    """Base of every method's own table. `path_fields` are those that name a file or folder, or are empty."""
+    """Base of every method's own table: its fields, and what shared code asks of them.
+
+    `path_fields` name a file or folder, or are empty; `path_endings` are the endings of files that such a field may
+    name beside folders. After a change of one of `condition_fields` the pictures are looked at again.
+    """
 
     path_fields: ClassVar[tuple[str, ...]] = ()
+    path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    condition_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def idle(self) -> frozenset[str]:
@@ -37,18 +72,61 @@ class MethodOptions(Section):
         """Resolutions that follow one another; empty where data.resolution holds all along."""
         return ()
 
+    @property
+    def conditions(self) -> ConditionSource | None:
+        """The condition pictures that the method sees; none for a method that sees none."""
+        return None
+
+    @property
+    def effective_scale(self) -> float | None:
+        """What the trained change is multiplied with; none where the method has no such factor."""
+        return None
+
     def format_obstacle(self, name: str) -> str:
         """Why these options cannot be written in one of the method's formats; empty when they can."""
         return ""
+
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        """What is wrong or doubtful about these options in the plan of `ctx`."""
+        return iter(())
+
+    @classmethod
+    def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
+        """Values that follow from the answers given, after the preset and the length are settled."""
+        return iter(())
+
+    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
+        """The parts of the base that train with all their weights; empty for methods that add to it."""
+        return ()
+
+    def denoiser_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The config of the denoiser that is trained, where the base's own is `config`."""
+        return config
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        """Numbers that train beside the base's own; 0 for methods that train whole parts."""
+        return 0
+
+    def whole_changes(self, shape: BaseShape) -> int:
+        """Numbers of the changes as large as their layers that are kept for the backward pass."""
+        return 0
+
+    def length_notes(self, samples: int, pictures: int, seconds: float | None) -> Iterator[str]:
+        """What the forecast adds about a run that sees `samples` in all, of so many `pictures`."""
+        return iter(())
 
 
 @dataclass(frozen=True)
 class MethodSpec:
     """A method as the wizard shows it and as the check uses it.
 
+    `behaviour` is "module:Class" of its `engine.methods.base.Method`, imported in the engine's process alone.
     `requires` names what a family must provide; `formats` are export formats, the defaults first;
     `default_formats` says how many of them are written when the plan names none. `asks` are the plan's fields
-    that belong to the pictures and are asked for with them; `class_pictures` says whether the method takes any.
+    that belong to the pictures and are asked for with them, `labels` what a form calls some of them;
+    `class_obstacle` says why the method takes no class pictures, and is empty where it does. `flags` are options
+    of `sdtrain new` for fields of the method's table. `like` names the method whose presets it starts from,
+    `preset` values of its own on any base; `lesson` is its demo.
     """
 
     name: str
@@ -58,10 +136,21 @@ class MethodSpec:
     output: str
     use: str
     options: type[MethodOptions]
+    behaviour: str
     formats: tuple[str, ...]
     default_formats: int = 1
     requires: frozenset[str] = frozenset({"unet"})
     typical_pictures: tuple[int, int] = (10, 100)
     notes: tuple[str, ...] = field(default=())
     asks: tuple[str, ...] = ("data.trigger", "data.flip")
-    class_pictures: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    class_obstacle: str = ""
+    flags: Mapping[str, str] = field(default_factory=dict)
+    like: str = ""
+    preset: Mapping[str, object] = field(default_factory=dict)
+    lesson: Lesson | None = None
+
+    @property
+    def class_pictures(self) -> bool:
+        """Does the method take class pictures?"""
+        return not self.class_obstacle

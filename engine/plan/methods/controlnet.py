@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar
 
 from engine.plan.fields import option
-from engine.plan.methods.base import MethodOptions, MethodSpec
+from engine.plan.methods.base import MethodSpec
+from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson
+from engine.plan.methods.context import BaseShape, PlanContext
+from engine.plan.problems import Problem
 
-ConditionMaker = Literal["files", "canny", "depth", "openpose", "hed", "lineart"]
-
-
-class ConditionOptions(MethodOptions):
-    """Options of methods that see a condition picture beside every picture."""
-
-    path_fields: ClassVar[tuple[str, ...]] = ("condition_path",)
-
-    condition: ConditionMaker = option(
-        "files", "condition pictures: given as files, or made from the pictures"
-    )
-    condition_path: str = option(
-        "", "folder of condition pictures with the same names; none takes metadata's column"
-    )
-    channels: Literal["1", "3"] = option("3", "channels of the condition picture")
-
-    @property
-    def idle(self) -> frozenset[str]:
-        return frozenset() if self.condition == "files" else frozenset({"condition_path"})
+# Channels between a condition picture and the UNet's first level (diffusers' conditioning embedding).
+CONDITION_WIDTHS = (16, 32, 96, 256)
 
 
 class ControlnetOptions(ConditionOptions):
     """Options of method controlnet."""
 
     path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "start")
+    path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pth")}
 
     start: str = option(
         "", "an existing ControlNet (folder or file) to go on from; none copies the UNet's encoder"
     )
+
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        yield from super().problems(ctx)
+        if self.start:
+            yield from _start_problems(Path(self.start).expanduser())
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        # The UNet's encoder and middle, its zero convolutions, and the condition's own; norms are left out.
+        widths = [int(width) for width in shape.config["block_out_channels"]]
+        layers = int(shape.config.get("layers_per_block", 2))
+        copied = [layer for layer in shape.denoiser if layer.path.startswith(("down_blocks", "mid_block"))]
+        count = sum(layer.inputs * layer.outputs * layer.kernel**2 + layer.outputs for layer in copied)
+        # One after the first convolution, one a layer, one a downsampler, and the middle's.
+        outputs = [widths[0], *(width for width in widths for _ in range(layers)), *widths[:-1], widths[-1]]
+        count += sum(width * width + width for width in outputs)
+        inner = [int(self.channels), CONDITION_WIDTHS[0]]
+        for width, wider in pairwise(CONDITION_WIDTHS):
+            inner += [width, wider]
+        count += sum(9 * before * after + after for before, after in pairwise([*inner, widths[0]]))
+        time = 4 * widths[0]
+        return count + widths[0] * time + time * time
+
+
+def _start_problems(path: Path) -> Iterator[Problem]:
+    from engine.dataset.walk import PICTURES
+
+    key = "controlnet.start"
+    if not path.exists():
+        yield Problem(key, f"{path} is not there", "training would begin with it", "correct it")
+    elif path.is_dir() and not any(path.glob("*.safetensors")):
+        why = "a ControlNet's folder has config.json and diffusion_pytorch_model.safetensors"
+        yield Problem(key, f"{path} holds no weights", why, "name such a folder, or a file")
+    elif path.is_file() and path.suffix.lower() in PICTURES:
+        yield Problem(key, f"{path} is a picture", "", "name a ControlNet's folder or file")
 
 
 SPEC = MethodSpec(
@@ -46,13 +70,17 @@ SPEC = MethodSpec(
     output="a new ControlNet file",
     use="scenes with exact poses, sketches, depth; heavy, strong control",
     options=ControlnetOptions,
+    behaviour="engine.methods.controlnet:Controlnet",
     formats=("controlnet", "controlnet_folder", "controlnet_ldm"),
     default_formats=2,
     requires=frozenset({"unet", "controlnet"}),
     typical_pictures=(1000, 200_000),
     asks=("controlnet.condition", "controlnet.condition_path", "data.trigger", "data.flip"),
-    class_pictures=False,
+    class_obstacle=CLASS_OBSTACLE,
     notes=(
         "the condition takes hold suddenly, after 3,000 to 7,000 steps at batch 4; the loss does not show it",
+    ),
+    lesson=outline_lesson(
+        "controlnet", "to draw the thing where a white outline on black says, and in its shape"
     ),
 )

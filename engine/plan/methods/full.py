@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodOptions, MethodSpec
+from engine.plan.methods.context import PlanContext, unused_text_rate
+from engine.plan.methods.lora import style_lesson
+from engine.plan.problems import Problem
+
+BLOCK = re.compile(r"(IN|OUT)\d\d|MID|time|out")
 
 
 class FullOptions(MethodOptions):
@@ -21,6 +29,16 @@ class FullOptions(MethodOptions):
     def trains_text(self) -> bool:
         return self.text_encoder
 
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        for name in self.freeze:
+            if not BLOCK.fullmatch(name):
+                why = "blocks are IN00 to IN11, MID, OUT00 to OUT11 (SDXL: to 08), time and out"
+                yield Problem("full.freeze", f"{name!r} is no block of a UNet", why, "correct or remove it")
+        yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
+
+    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
+        return ("unet", *(text_parts if self.text_encoder else ()))
+
 
 SPEC = MethodSpec(
     name="full",
@@ -30,7 +48,9 @@ SPEC = MethodSpec(
     output="a whole new model: one .safetensors file and a diffusers folder",
     use="a domain or a data set of one's own; heavy",
     options=FullOptions,
+    behaviour="engine.methods.full:Full",
     formats=("single_file", "diffusers_folder"),
     default_formats=2,
     typical_pictures=(1000, 100_000),
+    lesson=style_lesson(48, "a style, with every weight of the UNet and the text encoder"),
 )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodOptions, MethodSpec
+from engine.plan.methods.context import BaseShape, PlanContext
+from engine.plan.methods.lora import style_lesson
+from engine.plan.problems import Problem, warning
 
 
 class HypernetworkOptions(MethodOptions):
@@ -23,6 +28,36 @@ class HypernetworkOptions(MethodOptions):
     )
     self_attention: bool = option(True, "also on self-attention widths (320, 640, 1280)")
 
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        sizes, drops = self.layer_structure, self.dropout
+        key, fix = "hypernetwork.layer_structure", "set [1, 2, 1]"
+        if len(sizes) < 2 or sizes[0] != 1 or sizes[-1] != 1:
+            why = "its output is added to its input"
+            yield Problem(key, f"{sizes} does not start and end with 1", why, fix)
+        if any(size <= 0 or size > 64 for size in sizes):
+            why = "each is a factor of the context's width"
+            yield Problem(key, f"{sizes} has a width that cannot be", why, fix)
+        key, fix = "hypernetwork.dropout", "set [0, 0.1, 0]"
+        if drops and len(drops) != len(sizes):
+            what = f"{len(drops)} numbers for {len(sizes)} layers"
+            yield Problem(key, what, "each layer has one, the first is 0", fix)
+        elif any(not 0 <= drop < 1 for drop in drops) or (drops and drops[0]):
+            yield Problem(key, f"{drops} is no dropout", "0 to below 1, the first is 0", fix)
+        rate = ctx.plan.train.learning_rate
+        if rate > 1e-3 and not ctx.tiny:
+            why = "recipes take 5e-6 to 1e-5 and hypernetworks diverge early"
+            yield warning("train.learning_rate", f"{rate:g} is high", why, "set 1e-5")
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        # Two networks for each width of what keys and values are made from.
+        keys = [layer for layer in shape.denoiser if layer.path.endswith(".to_k")]
+        widths = {layer.inputs for layer in keys if layer.text or self.self_attention}
+        return 2 * sum(
+            int(width * before) * int(width * after) + int(width * after)
+            for width in widths
+            for before, after in pairwise(self.layer_structure)
+        )
+
 
 SPEC = MethodSpec(
     name="hypernetwork",
@@ -32,8 +67,10 @@ SPEC = MethodSpec(
     output="a .pt module for AUTOMATIC1111 and ComfyUI",
     use="artistic or abstract style; older, largely replaced by LoRA, which is the better choice for most",
     options=HypernetworkOptions,
+    behaviour="engine.methods.hypernetwork:Hypernetwork",
     formats=("a1111_hypernetwork",),
     requires=frozenset({"unet", "cross_attention"}),
     typical_pictures=(10, 100),
     notes=("LoRA does the same with more reach and loads in more programs",),
+    lesson=style_lesson(24, "a style, with small networks before the keys and values of every attention"),
 )

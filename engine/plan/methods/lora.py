@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from math import isqrt
+from typing import ClassVar, Literal
 
+from engine.errors import UserError
+from engine.models.blocks import parse_values
+from engine.models.keymap_unet import block_of, unet_module_map
+from engine.models.layers import Layer, targeted, unet_layers
 from engine.plan.fields import option
-from engine.plan.methods.base import MethodOptions, MethodSpec
+from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
+from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
+from engine.plan.problems import Problem, warning
+
+Adapted = tuple[Layer, int]
+"""A layer and its rank."""
 
 
 class LoraOptions(MethodOptions):
     """Options of method lora."""
+
+    block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates")
 
     rank: int = option(16, "width of the low-rank pair; more learns more and weighs more", ge=1, le=1024)
     alpha: float = option(16.0, "strength; the effective scale is alpha / rank", gt=0, le=65536)
@@ -70,6 +83,157 @@ class LoraOptions(MethodOptions):
         """What the trained pair is multiplied with: alpha/rank, or alpha/sqrt(rank) for rsLoRA."""
         return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
 
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        table = ctx.plan.method
+        yield from _scale(self, table)
+        yield from _rank(self, ctx)
+        yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
+        yield from _kind(self, table)
+        if ctx.family is not None:
+            yield from self.block_problems(table, ctx.family.name)
+
+    def block_problems(self, table: str, family: str) -> Iterator[Problem]:
+        """Names and values of blocks that this family does not have."""
+        for name in self.block_fields:
+            entries = getattr(self, name)
+            try:
+                values = parse_values(entries, family) if entries else {}
+            except UserError as error:
+                yield Problem(f"{table}.{name}", error.what, error.why, error.fix)
+                continue
+            if name == "block_ranks":
+                odd = [block for block, value in values.items() if value < 1 or value != int(value)]
+                if odd:
+                    what = f"{odd[0]} has no whole rank"
+                    yield Problem(f"{table}.{name}", what, "a rank counts", "give 1 or more")
+            if name == "block_rates" and any(value < 0 for value in values.values()):
+                yield Problem(f"{table}.{name}", "a rate is below 0", "it would unlearn", "give 0 or more")
+
+    @classmethod
+    def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
+        rank = plan.given.get(f"{plan.method}.rank")
+        if isinstance(rank, int) and rank > 0:
+            yield Derived(f"{plan.method}.alpha", float(rank), "equal to the rank: the effective scale is 1")
+
+    def chosen_blocks(self, family: str) -> tuple[str, ...] | None:
+        """The denoiser's blocks that are adapted; none is all. So is what the check will refuse."""
+        return None
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        return parameters(self, self._adapted(shape))
+
+    def whole_changes(self, shape: BaseShape) -> int:
+        # LoHa and LoKr make the whole change, and keep those of layers whose input has a gradient, which a caption's
+        # embedding has not. LoRA never makes it.
+        if self.kind == "lora":
+            return 0
+        layers = (layer for layer, _ in self._adapted(shape) if not layer.text)
+        return sum(layer.inputs * layer.outputs * layer.kernel**2 for layer in layers)
+
+    def _adapted(self, shape: BaseShape) -> list[Adapted]:
+        found = list(self._in_denoiser(shape))
+        if self.text_encoder:
+            found += [(layer, self.rank) for layer in targeted(shape.text, self.targets)]
+        return found
+
+    def _in_denoiser(self, shape: BaseShape) -> Iterator[Adapted]:
+        layers = targeted(shape.denoiser, self.targets)
+        ranks, factors = _values(self.block_ranks, shape.family), _values(self.block_rates, shape.family)
+        chosen = self.chosen_blocks(shape.family)
+        if chosen is None and not ranks and not factors:
+            yield from ((layer, self.rank) for layer in layers)
+            return
+        names = unet_module_map(shape.config)
+        for layer in layers:
+            block = block_of(names, layer.path)
+            if (chosen is None or block in chosen) and factors.get(block, 1.0) > 0:
+                yield layer, int(ranks.get(block, self.rank))
+
+
+def _scale(options: LoraOptions, table: str) -> Iterator[Problem]:
+    scale = options.effective_scale
+    formula = "alpha / sqrt(rank)" if options.rslora else "alpha / rank"
+    if scale > 4 or scale < 1 / 64:
+        what = f"the effective scale is {scale:.3g} ({formula}, {options.alpha:g} and {options.rank})"
+        why = "it multiplies the learning rate's effect: " + (
+            "steps overshoot" if scale > 4 else "little is learnt"
+        )
+        fix = f"set {table}.alpha between {options.rank / 2:g} and {options.rank} for the usual rates"
+        yield warning(f"{table}.alpha", what, why, fix)
+
+
+def _rank(options: LoraOptions, ctx: PlanContext) -> Iterator[Problem]:
+    base = ctx.base
+    if base is None or base.path is None or not base.path.is_dir() or not ctx.denoiser_config:
+        return
+    layers = targeted(unet_layers(dict(ctx.denoiser_config)), options.targets)
+    widest = max(min(layer.inputs, layer.outputs) for layer in layers)
+    if options.rank > widest:
+        why = f"the widest layer it adapts has {widest} channels, so the pair is larger than the layer"
+        fix = f"set {max(1, widest // 4)} or less"
+        yield warning(f"{ctx.plan.method}.rank", f"{options.rank} is no low rank here", why, fix)
+
+
+def _kind(options: LoraOptions, table: str) -> Iterator[Problem]:
+    other = options.kind != "lora"
+    plain = {"dora": options.dora, "rslora": options.rslora, "dropout": options.dropout > 0}
+    for name, used in plain.items():
+        if other and used:
+            fix = f'turn it off, or set {table}.kind = "lora"'
+            yield Problem(f"{table}.{name}", f"does not go with {options.kind}", "only LoRA has it", fix)
+    own = {"rank_dropout": options.rank_dropout > 0, "module_dropout": options.module_dropout > 0}
+    for name, used in own.items():
+        if not other and used:
+            why, fix = "only LoHa and LoKr have it", f"set {table}.dropout"
+            yield Problem(f"{table}.{name}", "does not go with LoRA", why, fix)
+    if options.factor != -1 and options.kind != "lokr":
+        yield warning(f"{table}.factor", "has no effect", f"{table}.kind is {options.kind}", "leave it out")
+    if options.factor == 0:
+        yield Problem(f"{table}.factor", "0 divides nothing", "it is the side of a matrix", "set -1")
+    if options.max_norm and (other or options.dora):
+        what = "goes with plain LoRA only"
+        yield Problem(f"{table}.max_norm", what, "the norm is taken of one pair's product", "set 0")
+
+
+def parameters(options: LoraOptions, layers: Sequence[Adapted]) -> int:
+    """Both matrices of every pair and DoRA's magnitudes; LoHa's two pairs; LoKr's matrices."""
+    if options.kind == "lokr":
+        return sum(_lokr(layer, rank, options.factor) for layer, rank in layers)
+    pairs = sum(layer.lora_parameters(rank) for layer, rank in layers) * (2 if options.kind == "loha" else 1)
+    return pairs + (sum(layer.outputs for layer, _ in layers) if options.dora else 0)
+
+
+def _values(entries: Sequence[str], family: str) -> Mapping[str, float]:
+    """Values by block; none where the check will refuse them."""
+    try:
+        return parse_values(entries, family) if entries else {}
+    except UserError:
+        return {}
+
+
+def _lokr(layer: Layer, rank: int, factor: int) -> int:
+    out, into = _small(layer.outputs, factor), _small(layer.inputs, factor)
+    rows, columns = layer.outputs // out, layer.inputs // into
+    area = layer.kernel**2
+    # The large matrix is a pair of its own only where that is smaller (LyCORIS, arXiv:2309.14859).
+    whole = rank >= max(rows, columns) / 2
+    return out * into + (rows * columns * area if whole else rank * (rows + columns * area))
+
+
+def _small(side: int, factor: int) -> int:
+    """LyCORIS' smaller factor of a side: `factor` where it divides it, else the largest divisor up to that and to
+    the square root; -1 asks for the square root alone."""
+    if factor > 0 and side % factor == 0:
+        return factor
+    most = isqrt(side) if factor <= 0 else min(factor, isqrt(side))
+    return max(number for number in range(1, most + 1) if side % number == 0)
+
+
+def style_lesson(pictures: int, teaches: str) -> Lesson:
+    """A style; the last prompt does not call for it."""
+    asked = ["zil style, a red star", "zil style, a blue heart", "zil style, a green ring", "a yellow circle"]
+    return Lesson("style", pictures, teaches, "zil style", {"samples.prompts": asked})
+
 
 SPEC = MethodSpec(
     name="lora",
@@ -79,6 +243,9 @@ SPEC = MethodSpec(
     output="a light .safetensors file that plugs into the base model",
     use="styles, faces, clothing, objects, cinematic tones; the usual choice",
     options=LoraOptions,
+    behaviour="engine.methods.lora:Lora",
     formats=("kohya", "diffusers", "merged"),
     default_formats=2,
+    flags={"--rank": "rank", "--alpha": "alpha"},
+    lesson=style_lesson(48, "a style: gold frame, dark violet ground, objects as outlines"),
 )

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
-from engine.plan.methods.controlnet import ConditionOptions
+from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson
+from engine.plan.methods.context import BaseShape, PlanContext
+from engine.plan.problems import Problem
+
+XL_GRID = 16
 
 
 class T2iAdapterOptions(ConditionOptions):
@@ -22,6 +28,39 @@ class T2iAdapterOptions(ConditionOptions):
             return "a light adapter in one file loads under TencentARC's names only"
         return ""
 
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        yield from super().problems(ctx)
+        if ctx.family is None:
+            return
+        xl = ctx.family.name == "sdxl"
+        fits = ("auto", "full_adapter_xl") if xl else ("auto", "full_adapter", "light_adapter")
+        if self.kind not in fits:
+            what = f"{self.kind} does not fit {ctx.family.title}"
+            why = "its features have other sizes than the levels of this UNet"
+            yield Problem("t2i_adapter.kind", what, why, 'set it to "auto"')
+        sides = set() if ctx.report is None else {side for size in ctx.report.buckets for side in size}
+        odd = sorted(side for side in sides if side % XL_GRID)
+        if xl and odd:
+            what = f"pictures are trained with sides of {', '.join(map(str, odd))} px"
+            why = f"this adapter folds {XL_GRID} x {XL_GRID} pixels into one place"
+            yield Problem("data.resolution", what, why, f"set a multiple of {64} px")
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        # Convolutions of diffusers' T2IAdapter: two blocks of a 3x3 and a 1x1 a level (light: four, a quarter wide).
+        widths = [int(width) for width in shape.config["block_out_channels"]]
+        if self.kind == "light_adapter":
+            levels = [*widths[:3], widths[2]]
+            first = [int(self.channels) * 64, *levels]
+            return sum(
+                inputs * (width // 4) + 4 * 18 * (width // 4) ** 2 + (width // 4) * width
+                for inputs, width in zip(first, levels, strict=False)
+            )
+        large = len(widths) == 3
+        levels = [*widths, widths[-1]] if large else widths
+        count = int(self.channels) * (256 if large else 64) * levels[0] * 9
+        count += sum(before * after for before, after in pairwise(levels) if before != after)
+        return count + sum(2 * 10 * width * width for width in levels)
+
 
 SPEC = MethodSpec(
     name="t2i_adapter",
@@ -31,10 +70,14 @@ SPEC = MethodSpec(
     output="an adapter file",
     use="depth, sketch, edge to picture; experimental, effective for stylisation and control",
     options=T2iAdapterOptions,
+    behaviour="engine.methods.t2i_adapter:T2iAdapter",
     formats=("t2i_adapter", "t2i_adapter_folder", "t2i_adapter_tencent"),
     default_formats=3,
     requires=frozenset({"unet", "t2i_adapter"}),
     typical_pictures=(1000, 200_000),
     asks=("t2i_adapter.condition", "t2i_adapter.condition_path", "data.trigger", "data.flip"),
-    class_pictures=False,
+    class_obstacle=CLASS_OBSTACLE,
+    lesson=outline_lesson(
+        "t2i_adapter", "to draw the thing where a white outline on black says, with a smaller network"
+    ),
 )

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+
 from engine.plan.fields import option
-from engine.plan.methods.base import MethodOptions, MethodSpec
+from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
+from engine.plan.methods.context import BaseShape, PlanContext
+from engine.plan.problems import Problem, warning
+
+KEY = "textual_inversion.tokens"
 
 
 class TextualInversionOptions(MethodOptions):
@@ -32,6 +39,79 @@ class TextualInversionOptions(MethodOptions):
             return ""
         return self.initial[index] if len(self.initial) > 1 else self.initial[0]
 
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        words, rate = self.words(ctx.plan.data.trigger), ctx.plan.train.learning_rate
+        yield from _named(words)
+        yield from _started(self, words)
+        yield from _in_captions(words, ctx)
+        yield from _made_up(words, ctx)
+        if rate < 2e-5:
+            why = "recipes take 3e-4 to 5e-3; kohya's 1e-6 leaves the word where it started"
+            yield warning("train.learning_rate", f"{rate:g} hardly moves a word", why, "set 5e-4")
+
+    def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
+        return len(self.words(trigger)) * self.vectors * shape.text_width
+
+
+def _named(words: Sequence[str]) -> Iterator[Problem]:
+    if not words:
+        fix = "set data.trigger to a made-up word such as <cinematic-guy>, and write it where the thing is meant"
+        yield Problem(KEY, "there is no word to teach", "data.trigger is empty too", fix)
+    if len({word.lower() for word in words}) < len(words):
+        yield Problem(KEY, "the same word stands twice", "case is not told apart", "give each word once")
+    for word in words:
+        if not word.strip() or word != word.strip():
+            yield Problem(KEY, f"{word!r} is no word", "spaces at its ends are lost", "leave them out")
+
+
+def _started(options: TextualInversionOptions, words: Sequence[str]) -> Iterator[Problem]:
+    if len(options.initial) > 1 and len(options.initial) != len(words):
+        what = f"{len(options.initial)} texts for {len(words)} words"
+        fix = "give one text for all, or one for each word"
+        yield Problem("textual_inversion.initial", what, "each word starts from one text", fix)
+    room = 75 // max(1, len(words))
+    if options.vectors > 16:
+        why = f"a prompt has room for 75 tokens, so {room} at most for each, and other words get none"
+        fix = "1 to 8 is usual"
+        yield warning("textual_inversion.vectors", f"{options.vectors} vectors a word", why, fix)
+
+
+def _in_captions(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
+    from engine.dataset.captions import has_trigger
+
+    if ctx.report is None or not words:
+        return
+    items = ctx.report.items
+    without = [item for item in items if not any(has_trigger(item.caption, word) for word in words)]
+    if items and len(without) == len(items):
+        why = "what is not in a caption is not learnt"
+        fix = f"set data.trigger = {words[0]!r}, which puts it in front, or write it into the captions"
+        yield Problem(KEY, f"no caption has {' or '.join(words)}", why, fix)
+    elif without:
+        what = f"{len(without)} of {len(items)} captions have none of the words"
+        yield warning(KEY, what, "those pictures teach nothing", "write a word into them")
+    for word in words if len(words) > 1 else ():
+        if len(without) < len(items) and not any(has_trigger(item.caption, word) for item in items):
+            yield Problem(KEY, f"no caption has {word!r}", "it would stay as it starts", "use it, or drop it")
+
+
+def _made_up(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
+    from engine.models.bases import tokenizer_folder
+
+    if ctx.base is None or ctx.base.path is None:
+        return
+    folder = tokenizer_folder(ctx.base, ctx.plan.base.tokenizer)
+    if folder is None or not (folder / "vocab.json").is_file():
+        return
+    try:
+        known = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for word in words:
+        if f"{word.lower()}</w>" in known:
+            why = "the new word hides the old one, and diffusers refuses to load it under that name"
+            yield warning(KEY, f"{word!r} is a word that the model knows", why, f"take <{word}>")
+
 
 SPEC = MethodSpec(
     name="textual_inversion",
@@ -41,9 +121,22 @@ SPEC = MethodSpec(
     output="a token embedding of a few kilobytes",
     use="simple styles, textures, poses, aesthetics; tiny files, limited reach",
     options=TextualInversionOptions,
+    behaviour="engine.methods.textual_inversion:TextualInversion",
     formats=("embedding", "a1111_embedding"),
     default_formats=1,
     requires=frozenset({"unet", "text_encoder"}),
     typical_pictures=(3, 20),
     asks=("data.trigger", "textual_inversion.initial", "textual_inversion.tokens", "data.flip"),
+    labels={
+        "data.trigger": "new word",
+        "textual_inversion.initial": "starts from",
+        "textual_inversion.tokens": "or several words",
+    },
+    lesson=Lesson(
+        "word",
+        16,
+        "a word for a striped purple star on sand, with no new weights in the model",
+        "<morp>",
+        {"samples.prompts": ["a <morp>", "a <morp> at the top", "a <morp> on the left", "a yellow circle"]},
+    ),
 )

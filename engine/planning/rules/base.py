@@ -7,8 +7,8 @@ from pathlib import Path
 
 from engine.models.bases import tokenizer_folder
 from engine.models.specs import FAMILIES
-from engine.plan.problems import Problem
-from engine.planning.rules.context import Context, Rule, warning
+from engine.plan.problems import Problem, warning
+from engine.planning.rules.context import Context, Rule
 
 
 def known_family(ctx: Context) -> Iterator[Problem]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from engine.cost.counts import family_of, part_config
 from engine.cost.estimate import Estimate, estimate
 from engine.cost.machine import Gpu, Machine
 from engine.dataset.pairs import Pairs, pair_up
@@ -62,14 +64,19 @@ class Context:
         train = self.plan.train
         return train.steps * train.batch_size * train.gradient_accumulation
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the run will take, where an earlier one tells."""
+        return self.estimate.seconds
+
+    @property
+    def denoiser_config(self) -> Mapping[str, Any]:
+        """The config of the base's own denoiser, or as its family publishes it."""
+        return part_config(self.base, family_of(self.base, self.plan.base.family), "unet")
+
     @cached_property
     def estimate(self) -> Estimate:
         return estimate(self.plan, self.base, self.report, self.machine)
 
 
 Rule = Callable[[Context], Iterator[Problem]]
-
-
-def warning(key: str, what: str, why: str = "", fix: str = "") -> Problem:
-    """A problem that does not stop the run."""
-    return Problem(key, what, why, fix, "warning")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.dataset.findings import Finding
-from engine.plan.problems import Problem
-from engine.planning.rules.context import Context, Rule, warning
+from engine.plan.problems import Problem, warning
+from engine.planning.rules.context import Context, Rule
 
 SHOWN = 4
 SEEN_OFTEN = 2000

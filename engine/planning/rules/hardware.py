@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.plan.problems import Problem
+from engine.plan.problems import Problem, warning
 from engine.plan.units import size_text
-from engine.planning.rules.context import Context, Rule, warning
+from engine.planning.rules.context import Context, Rule
 
 # Leave this share of the free disk to everything else.
 DISK_SHARE = 0.9

@@ -5,11 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from engine.models.bases import read_config
-from engine.models.layers import targeted, unet_layers
-from engine.plan.methods.lora import LoraOptions
 from engine.plan.problems import Problem
-from engine.planning.rules.context import Context, Rule, warning
+from engine.planning.rules.context import Context, Rule
 
 
 def possible(ctx: Context) -> Iterator[Problem]:
@@ -52,47 +49,9 @@ def formats(ctx: Context) -> Iterator[Problem]:
             yield Problem("output.formats", f"{name!r} cannot hold these options", obstacle, fix)
 
 
-def lora_scale(ctx: Context) -> Iterator[Problem]:
-    options = ctx.plan.options
-    if not isinstance(options, LoraOptions):
-        return
-    scale = options.effective_scale
-    formula = "alpha / sqrt(rank)" if options.rslora else "alpha / rank"
-    if scale > 4 or scale < 1 / 64:
-        what = f"the effective scale is {scale:.3g} ({formula}, {options.alpha:g} and {options.rank})"
-        why = "it multiplies the learning rate's effect: " + (
-            "steps overshoot" if scale > 4 else "little is learnt"
-        )
-        fix = (
-            f"set {ctx.plan.method}.alpha between {options.rank / 2:g} and {options.rank} for the usual rates"
-        )
-        yield warning(f"{ctx.plan.method}.alpha", what, why, fix)
+def own(ctx: Context) -> Iterator[Problem]:
+    """What the method itself has against its options."""
+    return ctx.plan.options.problems(ctx)
 
 
-def lora_rank(ctx: Context) -> Iterator[Problem]:
-    options, base = ctx.plan.options, ctx.base
-    if not isinstance(options, LoraOptions) or base is None or base.path is None or not base.path.is_dir():
-        return
-    config = read_config(base.path / "unet" / "config.json")
-    if not config:
-        return
-    widest = max(min(layer.inputs, layer.outputs) for layer in targeted(unet_layers(config), options.targets))
-    if options.rank > widest:
-        why = f"the widest layer it adapts has {widest} channels, so the pair is larger than the layer"
-        yield warning(
-            f"{ctx.plan.method}.rank",
-            f"{options.rank} is no low rank here",
-            why,
-            f"set {max(1, widest // 4)} or less",
-        )
-
-
-def lora_text_rate(ctx: Context) -> Iterator[Problem]:
-    options = ctx.plan.options
-    if isinstance(options, LoraOptions) and options.text_encoder_learning_rate and not options.text_encoder:
-        why = f"{ctx.plan.method}.text_encoder is off"
-        fix = f"set {ctx.plan.method}.text_encoder = true, or leave the rate out"
-        yield warning(f"{ctx.plan.method}.text_encoder_learning_rate", "has no effect", why, fix)
-
-
-RULES: tuple[Rule, ...] = (possible, caches, formats, lora_scale, lora_rank, lora_text_rate)
+RULES: tuple[Rule, ...] = (possible, caches, formats, own)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.dataset.captions import approximate_tokens, has_trigger
-from engine.plan.problems import Problem
-from engine.planning.rules.context import Context, Rule, warning
+from engine.plan.problems import Problem, warning
+from engine.planning.rules.context import Context, Rule
 
 # LoRA rates that public recipes use lie between 1e-5 and 1e-3; a factor of ten beyond is likely a slip.
 HIGHEST_RATE, LOWEST_RATE = 1e-2, 1e-6

@@ -1,0 +1,99 @@
+"""What ControlNet and T2I-Adapter have in common: a condition picture beside every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from engine.plan.fields import option
+from engine.plan.methods.base import ConditionSource, Lesson, MethodOptions
+from engine.plan.methods.context import PlanContext
+from engine.plan.problems import Problem, warning
+
+if TYPE_CHECKING:
+    from engine.dataset.findings import Finding
+    from engine.dataset.pairs import Pairs
+
+ConditionMaker = Literal["files", "canny", "depth", "openpose", "hed", "lineart"]
+# Words in a file's name by which ComfyUI and AUTOMATIC1111 take a ControlNet for another kind.
+MISLEADING = ("shuffle", "instant_id")
+CLASS_OBSTACLE = "class pictures have no conditions, and the base model is frozen anyway: it forgets nothing"
+
+
+class ConditionOptions(MethodOptions):
+    """Options of methods that see a condition picture beside every picture."""
+
+    path_fields: ClassVar[tuple[str, ...]] = ("condition_path",)
+    condition_fields: ClassVar[tuple[str, ...]] = ("condition", "condition_path")
+
+    condition: ConditionMaker = option(
+        "files", "condition pictures: given as files, or made from the pictures"
+    )
+    condition_path: str = option(
+        "", "folder of condition pictures with the same names; none takes metadata's column"
+    )
+    channels: Literal["1", "3"] = option("3", "channels of the condition picture")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.condition == "files" else frozenset({"condition_path"})
+
+    @property
+    def conditions(self) -> ConditionSource:
+        return ConditionSource(self.condition, self.condition_path, int(self.channels))
+
+    def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        yield from self._made_problems(ctx) if self.condition != "files" else self._file_problems(ctx)
+        name = (ctx.plan.output.file_name or ctx.plan.name).lower()
+        found = next((word for word in MISLEADING if word in name), None)
+        if found:
+            why = f"programs that see {found!r} in a file's name compute something else with it"
+            yield warning("output.file_name", f"{name} has {found!r} in it", why, "choose another name")
+
+    def _made_problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        from engine.dataset.annotators import obstacle
+
+        method = ctx.plan.method
+        if self.condition_path:
+            why = f"the maps are made from the pictures, as condition is {self.condition}"
+            fix = 'set condition = "files", or leave it out'
+            yield warning(f"{method}.condition_path", "has no effect", why, fix)
+        problem = obstacle(self.condition)
+        if problem is not None:
+            yield Problem(f"{method}.condition", problem.what, problem.why, problem.fix)
+
+    def _file_problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        path, key = self.condition_path, f"{ctx.plan.method}.condition_path"
+        folder = Path(path).expanduser()
+        if path and not folder.is_dir():
+            why = "it is the folder of condition pictures, which have the pictures' names"
+            yield Problem(key, f"{path} is no folder", why, "correct the path")
+        elif path and folder.resolve() == Path(ctx.plan.data.path).expanduser().resolve():
+            why = "every picture would be its own condition"
+            yield Problem(key, "is the folder of the pictures", why, "keep them in two folders")
+        elif ctx.report is not None and ctx.report.items and (pairs := ctx.pair(ctx.report, path)):
+            yield from _left_out(pairs, key)
+
+
+def _left_out(pairs: Pairs, key: str) -> Iterator[Problem]:
+    """Every picture that is left out, by name; where it is all of them, one problem says it for all."""
+    errors = [finding for finding in pairs.problems if finding.level == "error"]
+    if errors:
+        yield Problem(key, errors[0].what, errors[0].why, errors[0].fix)
+    groups: dict[str, list[Finding]] = {}
+    for finding in pairs.problems:
+        if finding.level == "warning" and not (errors and finding.code == "condition-missing"):
+            groups.setdefault(finding.code, []).append(finding)
+    for found in groups.values():
+        alike = len({finding.what for finding in found}) == 1
+        names = [finding.file if alike else f"{finding.file} ({finding.what})" for finding in found]
+        what = f"{', '.join(names)}: {found[0].what}" if alike else "; ".join(names)
+        left_out = found[0].code in ("condition-missing", "condition-unreadable", "condition-shape")
+        why = f"{found[0].why}; {len(found)} left out" if left_out else found[0].why
+        yield warning(key, what, why, found[0].fix)
+
+
+def outline_lesson(method: str, teaches: str) -> Lesson:
+    """To draw the thing where its outline is."""
+    return Lesson("outlines", 320, teaches, answers={f"{method}.condition_path": "{folder}/outlines"})
