@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.plan.methods import METHODS, MethodSpec
+from engine.plan.schema import plan_fields
 
 FILE = Path(__file__).with_name("presets.toml")
 # Cards report a little less than they are sold as: a 12 GB card has 11.6 to 12.0 GiB.
@@ -25,10 +27,62 @@ class Preset:
     sources: dict[str, str] = field(default_factory=dict)
 
 
+Recipe = dict[str, Any]
+
+
+def recipes() -> tuple[Recipe, ...]:
+    """Every recipe, whole: those of the file, then those of methods that bring theirs by their declaration."""
+    written = _written()
+    there = {recipe["method"] for recipe in written}
+    brought = [spec for name, spec in METHODS.items() if name not in there and spec.like]
+    pairs = ((spec, recipe) for spec in brought for recipe in written if recipe["method"] == spec.like)
+    return (*written, *(_for_method(spec, recipe) for spec, recipe in pairs))
+
+
 @lru_cache(maxsize=1)
-def recipes() -> tuple[dict[str, Any], ...]:
-    """Every recipe of the file, as read."""
-    return tuple(tomllib.loads(FILE.read_text(encoding="utf-8"))["recipe"])
+def _written() -> tuple[Recipe, ...]:
+    """The recipes of the file, each with what it takes from the one that it is like."""
+    whole: dict[tuple[str, str, bool], Recipe] = {}
+    for recipe in tomllib.loads(FILE.read_text(encoding="utf-8"))["recipe"]:
+        method, family, tiny = recipe["method"], recipe["family"], recipe.get("tiny", False)
+        if like := recipe.pop("like", ""):
+            of = (method, like, tiny) if (method, like, tiny) in whole else (like, family, tiny)
+            recipe = _merged(whole[of], recipe)
+        whole[method, family, tiny] = recipe
+    return tuple(whole.values())
+
+
+def _merged(recipe: Recipe, changes: Recipe) -> Recipe:
+    """A recipe with the changes of one that is like it: its source, single values, whole cards."""
+    before, after = recipe["method"], changes["method"]
+    cards = {card["vram_gb"]: card for card in recipe["card"]}
+    cards = {
+        size: {**card, "values": _renamed(card.get("values", {}), before, after)}
+        for size, card in cards.items()
+    }
+    cards |= {card["vram_gb"]: card for card in changes.get("card", [])}
+    values = _renamed(recipe["values"], before, after) | changes.get("values", {})
+    return {**recipe, **changes, "values": values, "card": list(cards.values())}
+
+
+def _renamed(values: dict[str, object], before: str, after: str) -> dict[str, object]:
+    """The values with one method's table under another's name."""
+    table = f"{before}."
+    return {
+        f"{after}.{key.removeprefix(table)}" if key.startswith(table) else key: value
+        for key, value in values.items()
+    }
+
+
+def _for_method(spec: MethodSpec, recipe: Recipe) -> Recipe:
+    """Another method's recipe for one that is like it, with its own values, without fields that it has not."""
+    known = {field.key for field in plan_fields(spec.name)}
+    own = f"{', '.join(spec.preset)}: {spec.title}'s own; " if spec.preset else ""
+    changes = {"method": spec.name, "source": own + recipe["source"], "values": dict(spec.preset)}
+    merged = _merged(recipe, changes)
+    for table in (merged, *merged["card"]):
+        table["values"] = {key: value for key, value in table["values"].items() if key in known}
+    return merged
 
 
 def preset(method: str, family: str, tiny: bool = False, vram_gb: float | None = None) -> Preset:

@@ -9,7 +9,9 @@ import pytest
 from engine.cost.estimate import estimate
 from engine.cost.machine import Machine
 from engine.models.bases import BaseInfo, locate
+from engine.models.specs import FAMILIES
 from engine.plan.files import dumps, load_plan, loads
+from engine.plan.methods import METHODS
 from engine.plan.methods.lora import LoraOptions
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import plan_fields
@@ -159,6 +161,17 @@ def test_every_preset_value_is_a_field_and_has_a_source() -> None:
             assert set(found.values) <= known
             assert set(found.sources) == set(found.values)
             assert all(found.sources.values()) and found.source and found.why
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_method_has_a_preset_on_every_family_and_card(method: str, family: str) -> None:
+    for tiny in (False, True):
+        for card_gb in (None, 4, 8, 12, 16, 24, 48, 80, 141):
+            found = preset(method, family, tiny, card_gb)
+            assert found.values["train.learning_rate"] and found.values["train.batch_size"]
+            tables = {key.partition(".")[0] for key in found.values} & set(METHODS)
+            assert tables <= {method}
 
 
 @pytest.mark.parametrize(
