@@ -15,8 +15,8 @@ from torch import Tensor, nn
 import engine
 from benchmarks.workload import make_plan
 from engine.dataset.report import Item
-from engine.families.schedule import NoiseSchedule
 from engine.families.sd1 import StableDiffusion1
+from engine.families.variance_preserving import VariancePreserving
 from engine.keys import key
 from engine.plan.schema import Plan
 from engine.train.feeding import DataFeed
@@ -64,7 +64,7 @@ def fill(module: nn.Module, device: torch.device) -> nn.Module:
 def family(unet: nn.Module) -> StableDiffusion1:
     """SD 1.x around this UNet; autoencoder and text encoder do nothing, as everything is cached."""
     configs = {"vae": config("vae"), "unet": config("unet"), "scheduler": config("scheduler")}
-    schedule = NoiseSchedule.from_config(configs["scheduler"])
+    schedule = VariancePreserving.from_config(configs["scheduler"])
     parts = {"unet": unet, "vae": nn.Identity(), "text_encoder": nn.Identity()}
     return StableDiffusion1(parts, {}, schedule, configs)
 

@@ -27,20 +27,11 @@ def normal(seed: int, purpose: str, step: int, slots: Sequence[int], shape: Sequ
     return out
 
 
-def timesteps(
-    seed: int, step: int, slots: Sequence[int], low: int, high: int, kind: str = "uniform"
-) -> Tensor:
-    """Timesteps in [low, high], int64 [len(slots)].
-
-    cubic is t = 1 - u^3 of the span (T2I-Adapter, arXiv:2302.08453): noisy steps come more often.
-    """
-    span = high - low + 1
-    draws = [uniform(seed, "timestep", step, slot) for slot in slots]
-    if kind == "cubic":
-        draws = [1.0 - draw**3 for draw in draws]
-    return torch.tensor([low + min(int(draw * span), span - 1) for draw in draws])
+def uniforms(seed: int, purpose: str, step: int, slots: Sequence[int]) -> list[float]:
+    """A number from [0, 1) for each slot."""
+    return [uniform(seed, purpose, step, slot) for slot in slots]
 
 
 def flags(seed: int, purpose: str, step: int, slots: Sequence[int], probability: float) -> list[bool]:
     """For each slot: did an event of this probability happen?"""
-    return [uniform(seed, purpose, step, slot) < probability for slot in slots]
+    return [draw < probability for draw in uniforms(seed, purpose, step, slots)]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from engine.errors import UserError
 from engine.families.schedule import NoiseSchedule
 from engine.models.specs import FamilySpec
 
@@ -36,6 +36,18 @@ class Conditioning:
         """The inverse of `rows`."""
         return cls(rows["hidden"], {name: value for name, value in rows.items() if name != "hidden"})
 
+    @classmethod
+    def joined(cls, conds: Sequence[Conditioning]) -> Conditioning:
+        """One batch of them all."""
+        extra = {name: torch.cat([cond.extra[name] for cond in conds]) for name in conds[0].extra}
+        return cls(torch.cat([cond.hidden for cond in conds]), extra)
+
+
+ResidualsOf = Callable[[Tensor, Tensor, Conditioning], Residuals]
+"""From noisy latents, timesteps and conditioning to the denoiser's extra inputs."""
+Guided = Callable[[Tensor, Tensor], Tensor]
+"""From noisy latents [b, c, h, w] and timesteps [b] to a prediction that guidance has led, in fp32."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -46,17 +58,11 @@ class Geometry:
     target: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class BaseFiles:
-    """Where a base model lies on this machine and which files its hash covers."""
-
-    kind: str
-    path: Path
-    files: tuple[Path, ...]
-
-
 class ModelFamily(Protocol):
-    """One loaded base model. `parts` are modules by diffusers' folder names."""
+    """One loaded base model. `parts` are modules by diffusers' folder names.
+
+    The hooks with a body are those that a family leaves as they are where its `spec.provides` lacks them.
+    """
 
     spec: FamilySpec
     schedule: NoiseSchedule
@@ -98,6 +104,12 @@ class ModelFamily(Protocol):
         """The denoiser's prediction, [b, c, h, w]."""
         ...
 
+    def guided(
+        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+    ) -> Guided:
+        """What a preview asks at each of its steps; `guidance` 1 turns guidance off."""
+        ...
+
     def lora_targets(self, part: str, role: str) -> list[str]:
         """Module paths within `part` that the role (attention, attention_ff, all) names."""
         ...
@@ -106,15 +118,15 @@ class ModelFamily(Protocol):
 
     def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
         """Put an untrained denoiser of these widths, keyed by the seed, in the place of the base's own."""
-        ...
+        raise _lacks(self, "training from scratch")
 
     def predict(self, prediction: str, zero_terminal_snr: bool) -> None:
         """From now on the denoiser predicts this (epsilon or v_prediction), down to no signal at all if asked."""
-        ...
+        raise _lacks(self, "another prediction type")
 
     def attention_layers(self) -> Sequence[AttentionLayer]:
         """Every attention of the denoiser, in the order of its forward pass."""
-        ...
+        raise _lacks(self, "hypernetworks")
 
     def block_of(self, path: str) -> str:
         """The name of the denoiser's block that a module path lies in: IN00.., MID, OUT00.., or BASE."""
@@ -122,21 +134,21 @@ class ModelFamily(Protocol):
 
     def new_controlnet(self, channels: int) -> nn.Module:
         """A ControlNet whose encoder copies the denoiser's weights; its output layers are zero."""
-        ...
+        raise _lacks(self, "ControlNet")
 
     def controlnet_residuals(
         self, net: nn.Module, noisy: Tensor, timesteps: Tensor, cond: Conditioning, control_bchw: Tensor
     ) -> Residuals:
         """What `denoise` takes from a ControlNet; `control_bchw` is in [0, 1] at picture size."""
-        ...
+        raise _lacks(self, "ControlNet")
 
     def new_t2i_adapter(self, kind: str, channels: int) -> nn.Module:
         """A fresh T2I-Adapter of this kind (auto is the family's full one)."""
-        ...
+        raise _lacks(self, "T2I-Adapter")
 
     def t2i_residuals(self, net: nn.Module, control_bchw: Tensor) -> Residuals:
         """What `denoise` takes from a T2I-Adapter."""
-        ...
+        raise _lacks(self, "T2I-Adapter")
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,14 @@ class AttentionLayer:
     module: nn.Module
     cross: bool
     width: int
+
+
+def _lacks(family: ModelFamily, what: str) -> UserError:
+    return UserError(
+        f"{what} is not there for {family.spec.title}",
+        "this family does not provide it",
+        "choose another method or base model",
+    )
 
 
 def frozen(module: nn.Module) -> nn.Module:

@@ -13,11 +13,11 @@ from torch import nn
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
-from engine.families.schedule import NoiseSchedule
 from engine.families.sd1 import StableDiffusion1, StableDiffusion2
 from engine.families.sdxl import StableDiffusionXL
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import load_tokenizer
+from engine.families.variance_preserving import VariancePreserving
 from engine.models.detect import detect
 from engine.models.detect_folder import weight_files
 from engine.models.detected import Detected
@@ -57,7 +57,7 @@ def load_family(
     family = FAMILIES[found.family]
     tokenizers = {part: _tokenizer(found, part, tokenizer) for part in family.spec.text_parts}
     configs["scheduler"] = {**configs["scheduler"], "prediction_type": prediction or found.prediction}
-    schedule = NoiseSchedule.from_config(configs["scheduler"])
+    schedule = VariancePreserving.from_config(configs["scheduler"])
     return family({name: frozen(part) for name, part in parts.items()}, tokenizers, schedule, configs)
 
 

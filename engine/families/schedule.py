@@ -1,128 +1,49 @@
-"""The noise schedule: how a clean latent becomes a noisy one, and what the denoiser should answer."""
+"""What the loop, the previews and min-SNR ask of a family's noise schedule; timesteps are its own numbers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from engine.errors import UserError
-
-Prediction = Literal["epsilon", "v_prediction"]
+from engine.plan.schema import Objective
 
 
-class NoiseSchedule:
-    """Discrete variance-preserving diffusion (Ho et al. 2020, arXiv:2006.11239).
+class NoiseSchedule(Protocol):
+    """How a clean latent becomes a noisy one, and what the denoiser should answer.
 
-    `alphas_cumprod` [T] is fp64 on the CPU; working copies follow the tensors that they meet.
-    v-prediction is from Salimans and Ho 2022 (arXiv:2202.00512).
+    A timestep is whatever the family's denoiser takes: whole numbers, or a share of noise. Latents are
+    [b, c, h, w], `shape` is one latent's [c, h, w], and `timesteps` are [b], or [1] for all of them.
     """
 
-    def __init__(
-        self, alphas_cumprod: Tensor, prediction: Prediction, final_alpha: float | None = None
-    ) -> None:
-        """`final_alpha` is where sampling ends: 1, or the schedule's first alpha (none), as diffusers'
-        set_alpha_to_one says."""
-        self.alphas_cumprod = alphas_cumprod.double().cpu()
-        self.prediction: Prediction = prediction
-        self.final_alpha = float(self.alphas_cumprod[0]) if final_alpha is None else final_alpha
-        self._on: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
+    prediction: str
+    """What the denoiser answers: epsilon, v_prediction, or the family's own word."""
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> NoiseSchedule:
-        """From a diffusers scheduler config."""
-        if config.get("trained_betas") is not None:
-            raise UserError(
-                "trained_betas in the scheduler config are not supported",
-                "only schedules that follow from beta_start and beta_end are known",
-                "use the base model's own scheduler config",
-            )
-        count = int(config.get("num_train_timesteps", 1000))
-        first, last = float(config.get("beta_start", 0.00085)), float(config.get("beta_end", 0.012))
-        kind = str(config.get("beta_schedule", "scaled_linear"))
-        if kind == "scaled_linear":
-            betas = torch.linspace(first**0.5, last**0.5, count, dtype=torch.float32) ** 2
-        elif kind == "linear":
-            betas = torch.linspace(first, last, count, dtype=torch.float32)
-        else:
-            raise UserError(
-                f"beta_schedule {kind!r} in the scheduler config is not supported",
-                "only linear and scaled_linear are known",
-                "use the base model's own scheduler config",
-            )
-        alphas = torch.cumprod(1.0 - betas, dim=0)
-        if config.get("rescale_betas_zero_snr"):
-            alphas = zero_terminal_snr(alphas)
-        prediction = str(config.get("prediction_type", "epsilon"))
-        if prediction not in ("epsilon", "v_prediction"):
-            raise UserError(
-                f"prediction_type {prediction!r} in the scheduler config is not supported",
-                "known are epsilon and v_prediction",
-                "use a base model of a supported kind",
-            )
-        final = 1.0 if config.get("set_alpha_to_one", True) else None
-        return cls(alphas, "epsilon" if prediction == "epsilon" else "v_prediction", final)
+    def timesteps(self, uniforms: Sequence[float], objective: Objective, shape: Sequence[int]) -> Tensor:
+        """The timesteps to train at, [b], made of as many uniform draws from [0, 1)."""
+        ...
 
-    @property
-    def steps(self) -> int:
-        return len(self.alphas_cumprod)
+    def timetable(self, steps: int, shape: Sequence[int]) -> Sequence[float]:
+        """The timesteps of a preview, the noisiest first."""
+        ...
 
-    def _tables(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        if device not in self._on:
-            alphas = self.alphas_cumprod
-            snr = alphas / (1 - alphas)
-            self._on[device] = (
-                alphas.sqrt().float().to(device),
-                (1 - alphas).sqrt().float().to(device),
-                snr.float().to(device),
-            )
-        return self._on[device]
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """The noisy latents in fp32."""
+        ...
 
-    def coefficients(self, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """Signal and noise factors at `timesteps` [b], each [b, 1, 1, 1] in fp32."""
-        signal, noise, _ = self._tables(timesteps.device)
-        return signal[timesteps].view(-1, 1, 1, 1), noise[timesteps].view(-1, 1, 1, 1)
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the denoiser should predict."""
+        ...
 
-    def snr(self, timesteps: Tensor) -> Tensor:
-        """Signal-to-noise ratio at `timesteps`, [b]; 0 at the last step of a zero-terminal schedule."""
-        return self._tables(timesteps.device)[2][timesteps]
+    def split(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean latents and the noise that a prediction stands for."""
+        ...
 
     def final(self, clean: Tensor, noise: Tensor) -> Tensor:
         """The last latents of a sampler, from what its last step found."""
-        signal, sigma = math.sqrt(self.final_alpha), math.sqrt(1 - self.final_alpha)
-        return signal * clean + sigma * noise
+        ...
 
-    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """The noisy latents, [b, c, h, w] in fp32."""
-        signal, sigma = self.coefficients(timesteps)
-        return signal * latents + sigma * noise
-
-    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the denoiser should predict, [b, c, h, w]."""
-        if self.prediction == "epsilon":
-            return noise
-        signal, sigma = self.coefficients(timesteps)
-        return signal * noise - sigma * latents
-
-    def split(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
-        """The clean latents and the noise that a prediction stands for.
-
-        Where a zero-terminal schedule has no signal, predicted noise says nothing about the clean latents:
-        they are taken as 0, their mean.
-        """
-        signal, sigma = self.coefficients(timesteps)
-        if self.prediction == "epsilon":
-            clean = (noisy - sigma * prediction) / torch.where(signal > 0, signal, 1.0)
-            return torch.where(signal > 0, clean, 0.0), prediction
-        return signal * noisy - sigma * prediction, signal * prediction + sigma * noisy
-
-
-def zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
-    """Shift and scale so that the last step is pure noise (Lin et al. 2023, arXiv:2305.08891, algorithm 1)."""
-    root = alphas_cumprod.sqrt()
-    first, last = root[0].clone(), root[-1].clone()
-    root = (root - last) * (first / (first - last))
-    return root**2
+    def snr(self, timesteps: Tensor) -> Tensor:
+        """Signal-to-noise ratio, [b]; UserError in a family whose loss is not weighed by it."""
+        ...

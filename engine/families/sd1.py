@@ -10,8 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import UserError
-from engine.families.base import AttentionLayer, Conditioning, Geometry, Residuals, frozen, module_dtype
+from engine.families.base import (
+    AttentionLayer,
+    Conditioning,
+    Geometry,
+    Guided,
+    ModelFamily,
+    Residuals,
+    ResidualsOf,
+    frozen,
+    module_dtype,
+)
+from engine.families.guidance import classifier_free
 from engine.families.schedule import NoiseSchedule
+from engine.families.variance_preserving import VariancePreserving
 from engine.keys import key
 from engine.models.keymap_unet import block_of, unet_module_map
 from engine.models.specs import SD1, SD2, FamilySpec
@@ -32,7 +44,7 @@ TEXT_ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
-class StableDiffusion1:
+class StableDiffusion1(ModelFamily):
     """SD 1.x from its loaded parts; see `engine.families.load` for where they come from."""
 
     spec: FamilySpec = SD1
@@ -88,6 +100,11 @@ class StableDiffusion1:
     def denoise(self, noisy: Tensor, timesteps: Tensor, cond: Conditioning, residuals: Residuals) -> Tensor:
         return cast(Tensor, self.denoiser(noisy, timesteps, cond.hidden, return_dict=False, **residuals)[0])
 
+    def guided(
+        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+    ) -> Guided:
+        return classifier_free(self, prompt, negative, guidance, residuals)
+
     def lora_targets(self, part: str, role: str) -> list[str]:
         endings = (UNET_ROLES if part == "unet" else TEXT_ROLES)[role]
         return [
@@ -132,7 +149,7 @@ class StableDiffusion1:
         if zero_terminal_snr:
             config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         self.configs = {**self.configs, "scheduler": config}
-        self.schedule = NoiseSchedule.from_config(config)
+        self.schedule = VariancePreserving.from_config(config)
 
     def new_controlnet(self, channels: int) -> nn.Module:
         from diffusers import ControlNetModel

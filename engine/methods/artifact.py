@@ -11,7 +11,7 @@ class Artifact:
 
     `kind` is what the tensors are ("lora", "checkpoint", ...). `tensors` are on the CPU. For a LoRA the keys
     are `PART.MODULE.lora_A.weight`, `PART.MODULE.lora_B.weight` and, for DoRA,
-    `PART.MODULE.lora_magnitude_vector`, where PART is the pipeline's part (unet, text_encoder,
+    `PART.MODULE.lora_magnitude_vector`, where PART is the pipeline's part (the denoiser, text_encoder,
     text_encoder_2) and MODULE its diffusers path; text encoders are always written with their `text_model.`
     level. LoRA facts: rank (int), alpha (float), rslora (bool), dora (bool), and ranks/alphas: overrides
     {"PART.MODULE": value}.

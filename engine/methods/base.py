@@ -19,7 +19,7 @@ Options = TypeVar("Options", bound=MethodOptions)
 @dataclass(frozen=True)
 class Trainable:
     """One parameter that trains. `name` is unique and stable across restarts; `module` is what a person
-    reads (unet, text_encoder); its rate is `learning_rate`, or the plan's where that is none."""
+    reads (the denoiser, text_encoder); its rate is `learning_rate`, or the plan's where that is none."""
 
     name: str
     parameter: nn.Parameter

@@ -42,7 +42,9 @@ class Controlnet(ConditionNet):
         fresh_convolutions(embedding.blocks, self.seed, f"{self.name}.blocks")
         if self.options.start:
             path = Path(self.options.start).expanduser()
-            weights = as_diffusers(read_weights(path, "controlnet.start"), family.configs["unet"])
+            weights = as_diffusers(
+                read_weights(path, "controlnet.start"), family.configs[family.spec.denoiser]
+            )
             fill(net, weights, "controlnet.start", str(path))
         if self.gradient_checkpointing:
             cast(Any, net).enable_gradient_checkpointing()

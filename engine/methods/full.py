@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the UNet, and of the text encoders where asked."""
+"""Full fine-tuning: every weight of the denoiser, and of the text encoders where asked."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from engine.models.keymap_text import with_level
 from engine.plan.methods.full import FullOptions
 from engine.plan.schema import Plan
 
-UNET = "unet"
 ENDS = ("conv_norm_out", "conv_out")
 
 
 class Full(Method):
     """Trains the base model's own parameters; `text_learning_rate` none leaves the text encoders frozen.
 
-    `freeze` names blocks of the UNet that stay as they are: IN00.., MID, OUT00.., time (the embeddings of
+    `freeze` names blocks of the denoiser that stay as they are: IN00.., MID, OUT00.., time (the embeddings of
     timestep and sizes) and out (the last norm and convolution).
     """
 
@@ -42,10 +41,11 @@ class Full(Method):
         return list(self._trainables(family))
 
     def _trainables(self, family: ModelFamily) -> Iterator[Trainable]:
-        parts = (UNET, *(family.spec.text_parts if self.text_learning_rate is not None else ()))
+        denoiser = family.spec.denoiser
+        parts = (denoiser, *(family.spec.text_parts if self.text_learning_rate is not None else ()))
         for part in parts:
-            learning_rate = None if part == UNET else self.text_learning_rate
-            frozen = _paths_in(family, self.freeze) if part == UNET and self.freeze else frozenset()
+            learning_rate = None if part == denoiser else self.text_learning_rate
+            frozen = _paths_in(family, self.freeze) if part == denoiser and self.freeze else frozenset()
             for name, parameter in family.parts[part].named_parameters():
                 if name.rpartition(".")[0] not in frozen:
                     # Biases and norms are not decayed: they scale and shift, and have no size to keep small.
@@ -56,12 +56,14 @@ class Full(Method):
         unknown = sorted(self.freeze - set(known))
         if unknown:
             raise UserError(
-                f"freeze: this UNet has no block {', '.join(unknown)}",
+                f"freeze: this model has no block {', '.join(unknown)}",
                 f"it has {', '.join(known)}",
                 "correct the names in the method's `freeze`",
             )
         if self.freeze == set(known):
-            raise UserError("freeze names every block of the UNet", fix="leave at least one block to train")
+            raise UserError(
+                "freeze names every block of the denoiser", fix="leave at least one block to train"
+            )
 
     def artifact(self, family: ModelFamily) -> Artifact:
         """The trained tensors alone, `PART.NAME`, text encoders with their `text_model.` level."""
@@ -79,7 +81,7 @@ def canonical(item: Trainable) -> str:
 
 
 def _blocks(family: ModelFamily) -> dict[str, str]:
-    """The block of every module of the UNet that has weights of its own."""
+    """The block of every module of the denoiser that has weights of its own."""
     found: dict[str, str] = {}
     for path, module in family.denoiser.named_modules():
         if next(module.parameters(recurse=False), None) is None:

@@ -40,7 +40,7 @@ class Lora(Method):
         return cls(options, plan.train.learning_rate, plan.seed)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
-        found = self._inject(family, "unet", None)
+        found = self._inject(family, family.spec.denoiser, None)
         if self.options.text_encoder:
             learning_rate = self.options.text_encoder_learning_rate or self.learning_rate / 2
             for part in family.spec.text_parts:
@@ -60,7 +60,11 @@ class Lora(Method):
         """What the plan's rate is multiplied by in the block of a layer."""
         entries = self.options.block_rates
         factors = parse_values(entries, family.spec.name) if entries else {}
-        return factors.get(BASE if part != "unet" else family.block_of(path), 1.0) if factors else 1.0
+        return (
+            factors.get(BASE if part != family.spec.denoiser else family.block_of(path), 1.0)
+            if factors
+            else 1.0
+        )
 
     def _learning_rate(
         self, family: ModelFamily, part: str, path: str, learning_rate: float | None
@@ -75,7 +79,7 @@ class Lora(Method):
 
     def _inject(self, family: ModelFamily, part: str, learning_rate: float | None) -> list[Trainable]:
         targets = [path for path in self.targets(family, part) if self._factor(family, part, path) > 0]
-        if not targets and part != "unet":
+        if not targets and part != family.spec.denoiser:
             return []
         module = family.parts[part]
         if self.options.dora:
@@ -131,7 +135,7 @@ class Lora(Method):
         return LoKrConfig(decompose_factor=options.factor, **shared)
 
     def _ranks(self, family: ModelFamily, part: str, targets: list[str]) -> dict[str, int]:
-        if part != "unet" or not self.options.block_ranks:
+        if part != family.spec.denoiser or not self.options.block_ranks:
             return {}
         ranks = parse_values(self.options.block_ranks, family.spec.name)
         blocks = {path: family.block_of(path) for path in targets}
@@ -155,7 +159,7 @@ class Lora(Method):
 
     def artifact(self, family: ModelFamily) -> Artifact:
         tensors: dict[str, Tensor] = {}
-        for part in ("unet", *family.spec.text_parts):
+        for part in (family.spec.denoiser, *family.spec.text_parts):
             for name, parameter in family.parts[part].named_parameters():
                 if any(mark in f".{name}" for mark in MARKS):
                     tensors[canonical(part, name)] = parameter.detach().float().cpu().clone()

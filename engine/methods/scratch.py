@@ -1,4 +1,4 @@
-"""From scratch: a UNet with fresh weights beside the base's own VAE and text encoders, which stay as they are."""
+"""From scratch: a denoiser with fresh weights beside the base's own VAE and text encoders, which stay as they are."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Scratch(Full):
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         options = self.options
-        widths = widths_of(family.configs["unet"], options.size, options.widths)
+        widths = widths_of(family.configs[family.spec.denoiser], options.size, options.widths)
         family.renew_denoiser(widths, self.seed)
         if options.prediction != "base":
             family.predict(options.prediction, options.zero_terminal_snr)
         return super().prepare(family)
 
     def artifact(self, family: ModelFamily) -> Artifact:
-        """Every tensor of the UNet, which takes nothing from the base."""
-        return Artifact("full", super().artifact(family).tensors, {"fresh": ("unet",)})
+        """Every tensor of the denoiser, which takes nothing from the base."""
+        return Artifact("full", super().artifact(family).tensors, {"fresh": (family.spec.denoiser,)})

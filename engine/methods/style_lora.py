@@ -29,7 +29,7 @@ class StyleLora(Lora):
 
     def targets(self, family: ModelFamily, part: str) -> list[str]:
         found = super().targets(family, part)
-        if part != "unet":
+        if part != family.spec.denoiser:
             return found
         chosen = self._chosen(family)
         return [path for path in found if family.block_of(path) in chosen]
@@ -49,7 +49,7 @@ class StyleLora(Lora):
         tensors = {}
         for name, value in whole.tensors.items():
             part, _, rest = name.partition(".")
-            weight = weights.get(BASE if part != "unet" else family.block_of(rest), 1.0)
+            weight = weights.get(BASE if part != family.spec.denoiser else family.block_of(rest), 1.0)
             if weight:
                 tensors[name] = value * weight if name.endswith(UP) else value
         return Artifact(whole.kind, tensors, whole.facts)

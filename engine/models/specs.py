@@ -7,10 +7,15 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class FamilySpec:
-    """Facts of one family. `downscale` is pixels a latent; `step` is the bucket grid in pixels."""
+    """Facts of one family.
+
+    `denoiser` is the part that predicts, by diffusers' folder name; `downscale` is pixels a latent; `provides` is what
+    some methods and options ask for and not every family has.
+    """
 
     name: str
     title: str
+    denoiser: str
     resolution: int
     downscale: int
     latent_channels: int
@@ -22,12 +27,15 @@ class FamilySpec:
 SD1 = FamilySpec(
     name="sd1",
     title="Stable Diffusion 1.x",
+    denoiser="unet",
     resolution=512,
     downscale=8,
     latent_channels=4,
     text_parts=("text_encoder",),
     token_limit=75,
-    provides=frozenset({"unet", "cross_attention", "text_encoder", "controlnet", "t2i_adapter"}),
+    provides=frozenset(
+        {"cross_attention", "text_encoder", "fresh_denoiser", "controlnet", "t2i_adapter", "snr"}
+    ),
 )
 
 SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2.x")
@@ -35,6 +43,7 @@ SD2 = replace(SD1, name="sd2", title="Stable Diffusion 2.x")
 SDXL = FamilySpec(
     name="sdxl",
     title="Stable Diffusion XL",
+    denoiser=SD1.denoiser,
     resolution=1024,
     downscale=8,
     latent_channels=4,

@@ -52,8 +52,10 @@ class LatentTable:
     ) -> LatentTable:
         """Read what the cache holds and encode the rest, one by one: a picture's latents then do not depend
         on which others happened to be missing, so an interrupted start changes nothing."""
-        # Cached latents are scaled, and the scale is not among the weights.
-        scale = adapted.family.configs["vae"].get("scaling_factor")
+        # Cached latents are scaled and shifted, and neither number is among the weights.
+        vae = adapted.family.configs["vae"]
+        scale, shift = vae.get("scaling_factor"), vae.get("shift_factor")
+        scale = scale if shift is None else f"{scale}|{shift}"
         model = f"{adapted.family.spec.name}|{scale}|{module_hash(adapted.family.parts['vae'])}"
         entries = [
             (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))

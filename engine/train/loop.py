@@ -174,10 +174,9 @@ class Loop:
         if objective.noise_offset > 0:
             offset = self._to(draws.normal(seed, "offset", step, slots, (shape[0], 1, 1)))
             noise = offset_noise(noise, offset, objective.noise_offset)
-        span = (objective.min_timestep, objective.max_timestep)
-        times = draws.timesteps(seed, step, slots, *span, objective.timesteps)
-        times = self._to(times)
         schedule = self.family.schedule
+        uniforms = draws.uniforms(seed, "timestep", step, slots)
+        times = self._to(schedule.timesteps(uniforms, objective, shape))
         noisy = schedule.add_noise(latents, noise, times)
         if self.stochastic:
             torch.manual_seed(key(seed, "dropout", step, slots[0]) >> 1)

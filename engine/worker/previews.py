@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.families.base import Conditioning, Geometry, Residuals
+from engine.families.base import Conditioning, Geometry, Residuals, ResidualsOf
 from engine.files import write_atomic
 from engine.plan.schema import Plan
 from engine.run.events import EventWriter
-from engine.train.sampling import PreviewRequest, ResidualsOf, draw
+from engine.train.sampling import PreviewRequest, draw
 from engine.train.setup import AdaptedModel
 
 THUMB_SIDE = 256

@@ -20,6 +20,7 @@ from engine.models.bases import locate
 from engine.planning.check import check
 from tests.support.models import write_sd2
 from tests.support.runs import quick_plan
+from tests.support.schedules import alphas_of
 from tests.support.sessions import prepared, run_steps
 
 MODELS = ("sd1", "sd2-eps", "sd2-v", "sdxl")
@@ -70,7 +71,7 @@ def test_a_single_file_is_the_same_model_as_its_folder(
     file = _as_file(folder, tmp_path / "models" / "model.safetensors")
     one, other = load_family(folder), load_family(file)
     assert one.spec is other.spec and one.schedule.prediction == other.schedule.prediction
-    assert torch.equal(one.schedule.alphas_cumprod, other.schedule.alphas_cumprod)
+    assert torch.equal(alphas_of(one), alphas_of(other))
     first, second = _answers(one), _answers(other)
     assert first.keys() == second.keys()
     different = [key for key in first if not torch.equal(first[key], second[key])]
@@ -84,8 +85,7 @@ def test_facts_of_each_narrow_model(narrow_models: dict[str, Path]) -> None:
     assert [found[name].prediction for name in MODELS] == ["epsilon", "epsilon", "v_prediction", "epsilon"]
     assert all(info.tiny and info.native_resolution == 64 for info in found.values())
     assert found["sd2-v"].title == "Stable Diffusion 2.x, v-prediction, tiny"
-    zero = load_family(narrow_models["sd2-v"]).schedule
-    assert float(zero.alphas_cumprod[-1]) == 0.0
+    assert float(alphas_of(load_family(narrow_models["sd2-v"]))[-1]) == 0.0
 
 
 def test_the_last_token_pads_clip_and_token_zero_pads_openclip(narrow_models: dict[str, Path]) -> None:
@@ -192,10 +192,9 @@ def test_v_pred_and_ztsnr_markers_are_read(narrow_models: dict[str, Path], tmp_p
         metadata = {k: v for k, v in reader.metadata().items() if k != "modelspec.prediction_type"}
     marked = load_file(file) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
     save_file(marked, file, metadata=metadata)
-    schedule = load_family(file).schedule
-    assert schedule.prediction == "v_prediction" and float(schedule.alphas_cumprod[-1]) == 0.0
-    out = tmp_path / "again.safetensors"
     family = load_family(file)
+    assert family.schedule.prediction == "v_prediction" and float(alphas_of(family)[-1]) == 0.0
+    out = tmp_path / "again.safetensors"
     states = {name: part.state_dict() for name, part in family.parts.items()}
     write_single_file(out, "sdxl", states, {k: dict(v) for k, v in family.configs.items()})
     assert {"v_pred", "ztsnr"} <= load_file(out).keys()

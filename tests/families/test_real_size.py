@@ -20,10 +20,10 @@ from engine.export.base import About, ExportRequest, ModelFacts
 from engine.export.registry import get_format
 from engine.export.whole_model import whole_model
 from engine.families.load import FAMILIES
-from engine.families.schedule import NoiseSchedule
 from engine.families.sd1 import StableDiffusion1
 from engine.families.single_file import single_file_tensors
 from engine.families.single_file_config import parts_of, published
+from engine.families.variance_preserving import VariancePreserving
 from engine.methods.artifact import Artifact
 from engine.methods.hypernetwork import Hypernetwork
 from engine.methods.lora import Lora, canonical
@@ -63,7 +63,7 @@ def model(request: pytest.FixtureRequest) -> Iterator[StableDiffusion1]:
     """A family at its published size, without memory for its weights: what is built in the test has none either."""
     name = str(request.param)
     configs = {part: published(name, part) for part in (*parts_of(name), "scheduler")}
-    schedule = NoiseSchedule.from_config(configs["scheduler"])
+    schedule = VariancePreserving.from_config(configs["scheduler"])
     with torch.device("meta"):
         parts: dict[str, nn.Module] = {
             "unet": UNet2DConditionModel.from_config(configs["unet"]),

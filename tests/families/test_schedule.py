@@ -9,10 +9,9 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from engine.errors import UserError
-from engine.families.schedule import NoiseSchedule
 from engine.families.single_file_config import published
+from engine.families.variance_preserving import VariancePreserving
 from engine.train.objective import min_snr_weight
-from engine.train.sampling import timetable
 
 TIMES = torch.tensor([0, 1, 500, 998, 999])
 
@@ -29,7 +28,7 @@ def _drawn(seed: int) -> torch.Tensor:
 @pytest.mark.parametrize("zero", [False, True])
 def test_noisy_latents_and_targets_are_diffusers(prediction: str, zero: bool) -> None:
     config = _config(prediction, zero)
-    ours, theirs = NoiseSchedule.from_config(config), DDPMScheduler.from_config(config)
+    ours, theirs = VariancePreserving.from_config(config), DDPMScheduler.from_config(config)
     latents, noise = _drawn(0), _drawn(1)
     assert torch.allclose(
         ours.add_noise(latents, noise, TIMES), theirs.add_noise(latents, noise, TIMES), atol=1e-6
@@ -44,7 +43,7 @@ def test_noisy_latents_and_targets_are_diffusers(prediction: str, zero: bool) ->
 @pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("gamma", [1.0, 5.0])
 def test_min_snr_weights_are_finite_and_those_of_the_paper(prediction: str, zero: bool, gamma: float) -> None:
-    schedule = NoiseSchedule.from_config(_config(prediction, zero))
+    schedule = VariancePreserving.from_config(_config(prediction, zero))
     weights = min_snr_weight(schedule, TIMES, gamma)
     snr = schedule.snr(TIMES)
     assert torch.isfinite(weights).all()
@@ -57,19 +56,19 @@ def test_min_snr_weights_are_finite_and_those_of_the_paper(prediction: str, zero
 def test_a_right_prediction_gives_back_latents_and_noise() -> None:
     latents, noise = _drawn(0), _drawn(1)
     for prediction in ("epsilon", "v_prediction"):
-        schedule = NoiseSchedule.from_config(_config(prediction))
+        schedule = VariancePreserving.from_config(_config(prediction))
         noisy = schedule.add_noise(latents, noise, TIMES)
         clean, found = schedule.split(noisy, schedule.target(latents, noise, TIMES), TIMES)
         assert torch.allclose(clean, latents, atol=1e-3) and torch.allclose(found, noise, atol=1e-4)
 
 
 def test_without_any_signal_predicted_noise_tells_nothing_of_the_latents() -> None:
-    schedule = NoiseSchedule.from_config(_config("epsilon", zero=True))
+    schedule = VariancePreserving.from_config(_config("epsilon", zero=True))
     last = torch.tensor([999])
     noise = _drawn(1)[:1]
     clean, found = schedule.split(noise, noise * 0.9, last)
     assert torch.equal(clean, torch.zeros_like(clean)) and torch.equal(found, noise * 0.9)
-    velocity = NoiseSchedule.from_config(_config("v_prediction", zero=True))
+    velocity = VariancePreserving.from_config(_config("v_prediction", zero=True))
     clean, _ = velocity.split(noise, noise * 0.9, last)
     assert torch.allclose(clean, noise * -0.9)
 
@@ -77,7 +76,7 @@ def test_without_any_signal_predicted_noise_tells_nothing_of_the_latents() -> No
 @pytest.mark.parametrize("ends_on_one", [False, True])
 def test_a_sampler_ends_where_diffusers_ends(ends_on_one: bool) -> None:
     config = _config() | {"set_alpha_to_one": ends_on_one}
-    ours = NoiseSchedule.from_config(config)
+    ours = VariancePreserving.from_config(config)
     assert ours.final_alpha == pytest.approx(float(DDIMScheduler.from_config(config).final_alpha_cumprod))
 
 
@@ -85,7 +84,7 @@ def test_a_sampler_ends_where_diffusers_ends(ends_on_one: bool) -> None:
 def test_the_timetable_is_diffusers_trailing_one(steps: int) -> None:
     theirs = DDIMScheduler.from_config(_config(), timestep_spacing="trailing")
     theirs.set_timesteps(steps)
-    assert timetable(NoiseSchedule.from_config(_config()), steps) == theirs.timesteps.tolist()
+    assert VariancePreserving.from_config(_config()).timetable(steps, (4, 8, 8)) == theirs.timesteps.tolist()
 
 
 @pytest.mark.parametrize(
@@ -94,4 +93,4 @@ def test_the_timetable_is_diffusers_trailing_one(steps: int) -> None:
 )
 def test_a_schedule_that_is_not_known_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(change))):
-        NoiseSchedule.from_config(_config() | change)
+        VariancePreserving.from_config(_config() | change)

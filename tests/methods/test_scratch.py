@@ -11,7 +11,6 @@ from diffusers import UNet2DConditionModel
 
 from engine.errors import UserError
 from engine.families.load import load_family
-from engine.families.schedule import NoiseSchedule
 from engine.families.single_file_config import published
 from engine.keys import key
 from engine.models.widths import problem_of, widths_of, with_widths
@@ -22,6 +21,7 @@ from engine.worker.exporting import export_all
 from tests.methods.plain import Plain, samples
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
+from tests.support.schedules import alphas_of
 from tests.support.sessions import prepared, run_steps, weights
 
 SEED = 7
@@ -112,13 +112,13 @@ def test_its_own_schedule_is_trained_and_exported(sd1_folder: Path, tmp_path: Pa
     )
     made = prepared(plan, tmp_path / "cache")
     run_steps(made)
-    schedule: NoiseSchedule = made.adapted.family.schedule
-    assert schedule.prediction == "v_prediction" and float(schedule.alphas_cumprod[-1]) == 0
+    alphas = alphas_of(made.adapted.family)
+    assert made.adapted.family.schedule.prediction == "v_prediction" and float(alphas[-1]) == 0
     (tmp_path / "out").mkdir()
     for done in export_all(plan, made.adapted, tmp_path / "out", 1, made.report.items):
         again = load_family(done.path, tokenizer=str(sd1_folder / "tokenizer"))
         assert again.schedule.prediction == "v_prediction", done.format
-        assert torch.equal(again.schedule.alphas_cumprod, schedule.alphas_cumprod), done.format
+        assert torch.equal(alphas_of(again), alphas), done.format
         assert list(again.configs["unet"]["block_out_channels"]) == OWN
         live = made.adapted.family.denoiser.state_dict()
         stored = again.denoiser.state_dict()

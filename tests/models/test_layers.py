@@ -88,12 +88,12 @@ def test_condition_networks_are_counted_within_a_hundredth(
     from diffusers import UNet2DConditionModel
 
     from engine.families.load import FAMILIES
-    from engine.families.schedule import NoiseSchedule
+    from engine.families.variance_preserving import VariancePreserving
 
     facts = config(f"families/{family}/unet.json")
     plan = make_plan(pictures, **changes)
     options = plan.options
-    schedule = NoiseSchedule.from_config({})
+    schedule = VariancePreserving.from_config({})
     with torch.device("meta"):
         parts = {"unet": UNet2DConditionModel.from_config(facts)}
         model = FAMILIES[family](parts, {}, schedule, {"unet": facts, "vae": {}})

@@ -10,6 +10,7 @@ import torch
 
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan
+from engine.families.base import ModelFamily
 from engine.plan.schema import Plan
 from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
@@ -35,12 +36,12 @@ class Prepared:
     warnings: list[str]
 
 
-def prepared(plan: Plan, cache: Path) -> Prepared:
-    """Load, scan, cache and build the loop for a plan on the CPU."""
+def prepared(plan: Plan, cache: Path, family: ModelFamily | None = None) -> Prepared:
+    """Load, scan, cache and build the loop for a plan on the CPU; `family` stands in for the plan's base."""
     torch.set_num_threads(1)
     data = plan.data
     report = scan(Path(data.path), resolution=data.resolution, trigger=data.trigger, bucket=data.bucket)
-    adapted = prepare(plan, load_plan_family(plan), CPU)
+    adapted = prepare(plan, family or load_plan_family(plan), CPU)
     prior = class_items(plan, CPU, cache, silent)
     feed: Any = make_feed(plan, adapted, report, cache, silent, prior)
     warnings: list[str] = []

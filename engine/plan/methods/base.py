@@ -139,7 +139,7 @@ class MethodSpec:
     behaviour: str
     formats: tuple[str, ...]
     default_formats: int = 1
-    requires: frozenset[str] = frozenset({"unet"})
+    requires: frozenset[str] = frozenset()
     typical_pictures: tuple[int, int] = (10, 100)
     notes: tuple[str, ...] = field(default=())
     asks: tuple[str, ...] = ("data.trigger", "data.flip")

@@ -36,6 +36,10 @@ def timesteps(ctx: Context) -> Iterator[Problem]:
     if objective.min_timestep >= objective.max_timestep:
         why = f"objective.max_timestep is {objective.max_timestep}, so no timestep is left to train"
         yield Problem("objective.min_timestep", f"{objective.min_timestep} is too high", why, "set 0 and 999")
+    if objective.min_snr_gamma and ctx.family is not None and "snr" not in ctx.family.provides:
+        why = "its noise schedule has no signal-to-noise ratio to weigh the loss by"
+        what = f"does not go with {ctx.family.title}"
+        yield Problem("objective.min_snr_gamma", what, why, "set 0")
     if objective.noise_offset > 0.2:
         why = "above 0.1 pictures tend to turn too dark or too bright"
         yield warning("objective.noise_offset", f"{objective.noise_offset:g} is a lot", why, "set 0.05 or 0")
