@@ -8,7 +8,6 @@ from engine.dataset import buckets
 from engine.dataset.captions import (
     MAX_TOKENS,
     PLACEHOLDER,
-    Caption,
     TriggerMode,
     approximate_tokens,
     has_trigger,
@@ -16,6 +15,7 @@ from engine.dataset.captions import (
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header
 from engine.dataset.refusals import PictureError
+from engine.dataset.sidecars import Caption
 from engine.dataset.sources import Source
 from engine.dataset.walk import Listing, compressed_shard, unpack_first
 

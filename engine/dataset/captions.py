@@ -1,18 +1,18 @@
 """Finds each picture's caption, puts the trigger word in, and makes the variant that one draw sees."""
 
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from engine import keys
 from engine.dataset.findings import Finding, printable
-from engine.dataset.metadata import METADATA_FILES, clean, read_metadata
+from engine.dataset.metadata import read_metadata
+from engine.dataset.names import PictureNames, nfc
+from engine.dataset.sidecars import Caption, read_json_sidecars, read_sidecars
+from engine.dataset.tables import METADATA_FILES, is_table
 
-SIDECARS = (".txt", ".caption")
-MAX_SIDECAR_BYTES = 64 * 1024
 MAX_TOKENS = 75
 """What CLIP's text encoder reads of a prompt: 77 tokens less the start and the end."""
 PLACEHOLDER = "[trigger]"
@@ -24,52 +24,60 @@ _LETTERS_A_TOKEN = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Caption:
-    """A caption as it stands in `source`, a file's name relative to the folder."""
-
-    text: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
 class CaptionSet:
-    """The captions found, by the picture's relative path; a picture without one is not in `captions`."""
+    """The captions found, by the picture's relative path; a picture without one is not in `captions`.
+
+    `conditions` are the pictures that a table names as the condition of another.
+    """
 
     captions: Mapping[str, Caption]
     problems: tuple[Finding, ...]
+    conditions: frozenset[str] = frozenset()
 
 
-def read_captions(folder: Path, pictures: Iterable[str], others: Iterable[str]) -> CaptionSet:
-    """The captions of `pictures`, looked for among `others`; both are paths relative to `folder`.
+def read_captions(
+    folder: Path, pictures: Iterable[str], others: Iterable[str], left_out: Collection[str] = ()
+) -> CaptionSet:
+    """The captions of `pictures`, looked for among `others`; all are paths relative to `folder`.
 
-    The first of these that exists counts: same-name .txt, same-name .caption, the row of a metadata.jsonl,
-    that of a metadata.csv (`file_name` is relative to the table's own folder). Never raises for a bad file.
+    The first of these that exists counts: same-name .txt, same-name .caption, a file of nearly that name
+    (engine.dataset.sidecars), the row of a table in the order of METADATA_FILES, the caption in a same-name .json.
+    Of captions of pictures that are `left_out` nothing is said. Never raises for a bad file.
     """
     problems: list[Finding] = []
-    stems: dict[str, list[str]] = {}
-    for picture in pictures:
-        stems.setdefault(_stem(picture), []).append(picture)
-    known = {picture for owners in stems.values() for picture in owners}
+    names = PictureNames(pictures)
     others = sorted(others)
-    found: dict[str, list[Caption]] = {}
-    for suffix in SIDECARS:
-        for other in others:
-            if other.lower().endswith(suffix):
-                _add_sidecar(folder, other, stems, found, problems)
-    for name in METADATA_FILES:
-        for other in others:
-            if other.rpartition("/")[2] == name:
-                rows = read_metadata(folder, other, known, problems)
-                for picture, text in rows.items():
-                    found.setdefault(picture, []).append(Caption(text, other))
-                problems += _without_row(other, found, known)
+    found = read_sidecars(folder, names, others, left_out, problems)
+    conditions: set[str] = set()
+    tables = sorted((other for other in others if is_table(other)), key=_rank)
+    read: set[tuple[str, bool]] = set()
+    for other in tables:
+        # Of the tables that kohya's steps leave in a folder the last one holds all that the others do.
+        kind = (other.rpartition("/")[0], other.rpartition("/")[2].lower().startswith("meta_"))
+        if kind[1] and kind in read:
+            continue
+        read.add(kind)
+        table = read_metadata(folder, other, names, left_out, problems)
+        conditions |= {picture for name in table.conditions.values() if (picture := names.find(name))}
+        for picture, text in table.captions.items():
+            found.setdefault(picture, []).append(Caption(text, other))
+        if table.captions or not other.lower().endswith(".json"):
+            problems += _without_row(other, found, names.known - conditions)
+    lacking = names.known - found.keys() - conditions
+    found |= read_json_sidecars(folder, names, others, lacking) if lacking else {}
     problems += [_two_sources(picture, captions) for picture, captions in found.items() if len(captions) > 1]
-    return CaptionSet({picture: captions[0] for picture, captions in found.items()}, tuple(problems))
+    captions = {picture: own[0] for picture, own in found.items() if picture not in conditions}
+    return CaptionSet(captions, tuple(problems), frozenset(conditions))
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return METADATA_FILES.index(name.rpartition("/")[2].lower()), name
 
 
 def has_trigger(caption: str, trigger: str) -> bool:
-    """Whether `trigger` stands in the caption as words of its own, in any case."""
-    return re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", caption, re.IGNORECASE) is not None
+    """Whether `trigger` stands in the caption as words of its own, in any case and Unicode form."""
+    word = re.escape(nfc(trigger))
+    return re.search(rf"(?<!\w){word}(?!\w)", nfc(caption), re.IGNORECASE) is not None
 
 
 def with_trigger(caption: str, trigger: str, mode: TriggerMode = "prepend") -> str:
@@ -78,6 +86,7 @@ def with_trigger(caption: str, trigger: str, mode: TriggerMode = "prepend") -> s
     Without captions the trigger alone is the caption. "keep" only replaces, and captions an uncaptioned
     picture. With an empty trigger the placeholder is taken out, so that it is never trained literally.
     """
+    trigger = nfc(trigger)
     replaced = caption.replace(PLACEHOLDER, trigger)
     if not trigger:
         return re.sub(r"\s*,\s*,", ",", replaced).strip(" ,") if replaced != caption else caption
@@ -127,105 +136,6 @@ def variant(
     first, rest = tags[:keep_tags], tags[keep_tags:]
     order = keys.permutation(len(rest), seed, "tags", epoch, index)
     return ", ".join(first + [rest[int(at)] for at in order])
-
-
-def _add_sidecar(
-    folder: Path,
-    name: str,
-    stems: Mapping[str, list[str]],
-    found: dict[str, list[Caption]],
-    problems: list[Finding],
-) -> None:
-    owners = stems.get(_stem(name), [])
-    if owners:
-        text = _read_sidecar(folder, name, problems)
-        for owner in owners:
-            found.setdefault(owner, []).append(Caption(text, name))
-    elif not _is_note(name):
-        problems.append(_orphan(name))
-
-
-def _stem(name: str) -> str:
-    folder, slash, file = name.rpartition("/")
-    return folder + slash + (file.rpartition(".")[0] or file)
-
-
-def _is_note(name: str) -> bool:
-    return _stem(name).rpartition("/")[2].lower() in (
-        "readme",
-        "license",
-        "licence",
-        "notes",
-        "prompts",
-        "classes",
-        "copying",
-    )
-
-
-def _read_sidecar(folder: Path, name: str, problems: list[Finding]) -> str:
-    shown = printable(name)
-    try:
-        raw = _read_start(f"{folder}/{name}", MAX_SIDECAR_BYTES + 1)
-    except OSError as error:
-        why = error.strerror or str(error)
-        what = "the caption file cannot be read"
-        problems.append(Finding("caption-unreadable", shown, what, why, "check its permissions", "warning"))
-        return ""
-    if len(raw) > MAX_SIDECAR_BYTES:
-        problems.append(
-            Finding(
-                "caption-unreadable",
-                shown,
-                f"the caption file is larger than {MAX_SIDECAR_BYTES // 1024} kB",
-                "a caption is a few sentences at most, so this is taken for another kind of file",
-                "rename it, or cut it down",
-                "warning",
-            )
-        )
-        return ""
-    text, guessed = decode(raw)
-    if guessed:
-        problems.append(
-            Finding(
-                "caption-encoding",
-                shown,
-                "the caption is not UTF-8; it was read as Windows-1252",
-                "letters beyond English may come out wrong",
-                "save it as UTF-8",
-                "warning",
-            )
-        )
-    return clean(text)
-
-
-def _read_start(path: str, limit: int) -> bytes:
-    """At most `limit` bytes; plain system calls, which take half the time of a file object."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, limit)
-    finally:
-        os.close(descriptor)
-
-
-def decode(raw: bytes) -> tuple[str, bool]:
-    """The text of a caption file, and whether its encoding had to be guessed."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16", "replace"), False
-    try:
-        return raw.decode("utf-8-sig"), False
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace"), True
-
-
-def _orphan(name: str) -> Finding:
-    return Finding(
-        "caption-without-picture",
-        printable(name),
-        "a caption file without a picture of the same name",
-        "it is not used",
-        f"name it like its picture: {printable(_stem(name).rpartition('/')[2])}.png goes with it",
-        "info",
-    )
 
 
 def _without_row(metadata: str, found: Mapping[str, list[Caption]], known: set[str]) -> list[Finding]:

@@ -1,8 +1,7 @@
 """Finds the condition picture of every picture, for ControlNet and T2I-Adapter, and names each that is missing."""
 
-import csv
 import os
-import posixpath
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +12,14 @@ from PIL import Image
 
 from engine.dataset.findings import Finding, printable
 from engine.dataset.images import Pixels, load_rgb, placement, read_header
-from engine.dataset.metadata import METADATA_FILES, rows
+from engine.dataset.metadata import read_metadata
+from engine.dataset.names import PictureNames, alike, stem_of
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import DatasetReport, Item
 from engine.dataset.sources import Source
+from engine.dataset.tables import CONDITION_COLUMN, is_table
 from engine.dataset.walk import walk
 
-COLUMN = "conditioning_image"
-"""The metadata column of diffusers' ControlNet examples; its paths are relative to the table."""
 SAME_SHAPE = 0.03
 """Detectors round their maps' sides to a grid of 64 px, which changes the shape of a 2048 px side by 3 %."""
 Crop = tuple[float, float]
@@ -58,7 +57,7 @@ def pair_up(report: DatasetReport, condition_path: str) -> Pairs:
         items = [item for item in report.items if not _below(item.path, folder)]
         found, problems = _by_name(items, folder, report.recursive)
     else:
-        named, problems = _by_column(root)
+        named, problems = _by_column(root, PictureNames(item.rel for item in report.items))
         found, conditions = named, {os.path.realpath(path) for path in named.values()}
         items = [item for item in report.items if os.path.realpath(item.path) not in conditions]
     kept: list[Item] = []
@@ -103,53 +102,50 @@ def _by_name(items: Sequence[Item], folder: Path, recursive: bool) -> tuple[dict
     problems = list(listing.problems)
     by_stem: dict[str, str] = {}
     for name in listing.pictures:
-        stem = posixpath.splitext(name)[0]
+        stem = stem_of(name)
         if by_stem.setdefault(stem, name) != name:
             what = f"is a second condition of that name; {printable(by_stem[stem])} is used"
             problems.append(_warn("two-conditions", name, what, "", "take one of them away"))
-    wanted = {posixpath.splitext(item.rel)[0] for item in items}
-    for stem, name in by_stem.items():
-        if stem not in wanted:
+    near = {alike(stem): name for stem, name in by_stem.items()}
+    stems = ((item.rel, stem_of(item.rel)) for item in items)
+    found = {rel: by_stem.get(stem) or near.get(alike(stem)) for rel, stem in stems}
+    used = set(found.values())
+    for name in by_stem.values():
+        if name not in used:
             what, why = "is a condition without a picture", "no picture of that name is trained on"
             problems.append(_warn("condition-alone", name, what, why, "add the picture, or take it away"))
-    stems = ((item.rel, posixpath.splitext(item.rel)[0]) for item in items)
-    return {rel: folder / by_stem[stem] for rel, stem in stems if stem in by_stem}, problems
+    return {rel: folder / name for rel, name in found.items() if name is not None}, problems
 
 
-def _by_column(root: Path) -> tuple[dict[str, Path], list[Finding]]:
+def _by_column(root: Path, pictures: PictureNames) -> tuple[dict[str, Path], list[Finding]]:
     found: dict[str, Path] = {}
     problems: list[Finding] = []
     for name in walk(root, recursive=True).captions:
-        if name.rpartition("/")[2] not in METADATA_FILES:
+        if not is_table(name):
             continue
-        base = posixpath.dirname(name)
-        try:
-            for number, row in rows(root / name):
-                if not isinstance(row, dict) or not isinstance(row.get(COLUMN), str):
-                    continue
-                picture, condition = row.get("file_name"), _inside(root, base, row[COLUMN])
-                if not isinstance(picture, str):
-                    continue
-                if condition is None:
-                    what = f"line {number} names a condition outside the folder: {printable(row[COLUMN])}"
-                    problems.append(
-                        _warn("condition-outside", name, what, "it is not read", "copy it into the folder")
-                    )
-                    continue
-                rel = posixpath.normpath(posixpath.join(base, picture.replace("\\", "/")))
-                found.setdefault(rel, condition)
-        except (OSError, UnicodeError, csv.Error) as error:
-            problems.append(
-                _warn(
-                    "metadata-unreadable", name, "cannot be read to its end", str(error), "save it as UTF-8"
-                )
-            )
+        said: list[Finding] = []
+        table = read_metadata(root, name, pictures, (), said)
+        problems += [finding for finding in said if finding.code == "metadata-unreadable"]
+        outside = [
+            f"line {number} names a condition outside the folder: {to}" for number, to in table.outside
+        ]
+        for picture, condition in table.conditions.items():
+            path = _existing(root, condition)
+            if _below(path, root):
+                found.setdefault(picture, path)
+            else:
+                outside.append(f"the condition of {picture} is a link out of the folder: {condition}")
+        fix = "copy it into the folder"
+        problems += [
+            _warn("condition-outside", name, printable(what), "it is not read", fix) for what in outside
+        ]
     return found, problems
 
 
-def _inside(root: Path, base: str, name: str) -> Path | None:
-    path = root / posixpath.normpath(posixpath.join(base, name.replace("\\", "/")))
-    return path if _below(path, root) else None
+def _existing(root: Path, name: str) -> Path:
+    """The file of that name in the Unicode form that it has on the disk."""
+    forms = (root / name, *(root / unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next((path for path in forms if path.exists()), root / name)
 
 
 def _below(path: Path, folder: Path) -> bool:
@@ -157,7 +153,11 @@ def _below(path: Path, folder: Path) -> bool:
 
 
 def _missing(item: Item, condition_path: str) -> Finding:
-    where = "of the same name in the folder of conditions" if condition_path else f"in a {COLUMN} column"
+    where = (
+        "of the same name in the folder of conditions"
+        if condition_path
+        else f"in a {CONDITION_COLUMN} column"
+    )
     if item.span is not None:
         where = "in its sample of the shard"
     return _warn(
@@ -200,7 +200,7 @@ def _none(items: Sequence[Item], condition_path: str) -> Finding:
         why = "each sample of a shard brings its own, and none is there that can be used"
         fix = 'put KEY.condition.png beside KEY.jpg, or set condition = "canny" to make the maps'
     else:
-        why = f"no condition_path is given, and no metadata table has the column {COLUMN}"
+        why = f"no condition_path is given, and no metadata table has the column {CONDITION_COLUMN}"
         fix = 'set condition_path, or condition = "canny" to make the maps from the pictures'
     return Finding("no-conditions", ".", what, why, fix, "error")
 

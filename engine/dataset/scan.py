@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset import advice, buckets
-from engine.dataset.captions import Caption, TriggerMode, read_captions, with_trigger
+from engine.dataset.captions import TriggerMode, read_captions, with_trigger
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header, load_rgb, read_header
@@ -19,6 +19,7 @@ from engine.dataset.location import DataLocation, look
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
+from engine.dataset.sidecars import Caption
 from engine.dataset.sources import Source, Span
 from engine.errors import UserError
 from engine.run.paths import cache_root
@@ -67,9 +68,14 @@ def scan(
     if not headers and (location.listing.pictures or location.listing.shards):
         problems.append(advice.nothing_usable(found.pictures))
     if location.listing.captions:
-        read = read_captions(location.root, headers, location.listing.captions)
+        left_out = {name for name in location.listing.pictures if name not in headers}
+        left_out |= {finding.file for finding in problems if finding.code == "unsupported"}
+        read = read_captions(location.root, headers, location.listing.captions, left_out)
         problems += read.problems
         found.captions.update(read.captions)
+        for rel in read.conditions:
+            del headers[rel]
+        found.pictures -= len(read.conditions)
     problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
     items: list[Item] = []
     for rel, header in headers.items():

@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset import advice
-from engine.dataset.captions import MAX_SIDECAR_BYTES, SIDECARS, decode
+from engine.dataset.encodings import decode
 from engine.dataset.findings import Finding, printable
 from engine.dataset.images import Header, read_header
 from engine.dataset.json_caption import caption_of
 from engine.dataset.metadata import clean
+from engine.dataset.names import PICTURES
 from engine.dataset.refusals import PictureError
+from engine.dataset.sidecars import MAX_JSON_BYTES, MAX_SIDECAR_BYTES, SIDECARS
 from engine.dataset.sources import Shard, Span, open_plain, stamp_of
 from engine.dataset.tar import Member, TarDamage, members
-from engine.dataset.walk import PICTURES, unpack_first
+from engine.dataset.walk import unpack_first
 
 CONDITIONS = ("condition", "conditioning_image", "control")
 """KEY.condition.png beside KEY.jpg is the sample's condition picture, for ControlNet and T2I-Adapter."""
-MAX_JSON_BYTES = 1 << 20
 MAX_PICTURE_BYTES = 1 << 30
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
@@ -188,8 +189,8 @@ class _Reader:
             return None
         raw = os.pread(self.descriptor, member.size, member.offset)
         if ending == ".json":
-            return caption_of(raw)
-        return clean(decode(raw)[0])
+            return caption_of(decode(raw).text.encode())
+        return clean(decode(raw).text)
 
     def finish(self) -> None:
         """Says what was passed over, a finding a reason."""

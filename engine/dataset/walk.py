@@ -4,13 +4,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine.dataset.captions import SIDECARS
 from engine.dataset.findings import Finding, printable
-from engine.dataset.metadata import METADATA_FILES
+from engine.dataset.names import PICTURES
+from engine.dataset.sidecars import JSON, SIDECARS
+from engine.dataset.tables import is_table
 
-PICTURES = frozenset(
-    (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
-)
 _OTHER = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".hdr")
 _RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
 _VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv")
@@ -115,10 +113,10 @@ def _enter(root: Path, inside: str, recursive: bool, depth: int, listing: Listin
 
 
 def _sort_in(name: str, listing: Listing) -> None:
-    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  (a Path a file would halve the scan's speed)
+    suffix = os.path.splitext(name)[1].lower().rstrip()  # noqa: PTH122  (a Path a file would halve the scan's speed)
     if suffix in PICTURES:
         listing.pictures.append(name)
-    elif suffix in SIDECARS or name.rpartition("/")[2] in METADATA_FILES:
+    elif suffix in SIDECARS or suffix == JSON or is_table(name):
         listing.captions.append(name)
     elif suffix == SHARD:
         listing.shards.append(name)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engine.dataset.names import nfc
+
 
 class WordTokenizer:
     """A CLIP tokenizer with new words, each of which becomes its rows' numbers -1, -2, ... in the token ids.
@@ -22,8 +24,8 @@ class WordTokenizer:
     def __init__(self, tokenizer: Any, words: Mapping[str, Sequence[int]]) -> None:
         """`words` gives each word's rows, counted from 0. A word stands alone and in any case, as a trigger does."""
         self.inner = tokenizer
-        self.rows = {word.lower(): rows for word, rows in words.items()}
-        longest = sorted(words, key=len, reverse=True)
+        self.rows = {nfc(word).lower(): rows for word, rows in words.items()}
+        longest = sorted(map(nfc, words), key=len, reverse=True)
         self.pattern = re.compile(
             rf"(?<!\w)({'|'.join(re.escape(word) for word in longest)})(?!\w)", re.IGNORECASE
         )
@@ -46,7 +48,7 @@ class WordTokenizer:
         """The ids of a text without start and end."""
         found: list[int] = []
         # Words stand at odd places, as the pattern has one group.
-        for place, part in enumerate(self.pattern.split(text)):
+        for place, part in enumerate(self.pattern.split(nfc(text))):
             if place % 2:
                 found += [-1 - row for row in self.rows[part.lower()]]
             elif part.strip():

@@ -50,7 +50,7 @@ class ControlnetOptions(ConditionOptions):
 
 
 def _start_problems(path: Path) -> Iterator[Problem]:
-    from engine.dataset.walk import PICTURES
+    from engine.dataset.names import PICTURES
 
     key = "controlnet.start"
     if not path.exists():

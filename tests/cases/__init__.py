@@ -1,0 +1,1 @@
+"""Inputs from public bug reports, each with its neighbours, through the real scan and commands."""
