@@ -26,7 +26,7 @@ from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_resume import killed_and_resumed
 from engine.train.loop import Loop
 from engine.train.setup import AdaptedModel, configure_torch
-from engine.worker.session import CUDA_REPORT_S
+from engine.worker.states import CUDA_REPORT_S
 
 RESERVE_S = 110.0
 """What killed-and-resumed runs may take: kept free when more batch sizes are tried."""

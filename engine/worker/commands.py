@@ -9,8 +9,7 @@ from types import FrameType
 
 from engine.run.control import ControlReader
 from engine.run.control_commands import COMMANDS, Pause, Resume, Sample, Save, Stop
-from engine.run.events import EventWriter
-from engine.run.kinds import Answered
+from engine.worker.telling import Telling
 
 
 @dataclass
@@ -27,10 +26,10 @@ class Requests:
 class Commands:
     """Reads the control file and the signals; the worker acts on `requests` between steps."""
 
-    def __init__(self, reader: ControlReader, writer: EventWriter) -> None:
+    def __init__(self, reader: ControlReader, telling: Telling) -> None:
         self.requests = Requests()
         self._reader = reader
-        self._writer = writer
+        self._telling = telling
         self._signal = ""
 
     def listen(self) -> None:
@@ -58,12 +57,12 @@ class Commands:
     def _take(self, ident: str, name: str, prompt: str) -> None:
         requests = self.requests
         if name not in COMMANDS:
-            self.answer(ident, name, "refused", f"unknown command; known are {', '.join(COMMANDS)}")
+            self._telling.command(ident, name, "refused", f"unknown command; known are {', '.join(COMMANDS)}")
             return
         if name == Resume.cmd and not requests.paused:
-            self.answer(ident, name, "done", "the run was not paused")
+            self._telling.command(ident, name, "done", "the run was not paused")
             return
-        self.answer(ident, name, "accepted")
+        self._telling.command(ident, name, "accepted")
         if name == Stop.cmd:
             requests.stop = "stop command"
             requests.stop_ids.append(ident)
@@ -73,17 +72,19 @@ class Commands:
             requests.previews.append((ident, prompt))
         else:
             requests.paused = name == Pause.cmd
-            self.answer(ident, name, "done")
+            self._telling.command(ident, name, "done")
 
-    def answer(self, ident: str, name: str, status: str, text: str = "") -> None:
-        """One command event."""
-        self._writer.emit(Answered(ident, name, status, text))
+    def stopped(self) -> None:
+        """The stop that was asked for is done."""
+        for ident in self.requests.stop_ids:
+            self._telling.command(ident, Stop.cmd, "done")
 
-    def act(self, save: Callable[[], bool], sample: Callable[[str], bool]) -> None:
+    def act(self, save: Callable[[], None], sample: Callable[[str], bool]) -> None:
         """Do what was asked to be done now, and answer each."""
         while self.requests.saves:
             ident = self.requests.saves.pop(0)
-            self.answer(ident, Save.cmd, "done" if save() else "refused")
+            save()
+            self._telling.command(ident, Save.cmd, "done")
         while self.requests.previews:
             ident, prompt = self.requests.previews.pop(0)
-            self.answer(ident, Sample.cmd, "done" if sample(prompt) else "refused")
+            self._telling.command(ident, Sample.cmd, "done" if sample(prompt) else "refused")

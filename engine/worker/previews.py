@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.families.base import Conditioning, Geometry, Residuals, ResidualsOf
 from engine.files import write_atomic
 from engine.plan.schema import Plan
-from engine.run.events import EventWriter
+from engine.run.kinds import Sample
 from engine.train.sampling import PreviewRequest, draw
 from engine.train.setup import AdaptedModel
 
@@ -39,17 +39,17 @@ class Previewer:
         plan: Plan,
         adapted: AdaptedModel,
         folder: Path,
-        writer: EventWriter,
+        tell: Callable[[Sample], object],
         prompts: Sequence[str],
         extras: Sequence[Mapping[str, Tensor]] = (),
         averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """`extras` are the method's own inputs (a condition picture [1, c, h, w]) by prompt; inside `averaged`
-        the weights are those that are to be shown."""
+        the weights are those that are to be shown. `tell` hears of each picture, drawn or not."""
         self.plan = plan
         self.adapted = adapted
         self.folder = folder
-        self.writer = writer
+        self.tell = tell
         self.averaged = averaged
         self.prompts = [
             Prompt(index, text, plan.samples.seed + index, extras[index % len(extras)] if extras else {})
@@ -72,7 +72,7 @@ class Previewer:
 
     def draw_one(self, step: int, prompt: Prompt) -> bool:
         """Draw one prompt and write the picture, its thumbnail and its event."""
-        about = {"step": step, "index": prompt.index, "prompt": prompt.text, "seed": prompt.seed}
+        sample = Sample(step, prompt.index, prompt.text, prompt.seed)
         try:
             picture = self._picture(prompt)
             name = f"step-{step:08d}-{prompt.index:02d}"
@@ -80,9 +80,9 @@ class Previewer:
         except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
             if self.adapted.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self.writer.emit("sample", **about, error=f"{type(error).__name__}: {error}"[:500])
+            self.tell(replace(sample, error=f"{type(error).__name__}: {error}"[:500]))
             return False
-        self.writer.emit("sample", **about, path=path, thumb=thumb)
+        self.tell(replace(sample, path=path, thumb=thumb))
         return True
 
     def _picture(self, prompt: Prompt) -> Image.Image:

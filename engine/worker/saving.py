@@ -15,8 +15,8 @@ from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.loop import Loop
 from engine.worker.commands import Commands
-from engine.worker.disk_full import WaitingWriter, free_bytes, wait_for_space
-from engine.worker.heartbeat import Heartbeat
+from engine.worker.disk_full import free_bytes, wait_for_space
+from engine.worker.telling import Telling
 
 
 class Saver:
@@ -27,15 +27,13 @@ class Saver:
         run: RunDir,
         plan: Plan,
         loop: Loop,
-        writer: WaitingWriter,
-        heartbeat: Heartbeat,
+        telling: Telling,
         commands: Commands,
     ) -> None:
         self.run = run
         self.plan = plan
         self.loop = loop
-        self.writer = writer
-        self.heartbeat = heartbeat
+        self.telling = telling
         self.commands = commands
         self.saved_step = -1
 
@@ -43,19 +41,12 @@ class Saver:
         """Save unless this step is saved already; True when it was written now."""
         if self.saved_step == step:
             return False
-        self.heartbeat.phase = "saving"
-        self.writer.emit("phase", phase="saving", text=f"checkpoint at step {step}")
+        self.telling.phase("saving", f"checkpoint at step {step}")
         began = time.monotonic()
         full = {"loop": self.loop.state(), "plan": plan_hash(self.plan), **state}
         saved, size = self._written(step, full)
         self.saved_step = step
-        self.writer.emit(
-            "checkpoint",
-            step=step,
-            path=str(saved.path.relative_to(self.run.path)),
-            bytes=size,
-            seconds=round(time.monotonic() - began, 4),
-        )
+        self.telling.checkpoint(saved, size, time.monotonic() - began)
         checkpoint.prune(self.run.checkpoints, self.plan.checkpoints.keep)
         return True
 
@@ -71,24 +62,23 @@ class Saver:
                     raise
                 checkpoint.prune(folder, 1)
                 if not waiting:
-                    self._say_full(step, checkpoint.size_of(items))
+                    self._say_full(checkpoint.size_of(items))
                 waiting = True
                 wait_for_space(folder, checkpoint.size_of(items), self._leaving)
                 continue
             if waiting:
-                self.writer.emit("unpaused", step=step)
+                self.telling.unpaused()
             return done
 
     def _averages(self) -> Mapping[str, Tensor] | None:
         return self.loop.ema.state() if self.loop.ema is not None else None
 
-    def _say_full(self, step: int, needed: int) -> None:
+    def _say_full(self, needed: int) -> None:
         free = free_bytes(self.run.path)
         text = (
             f"the disk is full: a checkpoint needs about {needed:,} bytes, {free:,} are free; free some space"
         )
-        self.heartbeat.phase = "paused"
-        self.writer.emit("paused", step=step, reason="disk-full", text=text)
+        self.telling.paused("disk-full", text)
 
     def _leaving(self) -> bool:
         return bool(self.commands.poll().stop)

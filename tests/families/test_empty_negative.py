@@ -14,7 +14,7 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline, StableDiffusionXLP
 from PIL import Image
 
 from engine.families.load import load_family
-from engine.run.events import EventWriter
+from engine.run.kinds import Sample
 from engine.train.sampling import PreviewRequest, initial_noise
 from engine.worker.previews import Previewer
 from tests.support.pictures import write_pictures
@@ -31,8 +31,9 @@ def _ours(base: Path, folder: Path, negative: str) -> tuple[np.ndarray[Any, Any]
         samples__negative=negative, samples__seed=SEED, samples__prompts=[PROMPT], samples__every=1,
     )  # fmt: skip
     made = prepared(plan, folder / "cache")
-    with EventWriter(folder / "events.jsonl") as writer:
-        assert Previewer(plan, made.adapted, folder / "samples", writer, [PROMPT]).draw_all(1) == 1
+    told: list[Sample] = []
+    previewer = Previewer(plan, made.adapted, folder / "samples", told.append, [PROMPT])
+    assert previewer.draw_all(1) == 1, told
     (file,) = (folder / "samples").glob("*.png")
     cond: Any = None
     noise = initial_noise(made.adapted.family, PreviewRequest(cond, cond, SEED, STEPS, GUIDANCE, SIDE, SIDE))

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from engine.plan.methods import METHODS
-from engine.run.events import EventWriter
+from engine.run.kinds import Sample
 from engine.train import checkpoint
 from engine.train.conditions import preview_extras
 from engine.worker.exporting import export_all
@@ -141,13 +141,18 @@ def _resumed(plan: Any, cache: Path, saved: checkpoint.Saved) -> dict[str, torch
 
 def _assert_previews(made: Prepared, folder: Path) -> None:
     plan, samples = made.plan, folder / "samples"
-    with EventWriter(folder / "events.jsonl") as writer:
-        extras = preview_extras(made.feed, plan, plan.samples.prompts, samples)
-        previewer = Previewer(
-            plan, made.adapted, samples, writer, plan.samples.prompts, extras, made.loop.averaged
-        )
-        drawn = previewer.draw_all(2)
-    assert drawn == 1, (folder / "events.jsonl").read_text()
+    told: list[Sample] = []
+    extras = preview_extras(made.feed, plan, plan.samples.prompts, samples)
+    previewer = Previewer(
+        plan,
+        made.adapted,
+        samples,
+        told.append,
+        plan.samples.prompts,
+        extras,
+        made.loop.averaged,
+    )
+    assert previewer.draw_all(2) == 1, told
 
 
 def _assert_exports(made: Prepared, folder: Path) -> None:
