@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 Start = Literal["home", "wizard", "monitor"]
 
 
-KEYMAP = {"loss.smoother": "e", "loss.rougher": "E", "loss.left": "left,h", "loss.right": "right"}
-"""On the monitor s stops and l shows the log, whichever pane has the focus."""
-
-
 def glyph_set() -> str:
     """$SDTRAIN_GLYPHS (braille, block, ascii), else what the locale can show: without UTF-8 it is ascii."""
     asked = os.environ.get("SDTRAIN_GLYPHS", "")
@@ -88,7 +84,6 @@ class SdtrainApp(SparseApp[int]):
         return HomeScreen()
 
     def on_mount(self) -> None:
-        self.set_keymap(KEYMAP)
         self.set_class(self.glyph_set == "ascii", "-ascii")
         self._use_themes()
         loop = asyncio.get_running_loop()

@@ -44,26 +44,14 @@ WIZARD: tuple[HelpPart, ...] = (
     ),
 )
 
-MONITOR: tuple[HelpPart, ...] = (
+MONITOR_RUN: HelpPart = (
+    "run",
     (
-        "run",
-        (
-            ("q", "detach: the run goes on; sdtrain attach comes back"),
-            ("s", "stop: finish the step, save, leave"),
-            ("p", "pause, and go on"),
-            ("r", "resume a stopped, failed or crashed run"),
-            ("c  g", "save a checkpoint now, draw samples now"),
-        ),
-    ),
-    (
-        "panes",
-        (
-            ("1 2 3 4", "loss, samples, machine, log; again: in full"),
-            ("z", "the pane in focus in full, and back"),
-            ("loss", "arrows crosshair, + - zoom, [ ] pan, y log axis, e E smoothing, w raw, 0 reset"),
-            ("samples", "left right steps, up down prompts, b before and after"),
-            ("log", "arrows scroll, / search, n N next match"),
-        ),
+        ("q", "detach: the run goes on; sdtrain attach comes back"),
+        ("s", "stop: finish the step, save, leave"),
+        ("p", "pause, and go on"),
+        ("r", "resume a stopped, failed or crashed run"),
+        ("c  g", "save a checkpoint now, draw previews now"),
     ),
 )
 

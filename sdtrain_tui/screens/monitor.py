@@ -18,29 +18,25 @@ from engine.errors import UserError
 from engine.run.control import send
 from engine.run.control_commands import COMMANDS
 from engine.run.paths import RunDir
-from engine.run.view import ENDED, RunView
+from engine.run.view import ENDED
 from sdtrain_tui.background import in_background
 from sdtrain_tui.gpu import GpuMonitor, MachineReading
-from sdtrain_tui.screens import help_texts
+from sdtrain_tui.screens import help_texts, panes
 from sdtrain_tui.screens.dialogs import Confirm, Message
 from sdtrain_tui.screens.hints import Hint, Hints
 from sdtrain_tui.screens.starting import start
 from sdtrain_tui.screens.verdict import Verdict
-from sdtrain_tui.screens.watcher import News, Watcher
-from sdtrain_tui.widgets.diff_lines import Pane
-from sdtrain_tui.widgets.gpu_pane import GpuPane
-from sdtrain_tui.widgets.log_pane import LogPane
-from sdtrain_tui.widgets.loss_pane import LossPane
-from sdtrain_tui.widgets.previews_pane import PreviewsPane
+from sdtrain_tui.screens.watcher import Watcher
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.progress_pane import ProgressPane
 
-PANES = ("loss", "samples", "machine", "log")
 ASKED = {
     "stop": "asked to stop: it finishes the step and saves",
     "pause": "asked to pause after this step",
     "resume": "asked to go on",
     "save": "asked to save a checkpoint after this step",
-    "sample": "asked to draw samples after this step",
+    "sample": "asked to draw previews after this step",
 }
 
 
@@ -55,25 +51,22 @@ class MonitorScreen(Screen[None]):
         Binding("p", "pause", "Pause or go on", show=False, id="monitor.pause"),
         Binding("r", "resume", "Resume from the last checkpoint", show=False, id="monitor.resume"),
         Binding("c", "ask('save')", "Save a checkpoint now", show=False, id="monitor.save"),
-        Binding("g", "ask('sample')", "Draw samples now", show=False, id="monitor.sample"),
-        Binding("1", "pane('loss')", "Loss chart", show=False, id="monitor.loss"),
-        Binding("2", "pane('samples')", "Samples", show=False, id="monitor.samples"),
-        Binding("3", "pane('machine')", "Machine", show=False, id="monitor.machine"),
-        Binding("4,l", "pane('log')", "Log", show=False, id="monitor.log"),
+        Binding("g", "ask('sample')", "Draw previews now", show=False, id="monitor.sample"),
+        *panes.bindings(),
         Binding("z", "zoom", "One pane in full, and back", show=False, id="monitor.zoom"),
         Binding("tab", "app.focus_next", show=False),
         Binding("shift+tab", "app.focus_previous", show=False),
     ]
-    HELP_PARTS = help_texts.MONITOR
+    HELP_PARTS = (help_texts.MONITOR_RUN, panes.help_part())
 
     def __init__(self, run: RunDir, *, alone: bool = False) -> None:
         """`alone`: there is no home below, so that detaching leaves the app."""
-        super().__init__(classes="-no-samples")
+        super().__init__()
         self._dir = run
         self._alone = alone
         self._zoomed = ""
-        self._news = News(RunView(), "queued", False, ())
-        self._shown: tuple[object, ...] = ()
+        self._news = News(root=run.path)
+        self._panes = tuple(pane(id=pane.NAME) for pane in panes.PANES)
         self._watcher = Watcher(run, self._from_thread)
         self._gpus = GpuMonitor(on_reading=self._reading_from_thread)
         self._clock: Timer | None = None
@@ -82,12 +75,9 @@ class MonitorScreen(Screen[None]):
         yield ProgressPane(id="progress")
         yield Verdict(id="verdict-lines")
         with Container(id="panes"):
-            with Container(id="pictures"):
-                yield LossPane(id="loss")
-                yield PreviewsPane(id="samples")
-            with Container(id="facts"):
-                yield GpuPane(id="machine")
-                yield LogPane(id="log")
+            for side in ("pictures", "facts"):
+                with Container(id=side):
+                    yield from (pane for pane in self._panes if side == pane.SIDE)
         yield Hints([Hint("q", "back", "detach"), Hint("?", "help", "app.help")], id="hints")
 
     def on_mount(self) -> None:
@@ -113,22 +103,10 @@ class MonitorScreen(Screen[None]):
 
     def _show_reading(self, reading: MachineReading) -> None:
         if self.is_running and self.is_current:
-            pane = self.query_one(GpuPane)
-            wanted = pane.rows_wanted()
-            pane.show(reading, time.monotonic())
-            if pane.rows_wanted() != wanted:
-                self._fit_machine()
-
-    def _fit_machine(self) -> None:
-        """As many rows as there are GPUs, and no more than a third of the screen."""
-        pane = self.query_one(GpuPane)
-        gpus = pane.rows_wanted() - 3
-        roomy = self.size.height >= 32 and pane.size.width >= 70
-        rows = 3 + 2 * gpus if gpus > 0 and roomy else pane.rows_wanted()
-        pane.styles.height = min(max(5, rows), max(5, self.size.height // 3))
+            self._feed(replace(self._news, machine=reading, clock=time.monotonic(), output=()))
 
     def on_resize(self, event: events.Resize) -> None:
-        self._fit_machine()
+        self._fit()
 
     def _show(self, news: News) -> None:
         if not self.is_running:
@@ -139,53 +117,58 @@ class MonitorScreen(Screen[None]):
         if state != self._news.state or news.alive != self._news.alive:
             self.query_one(Hints).show(hints_for(state, news.alive))
             self._gpus.watch(view.pid if news.alive and view.host == platform.node() else None)
-        self._news = news
-        # The verdict tells a failure in full; the pane above keeps to the progress.
-        self.query_one(ProgressPane).show(replace(view, failed=None), state, time.time(), news.beside.stages)
         self.query_one(Verdict).show(view, state)
-        self.query_one(LossPane).show(view, state)
-        self.query_one(PreviewsPane).show(view, self._dir.path, news.beside.conditions)
-        log = self.query_one(LogPane)
-        log.show(view)
-        if news.output:
-            log.add_output(news.output)
-        self.set_class(not view.previews, "-no-samples")
         self.set_class(state in ENDED and not news.alive, "-over")
+        self._feed(replace(news, view=view, machine=self._news.machine, clock=self._news.clock))
 
     def _tick(self) -> None:
         """Time goes on between two events: elapsed, left, and how long nothing was heard."""
         if self.is_current and self._news.state not in ENDED and self._news.view.last_event_at is not None:
-            self.query_one(ProgressPane).show(
-                self._news.view, self._news.state, time.time(), self._news.beside.stages
-            )
+            self._feed(replace(self._news, now=time.time(), output=()))
 
-    @on(LossPane.StepChosen)
-    def _step_chosen(self, event: LossPane.StepChosen) -> None:
-        self.query_one(PreviewsPane).go_to_step(event.step)
+    def _feed(self, news: News) -> None:
+        self._news = news
+        # The verdict tells a failure in full; the pane above keeps to the progress.
+        self.query_one(ProgressPane).show(replace(news, view=replace(news.view, failed=None)))
+        for pane in self._panes:
+            pane.show(news)
+            pane.set_class(not pane.wanted(news), "-unwanted")
+        self._fit()
 
-    @on(PreviewsPane.Opened)
-    def _opened(self) -> None:
-        self._zoom_on("" if self._zoomed == "samples" else "samples")
+    def _fit(self) -> None:
+        for pane in self._panes:
+            rows = pane.rows_wanted(self.size)
+            if rows is not None:
+                pane.styles.height = rows
+
+    @on(MonitorPane.StepChosen)
+    def _step_chosen(self, event: MonitorPane.StepChosen) -> None:
+        for pane in self._panes:
+            pane.go_to_step(event.step)
+
+    @on(MonitorPane.Opened)
+    def _opened(self, event: MonitorPane.Opened) -> None:
+        self._zoom_on("" if self._zoomed == event.pane.NAME else event.pane.NAME)
 
     def action_pane(self, name: str) -> None:
         """Focus a pane; the one that has the focus already is shown in full."""
-        pane = self.query_one(f"#{name}", Pane)
+        pane = self.query_one(f"#{name}", MonitorPane)
         if pane.has_focus or self._zoomed or not pane.display:
             self._zoom_on("" if self._zoomed == name else name)
         pane.focus()
 
     def action_zoom(self) -> None:
-        focused = self.focused
-        name = focused.id if focused is not None and focused.id in PANES else "loss"
-        self._zoom_on("" if self._zoomed else name or "loss")
+        pane = self.focused if isinstance(self.focused, MonitorPane) else self._panes[0]
+        self._zoom_on("" if self._zoomed else pane.NAME)
 
     def _zoom_on(self, name: str) -> None:
         self._zoomed = name
         self.set_class(bool(name), "-zoomed")
-        for pane in PANES:
-            self.query_one(f"#{pane}").set_class(bool(name) and pane != name, "-away")
-        self.query_one("#pictures").set_class(name in ("machine", "log"), "-away")
-        self.query_one("#facts").set_class(name in ("loss", "samples"), "-away")
+        for pane in self._panes:
+            pane.set_class(bool(name) and name != pane.NAME, "-away")
+        sides = {pane.SIDE for pane in self._panes if not name or name == pane.NAME}
+        for side in self.query("#panes > Container"):
+            side.set_class(side.id not in sides, "-away")
         if name:
             self.query_one(f"#{name}").focus()
 
@@ -257,13 +240,13 @@ def hints_for(state: str, alive: bool) -> list[Hint]:
         hints += [
             Hint("s", "stop", "stop"),
             Hint("c", "save", "ask('save')"),
-            Hint("g", "sample", "ask('sample')"),
+            Hint("g", "preview", "ask('sample')"),
         ]
     elif state != "finished":
         hints.append(Hint("r", "resume", "resume"))
     return [
         *hints,
-        Hint("1-4", "panes", "app.focus_next"),
+        Hint(panes.numbers(), "panes", "app.focus_next"),
         Hint("z", "zoom", "zoom"),
         Hint("?", "help", "app.help"),
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
@@ -15,6 +14,7 @@ from engine.run.lock import is_alive
 from engine.run.paths import RunDir, condition_name
 from engine.run.view import RunView, fold, state
 from sdtrain_tui.tail import Tail
+from sdtrain_tui.widgets.news import Beside, News
 
 EVERY = 0.25
 """Seconds between two looks at the files: what the engine writes is on the screen within 0.3 s."""
@@ -25,25 +25,6 @@ LONG = 8 << 20
 LOG_BYTES = 16 << 10
 LONGEST = 1000
 CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What the run's folder tells beside its events: prompts with a condition picture, stages of resolution."""
-
-    conditions: frozenset[int] = frozenset()
-    stages: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class News:
-    """A run as it is now, and the lines that its engine printed since the last news."""
-
-    view: RunView
-    state: str
-    alive: bool
-    output: tuple[str, ...]
-    beside: Beside = Beside()
 
 
 class Watcher:
@@ -58,7 +39,7 @@ class Watcher:
         self._told: tuple[int, str, bool] | None = None
         self._told_at = 0.0
         self._beside = Beside()
-        self._samples = 0
+        self._previews = 0
         self._thread = threading.Thread(target=self._watch, name="sdtrain-watcher", daemon=True)
 
     def start(self) -> None:
@@ -87,7 +68,7 @@ class Watcher:
         view = fold(end, view)
         alive = self._alive()
         self._look_beside(view)
-        self._tell(News(view, state(view, alive, time.time()), alive, self._output(), self._beside))
+        self._tell(self._news(view, state(view, alive, time.time()), alive, self._output()))
 
     def _report(self) -> None:
         alive = self._alive()
@@ -99,16 +80,19 @@ class Watcher:
         only_steps = self._told is not None and self._told[1:] == told[1:] and not output
         if only_steps and view.phase == "training" and now - self._told_at < CALM:
             return
-        if self._told is None or len(view.previews) != self._samples:
+        if self._told is None or len(view.previews) != self._previews:
             self._look_beside(view)
         self._told, self._told_at = told, now
         if not self._end.is_set():
-            self._tell(News(view, now_state, alive, output, self._beside))
+            self._tell(self._news(view, now_state, alive, output))
+
+    def _news(self, view: RunView, now_state: str, alive: bool, output: tuple[str, ...]) -> News:
+        return News(view, now_state, alive, output, self._beside, self._run.path, time.time())
 
     def _look_beside(self, view: RunView) -> None:
-        """The plan's stages, and which prompts have a condition picture, once there are samples."""
-        self._samples = len(view.previews)
-        indexes = {sample.index for sample in view.previews}
+        """The plan's stages, and which prompts have a condition picture, once there are previews."""
+        self._previews = len(view.previews)
+        indexes = {preview.index for preview in view.previews}
         found = {index for index in indexes if (self._run.path / condition_name(index)).is_file()}
         self._beside = Beside(frozenset(found), stages_of(self._run.plan_file))
 

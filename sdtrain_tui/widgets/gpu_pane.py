@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len
+from textual.geometry import Size
 from textual.strip import Strip
 
 from sdtrain_tui.gpu import HostReading, MachineReading
 from sdtrain_tui.nvml import GpuReading
 from sdtrain_tui.widgets.cells import StyledText, clean, cut, parts_width, row, spread
-from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.meters import bar, spark
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.numbers import gib
 
 HISTORY = 240  # readings kept for the sparklines
@@ -29,11 +31,19 @@ class _Grid(NamedTuple):
     spark: int
 
 
-class GpuPane(Pane):
-    """Shows `MachineReading`s; give it each new one through `show`.
+class GpuPane(MonitorPane):
+    """GPUs, processor and memory over time.
 
     Height needed: 2 for the frame, 1 a GPU (2 with room), 1 for processor and memory. GPUs of the run come
     first where not all fit.
+    """
+
+    NAME = "machine"
+    TITLE = "Machine"
+    SIDE = "facts"
+    DEFAULT_CSS = """
+    #facts GpuPane { height: 5; }
+    Screen.-low.-over GpuPane { display: none; }
     """
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -44,9 +54,12 @@ class GpuPane(Pane):
         self._cpu: History = deque(maxlen=HISTORY)
         self._memory: History = deque(maxlen=HISTORY)
 
-    def show(self, reading: MachineReading, now: float) -> None:
-        """Takes the newest reading; `now` is `time.monotonic()`, against which it may be stale."""
-        old, self._reading, self._now = self._reading, reading, now
+    def show(self, news: News) -> None:
+        """Draw again when there is a reading, or when the last one may have become stale."""
+        reading, old = news.machine, self._reading
+        if reading is old and news.clock == self._now:
+            return
+        self._reading, self._now = reading, news.clock
         if reading.gpus_at != old.gpus_at:
             for gpu in reading.gpus:
                 self._util.setdefault(gpu.uuid, deque(maxlen=HISTORY)).append(gpu.util)
@@ -56,9 +69,12 @@ class GpuPane(Pane):
             self._memory.append(_percent(host.mem_used, host.mem_total))
         self.redraw()
 
-    def rows_wanted(self) -> int:
-        """Rows that show everything in the compact form, frame included."""
-        return 2 + (len(self._reading.gpus) + 1 if self._reading.gpus else 3)
+    def rows_wanted(self, screen: Size) -> int:
+        """As many rows as there are GPUs, two each where there is room; at most a third of the screen."""
+        gpus = len(self._reading.gpus)
+        roomy = screen.height >= 32 and self.size.width >= 70
+        rows = 3 + (2 * gpus if roomy else gpus) if gpus else 5
+        return min(max(5, rows), max(5, screen.height // 3))
 
     def heading(self) -> list[StyledText]:
         return [("machine", self.palette.strong)]

@@ -10,15 +10,26 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
 
-from engine.run.view import LogLine, RunView
+from engine.run.view import LogLine
 from sdtrain_tui.widgets.cells import StyledText, clean, row
-from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 
 KEPT = 5000  # lines; the whole log stays in the run's files
 
 
-class LogPane(Pane):
+class LogPane(MonitorPane):
     """Rows of a `RunView`'s log, and of the engine's own output; batches of either go in at once."""
+
+    NAME = "log"
+    TITLE = "Log"
+    KEY = "l"
+    SIDE = "facts"
+    HELP = "arrows scroll, / search, n N next match"
+    DEFAULT_CSS = """
+    #facts LogPane { height: 5; }
+    Screen.-normal.-tall #facts LogPane, Screen.-large.-tall #facts LogPane { height: 1fr; }
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll_rows(-1)", "Up", show=False, id="log.up"),
@@ -46,9 +57,9 @@ class LogPane(Pane):
         self._typing = False
         self._found: int | None = None
 
-    def show(self, view: RunView) -> None:
-        """Takes what the view's log has gained; a log that began anew replaces the old lines."""
-        log = view.log
+    def show(self, news: News) -> None:
+        """Add what the run's log and the engine's output have gained; a log that began anew replaces all lines."""
+        log = news.view.log
         if self._taken > len(log) or (self._taken and log[self._taken - 1] != self._last):
             self._lines.clear()
             self._taken, self._top, self._found = 0, None, None
@@ -57,11 +68,7 @@ class LogPane(Pane):
             fresh = log[first : len(log)]
             self._taken, self._last = len(log), fresh[-1]
             self._add(fresh)
-        self.redraw()
-
-    def add_output(self, texts: Iterable[str], t: float = 0.0) -> None:
-        """Adds lines of the engine's own output (engine.log); `t` is unix seconds, 0 leaves the time out."""
-        self._add(LogLine(t, "output", text) for text in texts)
+        self._add(LogLine(0.0, "output", text) for text in news.output)
         self.redraw()
 
     @property

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView
@@ -20,8 +19,9 @@ from sdtrain_tui.widgets.chart import (
     typical_range,
     value_ticks,
 )
-from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.history import LossHistory
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.numbers import learning_rate, short
 from sdtrain_tui.widgets.window import Window, fixed_window, live_window, whole_window
 
@@ -29,11 +29,17 @@ SMOOTHING = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _LABEL = 6  # cells for the labels of the value axis
 
 
-class LossPane(Pane):
-    """Shows the loss of a `RunView` over its steps; give it each new view through `show`."""
+class LossPane(MonitorPane):
+    """The loss of a run over its steps."""
+
+    NAME = "loss"
+    TITLE = "Loss chart"
+    SIDE = "pictures"
+    HELP = "arrows crosshair, + - zoom, [ ] pan, y log axis, e E smoothing, w raw, 0 reset"
+    DEFAULT_CSS = "#pictures LossPane { width: 3fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "cross(-1)", "Crosshair left", show=False, id="loss.left"),
+        Binding("left,h", "cross(-1)", "Crosshair left", show=False, id="loss.left"),
         Binding("right", "cross(1)", "Crosshair right", show=False, id="loss.right"),
         Binding("shift+left", "cross(-10)", "Crosshair far left", show=False, id="loss.far_left"),
         Binding("shift+right", "cross(10)", "Crosshair far right", show=False, id="loss.far_right"),
@@ -51,19 +57,6 @@ class LossPane(Pane):
         Binding("escape", "leave", "Crosshair off, then zoom off", show=False, id="loss.leave"),
     ]
 
-    class StepChosen(Message):
-        """The crosshair stands on an update; other panes may go there too."""
-
-        def __init__(self, pane: "LossPane", step: int) -> None:
-            super().__init__()
-            self.pane = pane
-            self.step = step
-
-        @property
-        def control(self) -> "LossPane":
-            """The pane."""
-            return self.pane
-
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._view = RunView()
@@ -77,8 +70,11 @@ class LossPane(Pane):
         self._scale: Scale | None = None
         self._window: Window | None = None
 
-    def show(self, view: RunView, state: str) -> None:
-        """Takes the newest view of the run and its state."""
+    def show(self, news: News) -> None:
+        """Draw again when the view or the state is another one."""
+        view, state = news.view, news.state
+        if view is self._view and state == self._state:
+            return
         if (state in ENDED) != (self._state in ENDED):
             self._scale = None
         self._view, self._state = view, state

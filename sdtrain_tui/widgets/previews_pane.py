@@ -13,9 +13,10 @@ from textual.message import Message
 from textual.strip import Strip
 
 from engine.run.paths import condition_name
-from engine.run.view import PreviewInfo, RunView
+from engine.run.view import PreviewInfo
 from sdtrain_tui.widgets.cells import StyledText, clean, cut, parts_width, row
-from sdtrain_tui.widgets.diff_lines import Pane
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
 from sdtrain_tui.widgets.tiles import GAP, Grid, PreviewBook, best_grid, steps_shown
 
@@ -30,32 +31,25 @@ class _Want(NamedTuple):
     mode: Mode
 
 
-class PreviewsPane(Pane):
+class PreviewsPane(MonitorPane):
     """Shows the samples of a `RunView`; give it each new view through `show`. Pictures are read in a thread."""
 
+    NAME = "previews"
+    TITLE = "Previews"
+    SIDE = "pictures"
+    HELP = "left right steps, up down prompts, b before and after"
+    DEFAULT_CSS = "#pictures PreviewsPane { width: 2fr; }"
+
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1)", "Earlier step", show=False, id="samples.earlier"),
-        Binding("right", "step(1)", "Later step", show=False, id="samples.later"),
-        Binding("home", "step_end(0)", "First step", show=False, id="samples.first"),
-        Binding("end,G", "step_end(1)", "Latest step, follow", show=False, id="samples.last"),
-        Binding("up,k", "prompt(-1)", "Prompt before", show=False, id="samples.previous"),
-        Binding("down,j", "prompt(1)", "Next prompt", show=False, id="samples.next"),
-        Binding("b", "compare", "Before and after, or one large", show=False, id="samples.compare"),
-        Binding("enter", "open", "Open the picture", show=False, id="samples.open"),
+        Binding("left", "step(-1)", "Earlier step", show=False, id="previews.earlier"),
+        Binding("right", "step(1)", "Later step", show=False, id="previews.later"),
+        Binding("home", "step_end(0)", "First step", show=False, id="previews.first"),
+        Binding("end,G", "step_end(1)", "Latest step, follow", show=False, id="previews.last"),
+        Binding("up,k", "prompt(-1)", "Prompt before", show=False, id="previews.previous"),
+        Binding("down,j", "prompt(1)", "Next prompt", show=False, id="previews.next"),
+        Binding("b", "compare", "Before and after, or one large", show=False, id="previews.compare"),
+        Binding("enter", "open", "Open the picture", show=False, id="previews.open"),
     ]
-
-    class Opened(Message):
-        """The user asks for one sample in full."""
-
-        def __init__(self, pane: "PreviewsPane", sample: PreviewInfo) -> None:
-            super().__init__()
-            self.pane = pane
-            self.sample = sample
-
-        @property
-        def control(self) -> "PreviewsPane":
-            """The pane."""
-            return self.pane
 
     class _Loaded(Message):
         def __init__(self, found: dict[_Want, Rows | str]) -> None:
@@ -80,10 +74,9 @@ class PreviewsPane(Pane):
         # Textual paints a starting screen about four times: pictures come after that.
         self.call_after_refresh(self._start)
 
-    def show(self, view: RunView, root: Path, conditions: frozenset[int] = frozenset()) -> None:
-        """Takes the newest view; `root` is the run directory that picture paths start from, and `conditions` are
-        the prompts that have a condition picture beside their samples."""
-        samples = view.previews
+    def show(self, news: News) -> None:
+        """Draw again when there are other previews, or condition pictures beside them."""
+        samples, root, conditions = news.view.previews, news.root, news.beside.conditions
         changed = (
             conditions != self._conditions
             or len(samples) != len(self._samples)
@@ -98,8 +91,12 @@ class PreviewsPane(Pane):
             self._prompt = max(0, min(self._prompt, len(self._book.prompts) - 1))
             self.redraw()
 
+    def wanted(self, news: News) -> bool:
+        """Once there is a preview."""
+        return bool(news.view.previews)
+
     def go_to_step(self, step: int) -> None:
-        """Shows the newest samples that are not later than a step."""
+        """Show the newest previews that are not later than a step."""
         earlier = [known for known in self._book.steps if known <= step]
         if earlier:
             self._choose(earlier[-1])
@@ -120,7 +117,7 @@ class PreviewsPane(Pane):
 
     def heading(self) -> list[StyledText]:
         palette = self.palette
-        parts: list[StyledText] = [("samples", palette.strong)]
+        parts: list[StyledText] = [("previews", palette.strong)]
         if self._book.prompts:
             index = self._book.prompts[self._prompt]
             parts += [
@@ -138,7 +135,7 @@ class PreviewsPane(Pane):
     def body(self, width: int, height: int) -> list[Strip]:
         palette, step = self.palette, self._chosen_step
         if step is None:
-            text = "no samples yet"
+            text = "no previews yet"
             blank = Strip.blank(width, palette.text)
             text = cut(text, width, self.glyphs.ellipsis).center(width)
             return [*[blank] * ((height - 1) // 2), row([(text, palette.quiet)], width, palette.text)]

@@ -10,6 +10,7 @@ from sdtrain_tui.palette import Palette
 from sdtrain_tui.widgets.cells import StyledText, clean, cut_parts, parts_width, row, spread
 from sdtrain_tui.widgets.diff_lines import Pane
 from sdtrain_tui.widgets.meters import bar
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.numbers import count, size_text, span
 
 _FAILED = frozenset({"crashed", "failed", "out-of-memory", "disk-full"})
@@ -57,9 +58,10 @@ class ProgressPane(Pane, can_focus=False):
         self._now = 0.0
         self._stages: Sequence[str] = ()
 
-    def show(self, view: RunView, state: str, now: float, stages: Sequence[str] = ()) -> None:
-        """Takes the newest view, the run's state, the time in unix seconds, and stages as "SIDE:STEPS"."""
-        self._view, self._state, self._now, self._stages = view, state, now, stages
+    def show(self, news: News) -> None:
+        """Take the newest news; the time that is left runs on between two of them."""
+        self._view, self._state, self._now = news.view, news.state, news.now
+        self._stages = news.beside.stages
         self.redraw()
 
     def heading(self) -> list[StyledText]:

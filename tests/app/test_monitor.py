@@ -11,23 +11,25 @@ from engine.run.events import EventWriter
 from engine.run.paths import RunDir
 from engine.run.view import RunView, fold
 from sdtrain_tui.app import SdtrainApp
-from sdtrain_tui.screens import monitor, starting, watcher
+from sdtrain_tui.screens import panes, starting, watcher
 from sdtrain_tui.screens.monitor import MonitorScreen
 from sdtrain_tui.screens.verdict import verdict
-from sdtrain_tui.screens.watcher import News, Watcher
+from sdtrain_tui.screens.watcher import Watcher
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.news import News
 from tests.app.fabricate import alive, begin, emit, run_at, sample, started, steps
 from tests.app.seen import wait_for, wait_text
 
 pytestmark = pytest.mark.usefixtures("home")
 
+NAMES = {pane.NAME for pane in panes.PANES}
 SIZES = [(80, 24), (120, 36), (200, 60)]
 
 
 def shown(app: SdtrainApp) -> set[str]:
     """The panes that have a place on the screen."""
-    return {pane for pane in monitor.PANES if app.screen.query_one(f"#{pane}").region.area > 0}
+    return {pane for pane in NAMES if app.screen.query_one(f"#{pane}").region.area > 0}
 
 
 def commands(run: RunDir) -> list[str]:
@@ -43,9 +45,9 @@ async def test_every_pane_has_its_place_at_each_size(size: tuple[int, int]) -> N
     app = SdtrainApp(start="monitor", run=run)
     async with app.run_test(size=size) as pilot:
         await wait_text(pilot, "step 40/100")
-        await wait_for(pilot, lambda: shown(app) == set(monitor.PANES), "all panes")
+        await wait_for(pilot, lambda: shown(app) == NAMES, "all panes")
         await wait_text(pilot, "running")
-        regions = [app.screen.query_one(f"#{pane}").region for pane in monitor.PANES]
+        regions = [app.screen.query_one(f"#{pane}").region for pane in NAMES]
         assert all(region.height >= 5 and region.width >= 30 for region in regions), regions
         assert all(a.intersection(b).area == 0 for a in regions for b in regions if a is not b)
         await wait_text(pilot, "q detach")
@@ -73,7 +75,7 @@ async def test_the_engines_own_output_is_in_the_log_as_literal_text() -> None:
         assert "progress 2" in seen and "\x1b" not in seen
 
 
-async def test_a_run_without_samples_leaves_their_place_to_the_chart() -> None:
+async def test_a_run_without_previews_leaves_their_place_to_the_chart() -> None:
     run = run_at("cat", 5)
     app = SdtrainApp(start="monitor", run=run)
     async with app.run_test() as pilot:
@@ -81,7 +83,7 @@ async def test_a_run_without_samples_leaves_their_place_to_the_chart() -> None:
         await wait_for(pilot, lambda: app.screen.query_one("#loss").region.width == 80, "the whole width")
         with EventWriter(run.events_file) as writer:
             sample(run, writer, 5)
-        await wait_for(pilot, lambda: "samples" in shown(app), "the samples")
+        await wait_for(pilot, lambda: "previews" in shown(app), "the previews")
 
 
 FAILURE = {

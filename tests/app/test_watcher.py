@@ -11,7 +11,8 @@ import pytest
 
 from engine.run.paths import RunDir, condition_name
 from sdtrain_tui.screens import watcher
-from sdtrain_tui.screens.watcher import News, Watcher, stages_of
+from sdtrain_tui.screens.watcher import Watcher, stages_of
+from sdtrain_tui.widgets.news import News
 
 STEPS = 40_000
 

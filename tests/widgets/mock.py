@@ -17,6 +17,8 @@ from sdtrain_tui.themes import DEFAULT, load_themes
 from sdtrain_tui.widgets.gpu_pane import GpuPane
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.previews_pane import PreviewsPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
 from sdtrain_tui.widgets.sparse_output import SparseApp
@@ -162,11 +164,11 @@ class MockMonitor(SparseApp[None]):
     def feed(self) -> None:
         """Hands every pane the present data."""
         now = START + 20 + self.steps
-        self.query_one(ProgressPane).show(self.view, self.state, now)
-        self.query_one(GpuPane).show(machine(self.tick_number), self.tick_number + 1.0)
-        self.query_one(LossPane).show(self.view, self.state)
-        self.query_one(LogPane).show(self.view)
-        self.query_one(PreviewsPane).show(self.view, self.root_path)
+        reading, clock = machine(self.tick_number), self.tick_number + 1.0
+        news = News(self.view, self.state, root=self.root_path, now=now, machine=reading, clock=clock)
+        self.query_one(ProgressPane).show(news)
+        for pane in self.query(MonitorPane):
+            pane.show(news)
 
     def take(self, events: list[Mapping[str, Any]] | list[dict[str, Any]]) -> None:
         """Folds events in and shows them."""

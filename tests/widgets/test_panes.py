@@ -1,6 +1,6 @@
 """The panes in an app, driven by keys and views: what a user sees."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,8 @@ from sdtrain_tui.widgets.diff_lines import DiffedLines
 from sdtrain_tui.widgets.gpu_pane import GpuPane, short_name
 from sdtrain_tui.widgets.log_pane import LogPane
 from sdtrain_tui.widgets.loss_pane import LossPane
+from sdtrain_tui.widgets.monitor_pane import MonitorPane
+from sdtrain_tui.widgets.news import Beside, News
 from sdtrain_tui.widgets.previews_pane import PreviewsPane
 from sdtrain_tui.widgets.progress_pane import ProgressPane
 from tests.widgets.mock import START, history, machine, started, step_event
@@ -37,7 +39,7 @@ class Host(App[None]):
     def compose(self) -> ComposeResult:
         yield self.pane
 
-    def on_loss_pane_step_chosen(self, message: LossPane.StepChosen) -> None:
+    def on_monitor_pane_step_chosen(self, message: MonitorPane.StepChosen) -> None:
         self.chosen.append(message.step)
 
 
@@ -115,7 +117,7 @@ async def test_a_new_theme_repaints_in_its_colours() -> None:
 async def loss_pane(steps: int, state: str = "running") -> AsyncIterator[tuple[LossPane, Pilot[None]]]:
     pane = LossPane()
     async with shown(pane) as pilot:
-        pane.show(fold(history(steps)), state)
+        pane.show(News(fold(history(steps)), state))
         await pilot.pause()
         yield pane, pilot
 
@@ -136,10 +138,10 @@ async def test_losses_that_are_not_finite_leave_a_gap_and_no_crash() -> None:
     pane = LossPane()
     async with shown(pane) as pilot:
         events = [started(), *(step_event(i, loss="nan") for i in range(1, 5))]
-        pane.show(fold(events), "running")
+        pane.show(News(fold(events), "running"))
         await pilot.pause()
         assert "no finite loss yet" in text(pilot)
-        pane.show(fold([*events, step_event(5), step_event(6)]), "running")
+        pane.show(News(fold([*events, step_event(5), step_event(6)]), "running"))
         await pilot.pause()
         assert "no finite loss" not in text(pilot)
 
@@ -201,7 +203,7 @@ async def test_a_finished_run_fills_the_width_and_a_live_one_need_not() -> None:
 
     async with loss_pane(530) as (pane, pilot):
         live = last_column(text(pilot))
-        pane.show(fold(history(530)), "finished")
+        pane.show(News(fold(history(530)), "finished"))
         await pilot.pause()
         assert last_column(text(pilot)) > live
         assert last_column(text(pilot)) >= 76
@@ -219,7 +221,7 @@ async def test_every_character_set_draws_the_chart(glyphs: str) -> None:
     app = Host(pane)
     app.glyph_set = glyphs  # type: ignore[attr-defined]
     async with app.run_test(size=(60, 12)) as pilot:
-        pane.show(fold(history(300)), "running")
+        pane.show(News(fold(history(300)), "running"))
         await pilot.pause()
         seen = text(pilot)
         assert seen.isascii() == (glyphs == "ascii")
@@ -232,16 +234,17 @@ async def test_every_character_set_draws_the_chart(glyphs: str) -> None:
 @pytest.mark.parametrize("size", [(80, 14), (40, 8), (20, 5), (12, 3), (9, 3), (5, 2), (3, 1), (200, 50)])
 async def test_every_pane_draws_at_every_size(size: tuple[int, int], tmp_path: Path) -> None:
     view = fold(samples(tmp_path, (0, 100)), fold(history(300)))
-    feeds: list[tuple[Widget, Callable[[Any], None]]] = [
-        (LossPane(), lambda pane: pane.show(view, "running")),
-        (GpuPane(), lambda pane: pane.show(machine(3), 4.0)),
-        (ProgressPane(), lambda pane: pane.show(view, "running", START)),
-        (LogPane(), lambda pane: pane.show(view)),
-        (PreviewsPane(), lambda pane: pane.show(view, tmp_path)),
+    news = News(view, "running", root=tmp_path, now=START, machine=machine(3), clock=4.0)
+    panes: list[MonitorPane | ProgressPane] = [
+        LossPane(),
+        GpuPane(),
+        ProgressPane(),
+        LogPane(),
+        PreviewsPane(),
     ]
-    for pane, feed in feeds:
+    for pane in panes:
         async with shown(pane, *size) as pilot:
-            feed(pane)
+            pane.show(news)
             await pilot.pause()
             lines = text(pilot).splitlines()
             assert len(lines) == size[1]
@@ -253,7 +256,7 @@ async def test_every_pane_draws_at_every_size(size: tuple[int, int], tmp_path: P
 async def machine_text(reading: MachineReading, now: float = 4.0, size: tuple[int, int] = (80, 5)) -> str:
     pane = GpuPane()
     async with shown(pane, *size) as pilot:
-        pane.show(reading, now)
+        pane.show(News(machine=reading, clock=now))
         await pilot.pause()
         return text(pilot)
 
@@ -313,7 +316,7 @@ def test_gpu_names_lose_what_other_columns_say() -> None:
 async def progress_text(view: RunView, state: str, now: float = START + 320.0, height: int = 4) -> str:
     pane = ProgressPane()
     async with shown(pane, 80, height) as pilot:
-        pane.show(view, state, now)
+        pane.show(News(view, state, now=now))
         await pilot.pause()
         return "\n".join(text(pilot).splitlines()[:height])
 
@@ -338,10 +341,17 @@ async def test_what_trains_is_told_in_two_rows_and_in_three() -> None:
 
 async def test_the_stage_of_resolution_and_its_encoding_are_told() -> None:
     pane = ProgressPane()
-    stages = ("256:70", "512:20", "1024:10")
+    beside = Beside(stages=("256:70", "512:20", "1024:10"))
     async with shown(pane, 80, 4) as pilot:
         for step, wanted in ((1, "stage 1/3 256 px"), (70, "stage 2/3 512 px"), (99, "stage 3/3 1024 px")):
-            pane.show(fold([started(), step_event(step)]), "running", START + 500, stages)
+            pane.show(
+                News(
+                    fold([started(), step_event(step)]),
+                    "running",
+                    now=START + 500,
+                    beside=beside,
+                )
+            )
             await pilot.pause()
             assert wanted in text(pilot)
         encoding = {
@@ -352,10 +362,24 @@ async def test_the_stage_of_resolution_and_its_encoding_are_told() -> None:
             "done": 3,
             "total": 9,
         }
-        pane.show(fold([started(), step_event(70), encoding]), "running", START + 500, stages)
+        pane.show(
+            News(
+                fold([started(), step_event(70), encoding]),
+                "running",
+                now=START + 500,
+                beside=beside,
+            )
+        )
         await pilot.pause()
         assert "latents 3/9" in text(pilot)
-        pane.show(fold([started(), step_event(70), encoding, step_event(71)]), "running", START + 500, stages)
+        pane.show(
+            News(
+                fold([started(), step_event(70), encoding, step_event(71)]),
+                "running",
+                now=START + 500,
+                beside=beside,
+            )
+        )
         await pilot.pause()
         assert "latents" not in text(pilot)
 
@@ -414,13 +438,13 @@ async def test_the_log_follows_until_scrolled_and_again_from_its_end() -> None:
     pane = LogPane()
     view = fold(warnings(0, 100))
     async with shown(pane, 60, 7) as pilot:
-        pane.show(view)
+        pane.show(News(view))
         await pilot.pause()
         assert "note 99" in text(pilot)
         await pilot.press("up", "up")
         assert not pane.following
         view = fold(warnings(100, 110), view)
-        pane.show(view)
+        pane.show(News(view))
         await pilot.pause()
         assert "note 97" in text(pilot) and "note 109" not in text(pilot)
         assert "12 more below" in text(pilot)
@@ -433,7 +457,7 @@ async def test_the_log_follows_until_scrolled_and_again_from_its_end() -> None:
 async def test_log_lines_are_literal_and_hold_no_control_characters() -> None:
     pane = LogPane()
     async with shown(pane, 60, 7) as pilot:
-        pane.show(fold([{"kind": "warning", "t": START, "text": "[b]x[/b] \x1b[31m\x07 [link='"}]))
+        pane.show(News(fold([{"kind": "warning", "t": START, "text": "[b]x[/b] \x1b[31m\x07 [link='"}])))
         await pilot.pause()
         assert "[b]x[/b] [31m [link='" in text(pilot)
 
@@ -441,7 +465,7 @@ async def test_log_lines_are_literal_and_hold_no_control_characters() -> None:
 async def test_search_finds_goes_on_and_ends() -> None:
     pane = LogPane()
     async with shown(pane, 60, 7) as pilot:
-        pane.show(fold(warnings(0, 300)))
+        pane.show(News(fold(warnings(0, 300))))
         await pilot.press("slash", *"note 12")
         assert pane.searching
         await pilot.press("enter")
@@ -476,11 +500,11 @@ async def test_letters_of_a_search_are_no_commands() -> None:
 async def test_engine_output_joins_the_log_and_a_new_run_replaces_it() -> None:
     pane = LogPane()
     async with shown(pane, 60, 7) as pilot:
-        pane.show(fold(warnings(0, 3)))
-        pane.add_output(["Traceback: [red]", "boom"])
+        pane.show(News(fold(warnings(0, 3))))
+        pane.show(News(fold(warnings(0, 3)), output=("Traceback: [red]", "boom")))
         await pilot.pause()
         assert "Traceback: [red]" in text(pilot)
-        pane.show(fold(warnings(7, 8)))
+        pane.show(News(fold(warnings(7, 8))))
         await pilot.pause()
         assert "note 7" in text(pilot) and "note 1" not in text(pilot)
 
@@ -489,7 +513,7 @@ async def test_a_long_log_keeps_its_newest_lines() -> None:
     pane = LogPane()
     view = fold(warnings(0, 6000))
     async with shown(pane, 60, 7) as pilot:
-        pane.show(view)
+        pane.show(News(view))
         await pilot.press("home")
         assert "note 1000" in text(pilot)
 
@@ -539,7 +563,7 @@ def colours(pilot: Pilot[Any]) -> set[tuple[int, int, int]]:
 async def test_the_first_and_the_latest_step_stand_side_by_side(tmp_path: Path) -> None:
     pane = PreviewsPane()
     async with shown(pane, 60, 16) as pilot:
-        pane.show(fold(samples(tmp_path, (0, 100, 200), 1)), tmp_path)
+        pane.show(News(fold(samples(tmp_path, (0, 100, 200), 1)), root=tmp_path))
         await settled(pilot)
         assert {(0, 0, 255), (200, 0, 255)} <= colours(pilot)
         assert "step 0" in text(pilot) and "step 200" in text(pilot)
@@ -557,10 +581,10 @@ async def test_the_condition_of_a_preview_stands_before_it(tmp_path: Path) -> No
         path = tmp_path / condition_name(0)
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (32, 32), (7, 7, 255)).save(path)
-        pane.show(view, tmp_path)
+        pane.show(News(view, root=tmp_path))
         await settled(pilot)
         assert "condition" not in text(pilot)
-        pane.show(view, tmp_path, frozenset({0}))
+        pane.show(News(view, root=tmp_path, beside=Beside(frozenset({0}))))
         await settled(pilot)
         assert {(7, 7, 255), (0, 0, 255), (100, 0, 255)} <= colours(pilot)
         assert "condition" in text(pilot)
@@ -574,12 +598,12 @@ async def test_keys_scrub_through_steps_and_prompts(tmp_path: Path) -> None:
     pane = PreviewsPane()
     async with shown(pane, 40, 16) as pilot:
         view = fold(samples(tmp_path, (0, 100, 200)))
-        pane.show(view, tmp_path)
+        pane.show(News(view, root=tmp_path))
         await pilot.press("b", "left")
         await settled(pilot)
         assert (100, 0, 255) in colours(pilot)
         assert "held at step 100" in text(pilot)
-        pane.show(fold(samples(tmp_path, (240,)), view), tmp_path)
+        pane.show(News(fold(samples(tmp_path, (240,)), view), root=tmp_path))
         await settled(pilot)
         assert pane.chosen is not None and pane.chosen.step == 100
         await pilot.press("down", "end")
@@ -596,7 +620,7 @@ async def test_a_failed_a_missing_and_a_broken_sample_have_a_placeholder(tmp_pat
     events.append({"kind": "sample", "t": START, "step": 300, "index": 0, "error": "out of memory"})
     pane = PreviewsPane()
     async with shown(pane, 120, 12) as pilot:
-        pane.show(fold(events), tmp_path)
+        pane.show(News(fold(events), root=tmp_path))
         await settled(pilot)
         seen = text(pilot)
         for part in ("gone", "readable", "not drawn:"):
@@ -612,7 +636,7 @@ async def test_a_path_outside_of_the_run_is_not_opened(tmp_path: Path) -> None:
         pane = PreviewsPane()
         async with shown(pane, 60, 12) as pilot:
             event = {"kind": "sample", "t": START, "step": 1, "index": 0, "path": path, "thumb": path}
-            pane.show(fold([event]), run)
+            pane.show(News(fold([event]), root=run))
             await settled(pilot)
             assert colours(pilot) == set()
             assert "path outside of" in text(pilot)
@@ -624,11 +648,11 @@ async def test_a_step_that_is_sampled_again_shows_the_new_picture(tmp_path: Path
     async with shown(pane, 40, 12) as pilot:
         events = samples(tmp_path, (50,), 1)
         view = fold(events)
-        pane.show(view, tmp_path)
+        pane.show(News(view, root=tmp_path))
         await settled(pilot)
         assert (50, 0, 255) in colours(pilot)
         Image.new("RGB", (32, 32), (9, 9, 255)).save(tmp_path / "samples/50-0.png")
-        pane.show(fold([{**events[0], "t": START + 999}], view), tmp_path)
+        pane.show(News(fold([{**events[0], "t": START + 999}], view), root=tmp_path))
         await settled(pilot)
         assert (9, 9, 255) in colours(pilot)
 
@@ -637,13 +661,13 @@ async def test_enter_asks_for_the_chosen_sample(tmp_path: Path) -> None:
     opened: list[tuple[int, int]] = []
 
     class Opener(Host):
-        def on_samples_pane_opened(self, message: PreviewsPane.Opened) -> None:
-            opened.append((message.sample.step, message.sample.index))
+        def on_monitor_pane_opened(self, message: MonitorPane.Opened) -> None:
+            opened.append((message.preview.step, message.preview.index))
 
     app = Opener(PreviewsPane())
     async with app.run_test(size=(40, 12)) as pilot:
         assert isinstance(app.pane, PreviewsPane)
-        app.pane.show(fold(samples(tmp_path, (0, 100))), tmp_path)
+        app.pane.show(News(fold(samples(tmp_path, (0, 100))), root=tmp_path))
         app.pane.focus()
         await pilot.press("enter")
         await pilot.pause()
