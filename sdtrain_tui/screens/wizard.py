@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sdtrain_tui.wizard.draft import Draft, Inspection
     from sdtrain_tui.wizard.step import Step
 
-STEPS = ("method", "base", "data", "recipe", "samples", "hardware", "review")
+STEPS = ("method", "base", "data", "recipe", "previews", "hardware", "review")
 LOOK_AFTER = 0.35
 """Seconds without a key before folders and models are looked at."""
 REFRESH_AFTER = 0.04

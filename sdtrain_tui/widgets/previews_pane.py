@@ -1,4 +1,4 @@
-"""The sample pictures: how the same prompts looked at the start and at the chosen step, side by side."""
+"""The previews of a run: how the same prompts looked at the start and at the chosen step, side by side."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from sdtrain_tui.widgets.tiles import GAP, Grid, PreviewBook, best_grid, steps_s
 
 
 class _Want(NamedTuple):
-    """A picture at a size; `t` is when the sample was made, as a step may be sampled again into one file."""
+    """A picture at a size; `t` is when it was drawn, as a step may be drawn again into one file."""
 
     path: Path
     t: float
@@ -32,7 +32,7 @@ class _Want(NamedTuple):
 
 
 class PreviewsPane(MonitorPane):
-    """Shows the samples of a `RunView`; give it each new view through `show`. Pictures are read in a thread."""
+    """The previews of a run by prompt and step; pictures are read in a thread."""
 
     NAME = "previews"
     TITLE = "Previews"
@@ -59,7 +59,7 @@ class PreviewsPane(MonitorPane):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._root = Path()
-        self._samples: Sequence[PreviewInfo] = ()
+        self._previews: Sequence[PreviewInfo] = ()
         self._conditions: frozenset[int] = frozenset()
         self._book = PreviewBook()
         self._prompt = 0
@@ -76,18 +76,18 @@ class PreviewsPane(MonitorPane):
 
     def show(self, news: News) -> None:
         """Draw again when there are other previews, or condition pictures beside them."""
-        samples, root, conditions = news.view.previews, news.root, news.beside.conditions
+        previews, root, conditions = news.view.previews, news.root, news.beside.conditions
         changed = (
             conditions != self._conditions
-            or len(samples) != len(self._samples)
+            or len(previews) != len(self._previews)
             or (
-                len(samples) > 0
-                and (samples[-1] is not self._samples[-1] or samples[0] is not self._samples[0])
+                len(previews) > 0
+                and (previews[-1] is not self._previews[-1] or previews[0] is not self._previews[0])
             )
         )
         if changed or root != self._root:
-            self._root, self._samples, self._conditions = root, samples, conditions
-            self._book = PreviewBook(samples)
+            self._root, self._previews, self._conditions = root, previews, conditions
+            self._book = PreviewBook(previews)
             self._prompt = max(0, min(self._prompt, len(self._book.prompts) - 1))
             self.redraw()
 
@@ -103,7 +103,7 @@ class PreviewsPane(MonitorPane):
 
     @property
     def chosen(self) -> PreviewInfo | None:
-        """The sample at the chosen step of the chosen prompt."""
+        """The preview at the chosen step of the chosen prompt."""
         step = self._chosen_step
         return None if step is None else self._book.at(self._book.prompts[self._prompt], step)
 
@@ -154,8 +154,8 @@ class PreviewsPane(MonitorPane):
         return rows
 
     def _summary(self, step: int) -> str:
-        sample = self.chosen
-        return clean(sample.error or sample.path) if sample else f"step {step:,}"
+        preview = self.chosen
+        return clean(preview.error or preview.path) if preview else f"step {step:,}"
 
     def _band(self, index: int, steps: list[int], grid: Grid, width: int, beside: bool) -> list[Strip]:
         """One prompt's pictures over its steps, the condition `beside` them, and the captions below."""
@@ -189,17 +189,17 @@ class PreviewsPane(MonitorPane):
         text = f"{place}step {step:,}"
         return text if len(text) <= width else f"{place}{step:,}"
 
-    def _tile(self, sample: PreviewInfo | None, grid: Grid) -> Rows:
+    def _tile(self, preview: PreviewInfo | None, grid: Grid) -> Rows:
         """The cells of one tile, each row of exactly the tile's width."""
         palette = self.palette
-        if sample is None:
+        if preview is None:
             return self._message("", grid)
-        if sample.error:
-            return self._message(f"not drawn: {clean(sample.error)}", grid)
-        path = self._root / (sample.thumb or sample.path)
+        if preview.error:
+            return self._message(f"not drawn: {clean(preview.error)}", grid)
+        path = self._root / (preview.thumb or preview.path)
         if ".." in path.parts or not path.is_relative_to(self._root):
             return self._message("path outside of the run", grid)
-        want = _Want(path, sample.t, grid.width, grid.height, mode_for(self.app))
+        want = _Want(path, preview.t, grid.width, grid.height, mode_for(self.app))
         found = self._ready.get(want)
         if found is None:
             if want not in self._wanted:
@@ -250,7 +250,7 @@ class PreviewsPane(MonitorPane):
     # What the keys do
 
     def action_step(self, by: int) -> None:
-        """To an earlier or later step that has samples."""
+        """To an earlier or later step that has previews."""
         steps, chosen = self._book.steps, self._chosen_step
         if chosen is not None:
             place = min(range(len(steps)), key=lambda i: abs(steps[i] - chosen))
@@ -273,7 +273,7 @@ class PreviewsPane(MonitorPane):
         self.redraw()
 
     def action_open(self) -> None:
-        """Tells the screen that the chosen sample is wanted in full."""
+        """Tells the screen that the chosen preview is wanted in full."""
         if self.chosen is not None:
             self.post_message(self.Opened(self, self.chosen))
 

@@ -1,4 +1,4 @@
-"""Which sample pictures stand where: rows are prompts, columns are steps from the first one to the chosen one."""
+"""Which previews stand where: rows are prompts, columns are steps from the first one to the chosen one."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -41,23 +41,23 @@ def best_grid(width: int, height: int, prompts: int, steps: int, least_columns: 
 
 
 class PreviewBook:
-    """The samples of a run by prompt and step; the last one of a position counts."""
+    """The previews of a run by prompt and step; the last one of a position counts."""
 
-    def __init__(self, samples: Iterable[PreviewInfo] = ()) -> None:
-        self._by_position = {(sample.index, sample.step): sample for sample in samples}
+    def __init__(self, previews: Iterable[PreviewInfo] = ()) -> None:
+        self._by_position = {(preview.index, preview.step): preview for preview in previews}
         self.prompts = sorted({index for index, _ in self._by_position})
         self.steps = sorted({step for _, step in self._by_position})
 
     def at(self, index: int, step: int) -> PreviewInfo | None:
-        """The sample of a prompt at a step."""
+        """The preview of a prompt at a step."""
         return self._by_position.get((index, step))
 
     def prompt(self, index: int) -> str:
         """The newest text of a prompt."""
         for step in reversed(self.steps):
-            sample = self.at(index, step)
-            if sample is not None and sample.prompt:
-                return sample.prompt
+            preview = self.at(index, step)
+            if preview is not None and preview.prompt:
+                return preview.prompt
         return ""
 
 

@@ -17,7 +17,7 @@ SHOWN = 4
 class PreviewsStep(Step):
     """Prompts, one a line, and how often; the same seeds each time, so that pictures can be compared."""
 
-    NAME = "samples"
+    NAME = "previews"
     LEAD = "What is drawn on the way, to see how far it is?"
     ABOUT = (
         "One prompt a line; with none, captions of your pictures are taken. The seeds stay the same, "
@@ -34,7 +34,7 @@ class PreviewsStep(Step):
         area = TextArea(text, id="prompts", compact=True, soft_wrap=False, show_line_numbers=False)
         area.cursor_blink = False
         yield area
-        yield FactLines(id="samples-facts")
+        yield FactLines(id="previews-facts")
         more = ("at_start", "steps", "negative", "seed", "width", "height")
         yield from self.rows(f"samples.{name}" for name in more)
 

@@ -227,7 +227,7 @@ async def test_a_large_folder_is_only_read_when_its_name_is_finished(
 async def test_prompts_are_taken_one_a_line(pictures: Path) -> None:
     app = SdtrainApp(start="wizard", answers=answers_for(pictures))
     async with app.run_test(size=(80, 24)) as pilot:
-        await go_to(pilot, app, "samples")
+        await go_to(pilot, app, "previews")
         await wait_text(pilot, "a picture, number 0")
         app.screen.query_one("#prompts").focus()
         await type_text(pilot, "a cat")

@@ -154,7 +154,7 @@ async def test_pictures_without_a_condition_are_counted_and_named(pictures: Path
         seen = await wait_text(pilot, "3 of 6 pictures have theirs")
         assert f"2 without a condition picture: {names[0]}, {names[1]}" in " ".join(seen.split())
         assert "1 with a condition of another shape" in seen and "1 conditions without a picture" in seen
-        await go_to(pilot, app, "samples")
+        await go_to(pilot, app, "previews")
         await wait_text(pilot, f"{names[3]}'s: ")
         await go_to(pilot, app, "review")
         seen = " ".join((await wait_text(pilot, "to consider")).split())
