@@ -20,6 +20,7 @@ from torch import Tensor
 from engine import keys
 from engine.dataset.contents import ContentIndex
 from engine.errors import UserError
+from engine.tensorfiles.memory import own
 
 VERSION = 1
 """Part of every key: raise it when the same inputs would be encoded differently."""
@@ -74,7 +75,7 @@ class TensorCache:
         """The tensors on the CPU, or None where there are none or the file is damaged."""
         try:
             raw = self.path(key).read_bytes()
-            tensors: dict[str, Tensor] = load(raw)
+            tensors = {name: own(tensor) for name, tensor in load(raw).items()}
             facts = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")]).get("__metadata__")
         except (OSError, SafetensorError, ValueError, KeyError, RuntimeError):
             return None
@@ -84,8 +85,8 @@ class TensorCache:
 
     def put(self, key: str, tensors: Tensors) -> None:
         """Writes an entry, replacing one that is there. Raises OSError where the disk is full."""
-        own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        raw = save(own, metadata={"key": key, "digest": _digest(own)})
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        raw = save(copies, metadata={"key": key, "digest": _digest(copies)})
         final = self.path(key)
         final.parent.mkdir(parents=True, exist_ok=True)
         self._temporary.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from engine.demo.beyond import beyond
 from engine.demo.world import Picture, keyed, training_picture
+from engine.tensorfiles.memory import own_module
 
 WIDTHS = (16, 32, 40, 56)
 NORM_GROUPS = 2
@@ -183,7 +184,7 @@ def train_vae(
 ) -> None:
     """Train both halves for `first` steps, then only the decoder until `steps`: latents are final from `first` on,
     so that a UNet can already learn them. The folder is rewritten every 250 steps and at the end."""
-    vae = new_vae(seed) if start is None else AutoencoderKL.from_pretrained(start)
+    vae = new_vae(seed) if start is None else own_module(AutoencoderKL.from_pretrained(start))
     vae = vae.to(memory_format=torch.channels_last)
     vae.train()
     optimizer = torch.optim.AdamW(vae.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), weight_decay=0.0)

@@ -23,6 +23,7 @@ from engine.models.detect_folder import weight_files
 from engine.models.detected import Detected
 from engine.models.keymap_text import LAYOUTS
 from engine.models.tokenizer_folder import find_tokenizer
+from engine.tensorfiles.memory import own_module
 
 FAMILIES: dict[str, type[StableDiffusion1]] = {
     "sd1": StableDiffusion1,
@@ -98,25 +99,28 @@ def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mappi
     for part in _part_names(found):
         folder = found.path / part
         configs[part] = _json(folder / "config.json")
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                parts[part] = model_class(part).from_pretrained(
-                    folder,
-                    local_files_only=True,
-                    torch_dtype=stored_dtype(folder),
-                    variant=_variant(found.path, part),
-                )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"cannot load {folder}",
-                str(error).splitlines()[0],
-                "check that the folder is a whole diffusers model",
-            ) from error
+        parts[part] = _load_part(part, folder, _variant(found.path, part))
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
     index = found.path / "model_index.json"
     configs["pipeline"] = _json(index) if index.is_file() else {}
     return parts, configs
+
+
+def _load_part(part: str, folder: Path, variant: str | None = None) -> nn.Module:
+    """A part from its folder; the libraries map its files, so it is moved before the next part is opened."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module: nn.Module = model_class(part).from_pretrained(
+                folder, local_files_only=True, torch_dtype=stored_dtype(folder), variant=variant
+            )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"cannot load {folder}",
+            str(error).splitlines()[0],
+            "check that the folder is a whole diffusers model",
+        ) from error
+    return own_module(module)
 
 
 def _variant(path: Path, part: str) -> str | None:
@@ -187,10 +191,7 @@ def _other_vae(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
             "a VAE is given as a diffusers folder",
             "name a folder with config.json and diffusion_pytorch_model.safetensors",
         )
-    module = model_class("vae").from_pretrained(
-        folder, local_files_only=True, torch_dtype=stored_dtype(folder)
-    )
-    return module, _json(folder / "config.json")
+    return _load_part("vae", folder), _json(folder / "config.json")
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import torch
-from safetensors import safe_open
 
 from engine.errors import UserError
 from engine.families.single_file_config import Config, hints_for, infer_configs, parts_of
@@ -15,7 +14,8 @@ from engine.models.detect import detect_table
 from engine.models.keymap import Form, KeyMap, Slot, pack, unpack
 from engine.models.keymap_text import LAYOUTS, text_map, with_level
 from engine.tensorfiles import pickles
-from engine.tensorfiles.header import Header, TensorInfo, read_header, sniff
+from engine.tensorfiles.header import Header, TensorInfo, sniff
+from engine.tensorfiles.memory import TensorFile, own
 from engine.tensorfiles.safetensors_file import target_dtype, verify, write_safetensors
 
 ZERO_SNR = "ztsnr"
@@ -36,8 +36,7 @@ class LazyPart(Mapping[str, torch.Tensor]):
 
     def __getitem__(self, name: str) -> torch.Tensor:
         slot = self.slots[name]
-        # A copy: a tensor that is mapped from the file would die with it.
-        return unpack(self._source.read(slot.key), slot.form).clone(memory_format=torch.contiguous_format)
+        return own(unpack(self._source.read(slot.key), slot.form))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.slots)
@@ -71,14 +70,6 @@ class Source(Protocol):
     """A file's tensors by their own names."""
 
     def read(self, key: str) -> torch.Tensor: ...
-
-
-class _Safetensors:
-    def __init__(self, path: Path) -> None:
-        self._reader: Any = safe_open(str(path), framework="pt", device="cpu")
-
-    def read(self, key: str) -> torch.Tensor:
-        return cast(torch.Tensor, self._reader.get_tensor(key))
 
 
 class _Pickle:
@@ -120,18 +111,18 @@ def read_single_file(path: Path | str) -> SingleFile:
     )
 
 
-def _open(path: Path) -> tuple["_Safetensors | _Pickle", Header]:
+def _open(path: Path) -> tuple["TensorFile | _Pickle", Header]:
     if sniff(path) == "pickle":
         source = _Pickle(path)
         return source, pickles.table_of(source.tensors)
-    header = read_header(path)
-    return _Safetensors(path), header
+    file = TensorFile(path)
+    return file, file.header
 
 
 _NO_LEVEL = "cond_stage_model.transformer."
 
 
-def _old_names(tensors: dict[str, TensorInfo], source: "_Safetensors | _Pickle") -> dict[str, TensorInfo]:
+def _old_names(tensors: dict[str, TensorInfo], source: "TensorFile | _Pickle") -> dict[str, TensorInfo]:
     """Files that lost the text encoder's `text_model.` level, as transformers 5 writes it, are read too."""
     if not any(name.startswith((f"{_NO_LEVEL}encoder.", f"{_NO_LEVEL}embeddings.")) for name in tensors):
         return tensors

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engine.draws import generator
@@ -18,6 +16,7 @@ from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
 from engine.tensorfiles import pickles
+from engine.tensorfiles.memory import load_tensors
 
 CONTROL = "control"
 """The name of the condition pictures in a batch, [b, c, h, w] in [0, 1]."""
@@ -114,9 +113,13 @@ def read_weights(path: Path, key: str) -> dict[str, Tensor]:
     if path.suffix in PICKLES:
         return pickles.load(path)
     try:
-        return cast(dict[str, Tensor], load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{key}: {path} cannot be read", str(error), "get the file again") from error
+        return load_tensors(path)
+    except (UserError, OSError) as error:
+        raise UserError(
+            f"{key}: {path} cannot be read",
+            error.why if isinstance(error, UserError) else str(error),
+            "get the file again",
+        ) from error
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], key: str, where: str) -> None:

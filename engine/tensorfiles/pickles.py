@@ -10,18 +10,15 @@ import numpy.typing as npt
 import torch
 
 from engine.errors import UserError
+from engine.tensorfiles.dtypes import NAMES
 from engine.tensorfiles.header import Header, TensorInfo
 
-_DTYPES = {
-    torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.float64: "F64",
-    torch.int64: "I64",
-    torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
-}  # fmt: skip
 MAX_DEPTH = 4
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor in the file by its dotted name; a `state_dict` level is left out.
+    """Every tensor in the file by its dotted name; a `state_dict` level is left out. They are views of the
+    mapped file: whoever keeps one takes `memory.own` of it.
 
     UserError when the file asks for more than tensors and plain containers (which could run code), is cut or
     broken, or is a zip that unpacks to more than it holds.
@@ -70,7 +67,7 @@ def table_of(tensors: Mapping[str, torch.Tensor]) -> Header:
 
 
 def _dtype(tensor: torch.Tensor) -> str:
-    return _DTYPES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.").upper())
+    return NAMES.get(tensor.dtype, str(tensor.dtype).removeprefix("torch.").upper())
 
 
 def read_values(path: Path, name: str) -> npt.NDArray[np.float64]:

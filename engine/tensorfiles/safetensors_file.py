@@ -20,22 +20,11 @@ from safetensors import safe_open
 
 from engine.errors import UserError
 from engine.files import fsync_dir
+from engine.tensorfiles.dtypes import NAMES
 from engine.tensorfiles.header import MAX_HEADER, Header, read_header
 
 # In the order in which safetensors lays tensors out: the wider dtype first, then by name.
 _ORDER = ("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL")
-_NAMES = {
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float32: "F32",
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 def write_safetensors(
@@ -63,13 +52,13 @@ def serialise(
 ) -> Iterator[bytes]:
     """The file's bytes: the header, then each tensor in turn."""
     kinds = {name: target_dtype(tensor, dtype) for name, tensor in tensors.items()}
-    names = sorted(tensors, key=lambda name: (_ORDER.index(_NAMES[kinds[name]]), name))
+    names = sorted(tensors, key=lambda name: (_ORDER.index(NAMES[kinds[name]]), name))
     entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     offset = 0
     for name in names:
         end = offset + tensors[name].numel() * kinds[name].itemsize
         entries[name] = {
-            "dtype": _NAMES[kinds[name]],
+            "dtype": NAMES[kinds[name]],
             "shape": list(tensors[name].shape),
             "data_offsets": [offset, end],
         }

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
 from engine.files import commit_dir, fsync_dir
 from engine.methods.base import Trainable
+from engine.tensorfiles.memory import load_tensors
 
 MANIFEST = "manifest.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
@@ -110,9 +110,9 @@ def load(saved: Saved, trainables: Sequence[Trainable], optimizer: torch.optim.O
     """Put a checkpoint's weights and moments in place; returns its state (step and what the loop saved)."""
     load_weights(saved, trainables)
     try:
-        moments = load_file(saved.path / OPTIMIZER)
+        moments = load_tensors(saved.path / OPTIMIZER)
         state: dict[str, Any] = json.loads((saved.path / STATE).read_text())
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, UserError, ValueError) as error:
         raise _unreadable(saved, error) from error
     _restore_optimizer(trainables, optimizer, moments, state["optimizer"])
     return state
@@ -121,8 +121,8 @@ def load(saved: Saved, trainables: Sequence[Trainable], optimizer: torch.optim.O
 def load_weights(saved: Saved, trainables: Sequence[Trainable]) -> None:
     """Put only a checkpoint's weights in place."""
     try:
-        weights = load_file(saved.path / WEIGHTS)
-    except (OSError, SafetensorError) as error:
+        weights = load_tensors(saved.path / WEIGHTS)
+    except (OSError, UserError) as error:
         raise _unreadable(saved, error) from error
     odd = sorted({item.name for item in trainables} ^ set(weights))[:3]
     if odd:
@@ -139,13 +139,14 @@ def load_weights(saved: Saved, trainables: Sequence[Trainable]) -> None:
 def load_averages(saved: Saved) -> dict[str, Tensor] | None:
     """The EMA of a checkpoint, or none where it has none."""
     try:
-        return load_file(saved.path / AVERAGES) if (saved.path / AVERAGES).is_file() else None
-    except (OSError, SafetensorError) as error:
+        return load_tensors(saved.path / AVERAGES) if (saved.path / AVERAGES).is_file() else None
+    except (OSError, UserError) as error:
         raise _unreadable(saved, error) from error
 
 
 def _unreadable(saved: Saved, error: Exception) -> UserError:
-    return UserError(f"cannot read the checkpoint {saved.path}", str(error), "remove it to use an older one")
+    why = error.why if isinstance(error, UserError) else str(error)
+    return UserError(f"cannot read the checkpoint {saved.path}", why, "remove it to use an older one")
 
 
 def prune(folder: Path, keep: int) -> list[Path]:

@@ -19,6 +19,7 @@ from engine.families.single_file_config import published
 from engine.methods.artifact import Artifact
 from engine.methods.condition_nets import artifact_of
 from engine.models.keymap_controlnet import controlnet_map
+from engine.tensorfiles.memory import own_module
 from tests.export.tiny_models import request, unet_config
 
 # A full-size ControlNet's tensors, as the published files have them (SD 1.5 and SDXL).
@@ -109,7 +110,8 @@ def test_adapters_are_read_back_under_both_names(
     net = adapter(kind)
     made = artifact(net, "t2i_adapter")
     export("t2i_adapter_folder", request(made, tmp_path / "folder", family))
-    loaded = T2IAdapter.from_pretrained(tmp_path / "folder")
+    # diffusers maps the file, and unaligned weights take other kernels than the net's own.
+    loaded = own_module(T2IAdapter.from_pretrained(tmp_path / "folder"))
     assert same(loaded.state_dict(), net.state_dict())
     picture = torch.rand(1, 3, 64, 64)
     with torch.no_grad():

@@ -13,54 +13,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from engine.errors import UserError
-from engine.families.base import Conditioning, Geometry, ModelFamily
+from engine.families.base import Conditioning, Geometry
 from engine.families.load import load_family
 from engine.families.single_file import write_single_file
 from engine.models.bases import locate
 from engine.planning.check import check
+from tests.support.loaded import GEOMETRY, answers, as_file, conditioning
 from tests.support.models import write_sd2
 from tests.support.runs import quick_plan
 from tests.support.schedules import alphas_of
 from tests.support.sessions import prepared, run_steps
 
 MODELS = ("sd1", "sd2-eps", "sd2-v", "sdxl")
-WORDS = ["a big red circle on the left!", ""]
-GEOMETRY = [Geometry((80, 100), (0, 7), (64, 72)), Geometry((64, 64), (3, 0), (64, 64))]
-
-
-def _cond(family: ModelFamily) -> Conditioning:
-    return family.with_geometry(family.encode_text(family.tokenize(WORDS)), GEOMETRY)
-
-
-@torch.no_grad()
-def _answers(family: ModelFamily) -> dict[str, torch.Tensor]:
-    for part in family.parts.values():
-        part.float()
-    draw = torch.Generator().manual_seed(0)
-    pixels, noisy = torch.rand(2, 3, 64, 64, generator=draw), torch.randn(2, 4, 8, 8, generator=draw)
-    cond, times = _cond(family), torch.tensor([10, 999])
-    mean, std = family.encode_image(pixels * 2 - 1)
-    return {
-        **cond.rows(),
-        "mean": mean,
-        "std": std,
-        "prediction": family.denoise(noisy, times, cond, {}),
-        "target": family.schedule.target(mean, noisy, times),
-        "pixels": family.decode_latents(mean),
-    }
-
-
-def _as_file(folder: Path, out: Path) -> Path:
-    """The folder's model as one file, with CLIP's tokenizer (padded by its end token) beside it."""
-    family = load_family(folder)
-    states = {name: part.state_dict() for name, part in family.parts.items()}
-    out.parent.mkdir()
-    write_single_file(out, family.spec.name, states, {k: dict(v) for k, v in family.configs.items()})
-    shutil.copytree(folder / "tokenizer", out.parent / "tokenizer")
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        file = out.parent / "tokenizer" / name
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"pad_token": "<|endoftext|>"}))
-    return out
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -68,11 +32,11 @@ def test_a_single_file_is_the_same_model_as_its_folder(
     name: str, narrow_models: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = narrow_models[name]
-    file = _as_file(folder, tmp_path / "models" / "model.safetensors")
+    file = as_file(folder, tmp_path / "models" / "model.safetensors")
     one, other = load_family(folder), load_family(file)
     assert one.spec is other.spec and one.schedule.prediction == other.schedule.prediction
     assert torch.equal(alphas_of(one), alphas_of(other))
-    first, second = _answers(one), _answers(other)
+    first, second = answers(one), answers(other)
     assert first.keys() == second.keys()
     different = [key for key in first if not torch.equal(first[key], second[key])]
     assert not different
@@ -101,7 +65,7 @@ def test_sdxl_is_told_both_encoders_the_pooled_text_and_six_numbers(narrow_model
     family = load_family(narrow_models["sdxl"])
     family.parts["unet"].float()
     with torch.no_grad():
-        cond = _cond(family)
+        cond = conditioning(family)
     assert cond.hidden.shape == (2, 77, 32 + 64)
     assert cond.extra["text_embeds"].shape == (2, 64)
     assert cond.extra["time_ids"].tolist() == [[80, 100, 0, 7, 64, 72], [64, 64, 3, 0, 64, 64]]
@@ -164,7 +128,7 @@ def test_conditions_change_the_answer_through_controlnet_and_adapter(
     noisy, times = torch.randn(2, 4, 8, 8, generator=draw), torch.tensor([10, 500])
     control = torch.rand(2, 3, 64, 64, generator=draw)
     with torch.no_grad():
-        cond = _cond(family).map(lambda value: value.float())
+        cond = conditioning(family).map(lambda value: value.float())
         plain = family.denoise(noisy, times, cond, {})
         untrained = family.controlnet_residuals(net, noisy, times, cond, control)
         assert torch.allclose(family.denoise(noisy, times, cond, untrained), plain, atol=1e-6)
@@ -187,7 +151,7 @@ def test_the_plan_can_say_what_the_model_predicts(
 
 
 def test_v_pred_and_ztsnr_markers_are_read(narrow_models: dict[str, Path], tmp_path: Path) -> None:
-    file = _as_file(narrow_models["sdxl"], tmp_path / "models" / "model.safetensors")
+    file = as_file(narrow_models["sdxl"], tmp_path / "models" / "model.safetensors")
     with safe_open(file, "pt") as reader:
         metadata = {k: v for k, v in reader.metadata().items() if k != "modelspec.prediction_type"}
     marked = load_file(file) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
@@ -204,7 +168,7 @@ def test_a_folder_with_only_fp16_variants_loads(narrow_models: dict[str, Path], 
     folder = Path(shutil.copytree(narrow_models["sdxl"], tmp_path / "model"))
     for file in folder.glob("*/*.safetensors"):
         file.rename(file.with_suffix(".fp16.safetensors"))
-    one, other = _answers(load_family(folder)), _answers(load_family(narrow_models["sdxl"]))
+    one, other = answers(load_family(folder)), answers(load_family(narrow_models["sdxl"]))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -248,7 +212,7 @@ def test_a_family_that_is_not_the_models_is_an_error(
 def test_a_guessed_prediction_is_a_warning_that_the_plan_can_settle(
     narrow_models: dict[str, Path], tmp_path: Path, pictures: Path
 ) -> None:
-    file = _as_file(narrow_models["sd2-eps"], tmp_path / "models" / "model.safetensors")
+    file = as_file(narrow_models["sd2-eps"], tmp_path / "models" / "model.safetensors")
     save_file(load_file(file), file)
     found = [item for item in check(quick_plan(file, pictures)) if item.key == "base.prediction"]
     assert [item.level for item in found] == ["warning"]
