@@ -69,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _refuse(UserError(what, fix="check the path, its rights and the free space"), as_json)
         return FAILED
+    finally:
+        _tell_broken()
 
 
 def _dispatch(words: list[str]) -> int:
@@ -104,6 +106,13 @@ def _with_parser(
     arguments(parser)
     args = _parsed(parser, words)
     return args if isinstance(args, int) else run(args)
+
+
+def _tell_broken() -> None:
+    """A line for each installed method that cannot be used, from a command that has looked for them."""
+    methods = sys.modules.get("engine.plan.methods")
+    for error in methods.BROKEN if methods is not None else ():
+        print(f"warning: {error.what}: {error.why}; {error.fix}", file=sys.stderr)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace | int:

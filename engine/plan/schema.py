@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Literal
 
 from pydantic import ValidationError, model_validator
-from pydantic.fields import FieldInfo
 
 from engine.plan.fields import PlanField, Section, option, section_fields
-from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions, MethodSpec
+from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
+from engine.plan.tables import METHOD_HELP, declare_tables
 
 SCHEMA_VERSION = 1
-METHOD_HELP = "what kind of training"
 CacheChoice = Literal["auto", "on", "off"]
 
 
@@ -243,41 +242,7 @@ class Plan(Section):
         )
 
 
-_TABLES = tuple(Plan.model_fields)
-"""The plan's own fields, which no method may be named like."""
-
-
-def register(spec: MethodSpec) -> None:
-    """Add a method to those that a plan may name; ValueError for a name that is no new word."""
-    if not spec.name.isidentifier() or spec.name in METHODS or spec.name in _TABLES:
-        raise ValueError(f"a method cannot be named {spec.name!r}")
-    METHODS[spec.name] = spec
-    _declare_tables()
-
-
-def unregister(name: str) -> None:
-    """Take a method away again."""
-    del METHODS[name]
-    _declare_tables()
-
-
-def _declare_tables() -> None:
-    """Give the plan a table for each method, and `method` their names as its choices."""
-    own = {name: info for name, info in Plan.model_fields.items() if name in _TABLES}
-    names: Any = Literal[tuple(METHODS)]
-    own["method"] = FieldInfo.from_annotated_attribute(names, option(DEFAULT_METHOD, METHOD_HELP))
-    tables: dict[str, FieldInfo] = {}
-    for name, spec in METHODS.items():
-        table = option(None, f"options of method {name}")
-        tables[name] = FieldInfo.from_annotated_attribute(cast(Any, spec.options | None), table)
-    place = list(own).index("data") + 1
-    before, after = list(own.items())[:place], list(own.items())[place:]
-    Plan.model_fields.clear()
-    Plan.model_fields.update(dict([*before, *tables.items(), *after]))
-    Plan.model_rebuild(force=True)
-
-
-_declare_tables()
+declare_tables(Plan)
 
 
 def own_options(method: str, answers: Mapping[str, object]) -> MethodOptions | None:
