@@ -18,14 +18,15 @@ from sdtrain_tui.background import in_background
 from sdtrain_tui.screens import help_texts
 from sdtrain_tui.screens.dialogs import Ask, Confirm, Message
 from sdtrain_tui.screens.hints import Hint, Hints
+from sdtrain_tui.screens.plan_file import saved_as
 from sdtrain_tui.screens.starting import start_new
 from sdtrain_tui.wizard.bars import Explanation, Mark, StepBar
 from sdtrain_tui.wizard.messages import Answered, GoNext, Jump, Save, Settled, StartRun
-from sdtrain_tui.wizard.paths import expanded
 
 # The frame shows before the plan's schema is imported, which takes as long as Textual itself.
 if TYPE_CHECKING:
-    from sdtrain_tui.wizard.draft import Draft, Inspection
+    from sdtrain_tui.wizard.draft import Draft
+    from sdtrain_tui.wizard.look import Inspection
     from sdtrain_tui.wizard.step import Step
 
 STEPS = ("method", "base", "data", "recipe", "previews", "hardware", "review")
@@ -162,14 +163,16 @@ class WizardScreen(Screen[None]):
         """One look at a time; when the answers changed meanwhile, another one follows."""
         if not self._busy:
             self._busy = True
+            from sdtrain_tui.wizard.look import look
+
             whole, self._whole = self._whole, False
-            answers, look = self.draft.snapshot(), self.draft.look
+            answers = self.draft.snapshot()
             in_background(
                 self, lambda: look(answers, whole), lambda found: self._looked(answers, found, whole)
             )
 
     def _looked(self, answers: dict[str, object], found: Inspection, whole: bool) -> None:
-        from sdtrain_tui.wizard.draft import LOOK_KEYS
+        from sdtrain_tui.wizard.look import LOOK_KEYS
 
         self._busy = False
         now = self.draft.snapshot()
@@ -184,7 +187,7 @@ class WizardScreen(Screen[None]):
     @on(Settled)
     def _settled(self, event: Settled) -> None:
         event.stop()
-        from sdtrain_tui.wizard.draft import FOLDERS
+        from sdtrain_tui.wizard.look import FOLDERS
 
         if event.key in FOLDERS and not self.draft.fresh:
             self._look_soon(0, True)
@@ -253,27 +256,7 @@ class WizardScreen(Screen[None]):
         plan = self.draft.plan
         if not name or plan is None:
             return
-        from engine.plan.files import dumps
-
-        path = expanded(name)
-        try:
-            with path.open("x", encoding="utf-8") as file:
-                file.write(dumps(plan))
-        except FileExistsError:
-            self.app.push_screen(
-                Message("not saved", [f"{path} is there already.", "fix: give another name"], bad=True)
-            )
-        except OSError as error:
-            lines = [
-                f"{path} cannot be written",
-                f"why: {error.strerror or error}",
-                "fix: give another folder",
-            ]
-            self.app.push_screen(Message("not saved", lines, bad=True))
-        else:
-            self.app.push_screen(
-                Message("saved", [str(path.resolve()), f"start it with: sdtrain run {path}"])
-            )
+        self.app.push_screen(saved_as(name, plan))
 
     @on(StartRun)
     def _start(self) -> None:

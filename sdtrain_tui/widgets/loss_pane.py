@@ -9,24 +9,15 @@ from textual.strip import Strip
 
 from engine.run.view import ENDED, RunView
 from sdtrain_tui.widgets.cells import StyledText, row
-from sdtrain_tui.widgets.chart import (
-    Canvas,
-    Extremes,
-    Scale,
-    fit_scale,
-    round_ticks,
-    step_label,
-    typical_range,
-    value_ticks,
-)
+from sdtrain_tui.widgets.chart import Canvas, Extremes, Scale, fit_scale, typical_range
 from sdtrain_tui.widgets.history import LossHistory
+from sdtrain_tui.widgets.loss_plot import LABEL, LossPlot
 from sdtrain_tui.widgets.monitor_pane import MonitorPane
 from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.numbers import learning_rate, short
 from sdtrain_tui.widgets.window import Window, fixed_window, live_window, whole_window
 
 SMOOTHING = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
-_LABEL = 6  # cells for the labels of the value axis
 
 
 class LossPane(MonitorPane):
@@ -135,7 +126,7 @@ class LossPane(MonitorPane):
     # The chart
 
     def body(self, width: int, height: int) -> list[Strip]:
-        plot_width = width - _LABEL - 1
+        plot_width = width - LABEL - 1
         if plot_width < 4 or height < 2 or not len(self._history):
             return self._empty(width, height)
         canvas = Canvas(plot_width, height - 1, self.glyphs.chart)
@@ -146,7 +137,9 @@ class LossPane(MonitorPane):
             return self._empty(width, height)
         self._scale = fit_scale(*shown, self._log, self._scale)
         self._draw(canvas, raw, smooth)
-        return [*self._plot_rows(canvas, width), self._step_axis(window, canvas, width)]
+        plot = LossPlot(canvas, window, width, self.palette, self.glyphs)
+        saved = [self._history.index_of(checkpoint.step) for checkpoint in self._view.checkpoints]
+        return [*plot.rows(self._scale, self._cross), plot.step_axis(self._history.reach, saved)]
 
     def _empty(self, width: int, height: int) -> list[Strip]:
         palette = self.palette
@@ -172,49 +165,6 @@ class LossPane(MonitorPane):
         if self._show_raw:
             canvas.curve(raw, self._scale, 0, sparse=self.app.no_color)
         canvas.curve(smooth, self._scale, 1)
-
-    def _plot_rows(self, canvas: Canvas, width: int) -> list[Strip]:
-        palette, glyphs = self.palette, self.glyphs
-        ticks = value_ticks(self._scale, max(2, canvas.height // 4)) if self._scale else []
-        labels = {canvas.height - 1 - round(place * (canvas.height - 1)): text for place, text in ticks}
-        cross = self._cross_cell(canvas)
-        line: StyledText = (glyphs.crosshair, palette.accent)
-        rows = []
-        for y in range(canvas.height):
-            label = labels.get(y)
-            edge = glyphs.vertical if label is None else glyphs.tick
-            parts: list[StyledText] = [
-                (f"{label or '':>{_LABEL}}", palette.quiet),
-                (edge, palette.faint),
-                *canvas.row(y, [palette.ghost, palette.line], palette.text, cross, line),
-            ]
-            rows.append(row(parts, width, palette.text))
-        return rows
-
-    def _cross_cell(self, canvas: Canvas) -> int | None:
-        if self._cross is None or self._window is None:
-            return None
-        column = self._window.column(self._cross)
-        return None if column is None else column // canvas.across
-
-    def _step_axis(self, window: Window, canvas: Canvas, width: int) -> Strip:
-        """The bottom row: a line with round step numbers right of their ticks, a mark for each checkpoint."""
-        palette, glyphs = self.palette, self.glyphs
-        cells: list[StyledText] = [(glyphs.horizontal, palette.faint)] * canvas.width
-        first, last = self._history.reach(window.start), self._history.reach(window.stop)
-        for tick in round_ticks(first, last, max(2, canvas.width // 14)):
-            text = step_label(tick)
-            at = int((tick - first) / (last - first) * canvas.width)
-            if tick == int(tick) and at + 1 + len(text) <= canvas.width:
-                cells[at] = (glyphs.step_tick, palette.faint)
-                cells[at + 1 : at + 1 + len(text)] = [(char, palette.quiet) for char in text]
-        for checkpoint in self._view.checkpoints:
-            index = self._history.index_of(checkpoint.step)
-            column = None if index is None else window.column(index)
-            if column is not None and cells[column // canvas.across][1] is palette.faint:
-                cells[column // canvas.across] = (glyphs.checkpoint, palette.ok)
-        start: list[StyledText] = [(" " * _LABEL, palette.text), (glyphs.origin, palette.faint)]
-        return row([*start, *cells], width, palette.text)
 
     # What the keys do
 
@@ -303,8 +253,8 @@ class LossPane(MonitorPane):
         offset = event.get_content_offset(self)
         if window is None or offset is None:
             return
-        cell = offset.x - (2 if self.framed else 0) - _LABEL - 1
-        across = window.columns // max(1, self.inner.width - _LABEL - 1)
+        cell = offset.x - (2 if self.framed else 0) - LABEL - 1
+        across = window.columns // max(1, self.inner.width - LABEL - 1)
         if cell >= 0:
             self._set_cross(int(window.start + cell * across * window.per_column))
 

@@ -1,12 +1,10 @@
 """The previews of a run: how the same prompts looked at the start and at the chosen step, side by side."""
 
-import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -14,21 +12,12 @@ from textual.strip import Strip
 
 from engine.run.paths import condition_name
 from engine.run.view import PreviewInfo
-from sdtrain_tui.widgets.cells import StyledText, clean, cut, parts_width, row
+from sdtrain_tui.widgets.cells import StyledText, clean, cut, row
 from sdtrain_tui.widgets.monitor_pane import MonitorPane
 from sdtrain_tui.widgets.news import News
-from sdtrain_tui.widgets.thumbs import Mode, Rows, ThumbCache, ThumbError, mode_for
+from sdtrain_tui.widgets.thumbs import Rows, mode_for
+from sdtrain_tui.widgets.tile_reader import Found, TileReader, Want, centred, told
 from sdtrain_tui.widgets.tiles import GAP, Grid, PreviewBook, best_grid, steps_shown
-
-
-class _Want(NamedTuple):
-    """A picture at a size; `t` is when it was drawn, as a step may be drawn again into one file."""
-
-    path: Path
-    t: float
-    width: int
-    height: int
-    mode: Mode
 
 
 class PreviewsPane(MonitorPane):
@@ -52,7 +41,7 @@ class PreviewsPane(MonitorPane):
     ]
 
     class _Loaded(Message):
-        def __init__(self, found: dict[_Want, Rows | str]) -> None:
+        def __init__(self, found: Found) -> None:
             super().__init__()
             self.found = found
 
@@ -65,10 +54,8 @@ class PreviewsPane(MonitorPane):
         self._prompt = 0
         self._step: int | None = None  # None follows the newest
         self._compare = True
-        self._cache = ThumbCache()
-        self._ready: dict[_Want, Rows | str] = {}
-        self._wanted: list[_Want] = []
-        self._started = self._busy = False
+        self._reader = TileReader()
+        self._started = False
 
     def on_mount(self) -> None:
         # Textual paints a starting screen about four times: pictures come after that.
@@ -191,7 +178,6 @@ class PreviewsPane(MonitorPane):
 
     def _tile(self, preview: PreviewInfo | None, grid: Grid) -> Rows:
         """The cells of one tile, each row of exactly the tile's width."""
-        palette = self.palette
         if preview is None:
             return self._message("", grid)
         if preview.error:
@@ -199,21 +185,13 @@ class PreviewsPane(MonitorPane):
         path = self._root / (preview.thumb or preview.path)
         if ".." in path.parts or not path.is_relative_to(self._root):
             return self._message("path outside of the run", grid)
-        want = _Want(path, preview.t, grid.width, grid.height, mode_for(self.app))
-        found = self._ready.get(want)
-        if found is None:
-            if want not in self._wanted:
-                self._wanted.append(want)
-            return self._message("", grid)
-        if isinstance(found, str):
-            return self._message(found, grid)
-        return _centred(found, grid, palette.text)
+        found = self._reader.get(Want(path, preview.t, grid.width, grid.height, mode_for(self.app)))
+        if found is None or isinstance(found, str):
+            return self._message(found or "", grid)
+        return centred(found, grid, self.palette.text)
 
     def _message(self, text: str, grid: Grid) -> Rows:
-        palette = self.palette
-        lines = textwrap.wrap(text, grid.width)[: grid.height]
-        rows = [[(cut(line, grid.width, self.glyphs.ellipsis), palette.warn)] for line in lines]
-        return _centred(rows, grid, palette.text)
+        return told(text, grid, self.palette.warn, self.palette.text, self.glyphs.ellipsis)
 
     # Reading pictures
 
@@ -222,28 +200,18 @@ class PreviewsPane(MonitorPane):
         self._ask()
 
     def _ask(self) -> None:
-        """Reads what is missing, in a thread; one batch at a time."""
-        if not self._started or self._busy or not self._wanted:
-            return
-        wanted, self._wanted, self._busy = self._wanted, [], True
-        self.run_worker(partial(self._load, wanted), thread=True, group="thumbs", exit_on_error=False)
+        """Read what is missing, in a thread."""
+        wanted = self._reader.batch() if self._started else []
+        if wanted:
+            self.run_worker(partial(self._load, wanted), thread=True, group="thumbs", exit_on_error=False)
 
-    def _load(self, wanted: list[_Want]) -> None:
-        found: dict[_Want, Rows | str] = {}
-        for want in wanted:
-            try:
-                found[want] = self._cache.get(want.path, want.width, want.height, want.mode)
-            except ThumbError as error:
-                found[want] = str(error)
-        self.post_message(self._Loaded(found))
+    def _load(self, wanted: list[Want]) -> None:
+        self.post_message(self._Loaded(self._reader.read(wanted)))
 
     def on_previews_pane__loaded(self, message: _Loaded) -> None:
-        """Pictures have been read: shows them, and goes on with what was asked for meanwhile."""
+        """Show the pictures that have been read, and go on with what was asked for meanwhile."""
         message.stop()
-        self._busy = False
-        if len(self._ready) > 256:
-            self._ready.clear()
-        self._ready.update(message.found)
+        self._reader.take(message.found)
         self.redraw()
         self._ask()
 
@@ -290,15 +258,3 @@ class PreviewsPane(MonitorPane):
     def _choose(self, step: int) -> None:
         self._step = None if step == self._book.steps[-1] else step
         self.redraw()
-
-
-def _centred(rows: Rows, grid: Grid, fill: Style) -> Rows:
-    """The rows in the middle of a tile, every row filled to its width; parts without a style get `fill`."""
-    above = (grid.height - len(rows)) // 2
-    tile: Rows = []
-    for y in range(grid.height):
-        parts = rows[y - above] if 0 <= y - above < len(rows) else []
-        parts = [(text, style if style else fill) for text, style in parts]
-        spare = grid.width - parts_width(parts)
-        tile.append([(" " * (spare // 2), fill), *parts, (" " * (spare - spare // 2), fill)])
-    return tile

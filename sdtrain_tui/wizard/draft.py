@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UserError
 from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.problems import PlanErrors, Problem, from_validation
-from sdtrain_tui.wizard.paths import expanded
+from sdtrain_tui.wizard.look import LOOK_KEYS, Inspection, without
 
 # The first page shows before what is imported in functions here: it costs 0.4 s.
 if TYPE_CHECKING:
@@ -22,42 +18,7 @@ if TYPE_CHECKING:
     from engine.plan.schema import Plan
     from engine.planning.build import Built, Facts
 
-CONDITIONS = {f"{name}.{field}" for name, spec in METHODS.items() for field in spec.options.condition_fields}
-LOOK_KEYS = frozenset(
-    (
-        *CONDITIONS,
-        "method",
-        "base.model",
-        "base.allow_download",
-        "data.path",
-        "data.class_path",
-        "data.resolution",
-        "data.trigger",
-        "data.bucket",
-        "data.recursive",
-        "hardware.device",
-    )
-)
-"""Answers that facts depend on: after a change of one, base and pictures are looked at again."""
-FOLDERS = frozenset(("data.path", "data.class_path", *(key for key in CONDITIONS if key.endswith("_path"))))
-"""Answers that name a folder whose files are looked at."""
-LIVE_ENTRIES = 5000
-"""Files below a folder up to which it is scanned while its name is still being typed (0.3 s at most)."""
-SHARD_ENTRIES = 1000
-"""What a tar shard counts as: they hold 1,000 to 10,000 pictures, and 0.2 ms each is needed to index them."""
-
 Texts = list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What looking at the base, the pictures and the machine gave.
-
-    `large` names the folders that were left alone for now, because somebody may still be typing their names.
-    """
-
-    facts: Facts
-    large: frozenset[str] = frozenset()
 
 
 class Draft:
@@ -139,7 +100,7 @@ class Draft:
             self._wrong[key] = problem
         if key in LOOK_KEYS:
             self.fresh = False
-            self._forget(key)
+            self.facts = None if self.facts is None else without(self.facts, key)
         self._behind = True
         return key in LOOK_KEYS and problem is None
 
@@ -158,20 +119,6 @@ class Draft:
 
         options = own_options(self.method, self.answers)
         return frozenset(f"{self.method}.{name}" for name in options.idle) if options else frozenset()
-
-    @staticmethod
-    def look(answers: Mapping[str, object], whole: bool = True) -> Inspection:
-        """Look at what the answers name. Slow (reads folders and headers): for a thread.
-
-        Without `whole` a folder with many files is left out: "/home" on the way to "/home/me/cats" is no data set.
-        """
-        from engine.planning.build import gather
-
-        named = {key: value for key, value in answers.items() if key in FOLDERS and isinstance(value, str)}
-        large = [key for key, value in named.items() if not whole and not is_small(expanded(value))]
-        facts = gather({key: value for key, value in answers.items() if key not in large})
-        # Without its folder the conditions would be looked for in the metadata.
-        return Inspection(replace(facts, pairs=None) if CONDITIONS & set(large) else facts, frozenset(large))
 
     def take(self, found: Inspection) -> None:
         """What looking gave, for the present answers."""
@@ -228,21 +175,6 @@ class Draft:
         more = len(self.errors) - 4
         return lines + ([f"... and {more} more, on the last page"] if more > 0 else [])
 
-    def _forget(self, key: str) -> None:
-        """Facts about another base or folder are worse than none."""
-        if self.facts is None:
-            return
-        facts = replace(self.facts, problems=tuple(item for item in self.facts.problems if item.key != key))
-        if key == "data.path":
-            facts = replace(facts, report=None, pairs=None)
-        elif key == "data.class_path":
-            facts = replace(facts, prior=None)
-        elif key == "base.model":
-            facts = replace(facts, base=None)
-        elif key == "method" or key in CONDITIONS:
-            facts = replace(facts, pairs=None)
-        self.facts = facts
-
     def _catch_up(self) -> None:
         """Build and check once for all answers since the last time: a pasted path is many of them."""
         if self._behind:
@@ -275,17 +207,6 @@ class Draft:
                     pair=lambda _report, _path: facts.pairs,  # found beside the screen: it may take seconds
                 )
         self._problems = _unique(problems)
-
-
-def is_small(folder: Path) -> bool:
-    """Has the folder at most LIVE_ENTRIES files below it? Gives up after 0.3 s."""
-    deadline = time.monotonic() + 0.3
-    seen = 0
-    for _, _, names in os.walk(folder):
-        seen += len(names) + 1 + SHARD_ENTRIES * sum(name.endswith(".tar") for name in names)
-        if seen > LIVE_ENTRIES or time.monotonic() > deadline:
-            return False
-    return True
 
 
 def validate(key: str, value: object) -> Problem | None:

@@ -8,6 +8,7 @@ import pytest
 
 from sdtrain_tui.wizard.draft import Draft, validate
 from sdtrain_tui.wizard.field_row import show_value
+from sdtrain_tui.wizard.look import look
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -39,13 +40,13 @@ def test_one_field_is_checked_by_its_own_declaration(key: str, value: object, wr
 def test_a_home_that_nobody_has_is_a_problem_and_no_crash() -> None:
     draft = Draft({"base.model": "builtin:tiny"})
     assert not draft.answer("data.path", "~nobody-here/pictures")
-    draft.take(Draft.look(draft.snapshot()))
+    draft.take(look(draft.snapshot()))
     assert "no user's home" in next(problem.what for problem in draft.problems if problem.key == "data.path")
 
 
 def test_another_folder_makes_the_old_facts_void(pictures: Path) -> None:
     draft = Draft(answers_for(pictures))
-    draft.take(Draft.look(draft.snapshot()))
+    draft.take(look(draft.snapshot()))
     assert draft.plan is not None and draft.report is not None
     assert draft.answer("data.path", "/elsewhere")
     assert draft.plan is None and draft.report is None

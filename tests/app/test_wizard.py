@@ -18,7 +18,7 @@ from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.screens import starting, wizard
 from sdtrain_tui.screens.monitor import MonitorScreen
 from sdtrain_tui.screens.wizard import WizardScreen
-from sdtrain_tui.wizard import draft as drafts
+from sdtrain_tui.wizard import look
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow, show_value
 from tests.app.seen import text_of, text_of_pilot, type_text, wait_for, wait_text
@@ -212,7 +212,7 @@ async def test_an_unknown_base_is_said_where_it_is_typed() -> None:
 async def test_a_large_folder_is_only_read_when_its_name_is_finished(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drafts, "LIVE_ENTRIES", 2)
+    monkeypatch.setattr(look, "LIVE_ENTRIES", 2)
     app = SdtrainApp(start="wizard", answers={"base.model": "builtin:tiny"})
     async with app.run_test(size=(80, 24)) as pilot:
         await go_to(pilot, app, "data")

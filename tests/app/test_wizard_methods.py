@@ -18,6 +18,7 @@ from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.wizard.data import CLASS_KEYS
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.look import look
 from tests.app.seen import text_of, type_text, wait_for, wait_text
 from tests.app.test_wizard import draft_of, go_to
 
@@ -178,10 +179,10 @@ async def test_a_made_condition_needs_no_folder(pictures: Path) -> None:
 def test_answers_about_another_method_wait_until_it_comes_back(pictures: Path) -> None:
     draft = Draft({"base.model": "builtin:tiny", "data.path": str(pictures), "lora.rank": 4})
     draft.answer("method", "hypernetwork")
-    draft.take(Draft.look(draft.snapshot()))
+    draft.take(look(draft.snapshot()))
     assert draft.plan is not None and "lora" not in to_dict(draft.plan)
     draft.answer("method", "lora")
-    draft.take(Draft.look(draft.snapshot()))
+    draft.take(look(draft.snapshot()))
     assert draft.plan is not None and to_dict(draft.plan)["lora"]["rank"] == 4
 
 
@@ -194,7 +195,7 @@ def test_a_class_folder_without_pictures_is_a_problem(pictures: Path, tmp_path: 
         "data.class_path": str(tmp_path / "empty"),
     }
     draft = Draft(answers)
-    draft.take(Draft.look(draft.snapshot()))
+    draft.take(look(draft.snapshot()))
     assert any(problem.key == "data.class_path" for problem in draft.errors)
 
 
