@@ -1,5 +1,7 @@
 """Readings of GPUs, processor and memory, taken once a second in threads of their own."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -122,7 +124,7 @@ class GpuMonitor:
         self._pid = pid
 
     def start(self) -> None:
-        """Starts the threads; a second call does nothing."""
+        """Start the threads; a second call does nothing."""
         if self._threads:
             return
         for name, body in (("sdtrain-host", self._host_loop), ("sdtrain-gpu", self._gpu_loop)):
@@ -131,7 +133,7 @@ class GpuMonitor:
             thread.start()
 
     def stop(self, timeout: float = 0.5) -> None:
-        """Asks the threads to end and waits a moment; one that is stuck in the driver is left behind."""
+        """Ask the threads to end and wait a moment; one that is stuck in the driver is left behind."""
         self._end.set()
         for thread in self._threads:
             thread.join(timeout)

@@ -1,5 +1,7 @@
 """GPU figures through NVIDIA's management library (NVML), which may lack any figure and break at any time."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -93,7 +95,7 @@ class NvmlSource:
         return tuple(self._mark(gpus)), ""
 
     def close(self) -> None:
-        """Lets go of the library."""
+        """Let go of the library."""
         if self._started:
             self._stop(None)
 
@@ -122,7 +124,7 @@ class NvmlSource:
         return True
 
     def _stop(self, error: Exception | None) -> None:
-        """Ends the session, so that the next reading starts a new one."""
+        """End the session, so that the next reading starts a new one."""
         self._started = self._restart = False
         if error is not None:
             self._reason = reason_for(_code(error), str(error))

@@ -1,5 +1,7 @@
 """The colours that panes draw with, taken from the app's current theme."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -1,5 +1,7 @@
 """Follows a growing text file by whole lines, from near its end."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Themes as data: the packaged ones and the user's own, all TOML files of one form."""
 
+from __future__ import annotations
+
 import os
 import tomllib
 from collections.abc import Iterable, Mapping

@@ -102,7 +102,7 @@ class Verdict(DiffedLines):
         self._told: list[Line] = []
 
     def show(self, view: RunView, state: str) -> None:
-        """Takes the view; only a change of what is said costs a layout."""
+        """Take the view; only a change of what is said costs a layout."""
         told = verdict(view, state)
         if told != self._told:
             self._told = told

@@ -1,5 +1,7 @@
 """Rows of styled cells: cleaning foreign text, cutting it to a width, and laying parts out on one line."""
 
+from __future__ import annotations
+
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import groupby

@@ -1,5 +1,7 @@
 """Drawing of curves into cells: 2x4 dots a cell, half blocks, or single characters; axes with round ticks."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -96,7 +98,7 @@ class Canvas:
         return self.width * self.across
 
     def curve(self, values: Sequence[Extremes], scale: Scale, layer: int, *, sparse: bool = False) -> None:
-        """Draws a value range for each dot column, joined to its left neighbour; None is a gap.
+        """Draw a value range for each dot column, joined to its left neighbour; None is a gap.
 
         `sparse` draws only the ends of each range: without colours a filled area would hide the other curve.
         """

@@ -1,5 +1,7 @@
 """The base of every live pane: it keeps its rows and repaints only the cells that changed."""
 
+from __future__ import annotations
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region, Size
@@ -42,7 +44,7 @@ class DiffedLines(Widget):
         return glyphs_of(self.app)
 
     def redraw(self) -> None:
-        """Computes the rows again and repaints the spans that differ from what is shown."""
+        """Compute the rows again and repaint the spans that differ from what is shown."""
         if not self.is_mounted or not self.size:
             self._drawn_at = None
             return
@@ -78,7 +80,7 @@ class DiffedLines(Widget):
         self.refresh()
 
     def watch_has_focus(self, has_focus: bool) -> None:
-        """Shows the focus in the pane's frame."""
+        """Show the focus in the pane's frame."""
         super().watch_has_focus(has_focus)
         self.redraw()
 

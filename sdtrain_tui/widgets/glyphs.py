@@ -1,5 +1,7 @@
 """The characters that panes draw with: braille, plain blocks, or ASCII for a terminal without UTF-8."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Literal
 

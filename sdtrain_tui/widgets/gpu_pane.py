@@ -1,5 +1,7 @@
 """The machine: a row or two for each GPU, and the processor and memory below."""
 
+from __future__ import annotations
+
 import re
 from collections import deque
 from collections.abc import Sequence

@@ -1,5 +1,7 @@
 """The loss of a run as the chart needs it: kept in step with the fold's series, column values remembered."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,7 +47,7 @@ class LossHistory:
         return None
 
     def follow(self, steps: StepSeries) -> bool:
-        """Takes over what is new in the fold's series; True when steps were dropped by a resume."""
+        """Take over what is new in the fold's series; True when steps were dropped by a resume."""
         kept = self._common(steps)
         dropped = kept < len(self._series)
         if dropped:
@@ -57,7 +59,7 @@ class LossHistory:
         return dropped
 
     def set_factor(self, factor: float) -> None:
-        """Smooths everything again."""
+        """Smooth everything again."""
         self._series.set_factor(factor)
         self._kept = _Kept()
 

@@ -1,5 +1,7 @@
 """The log of a run, newest line at the bottom, with scrolling and search; every text is shown literally."""
 
+from __future__ import annotations
+
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -156,7 +158,7 @@ class LogPane(MonitorPane):
     # What the keys do
 
     def action_scroll_rows(self, by: int) -> None:
-        """Scrolls by rows; at the end it follows again."""
+        """Scroll by rows; at the end it follows again."""
         height = self.inner.height
         last = max(0, len(self._lines) - height)
         top = self._first_row(height) + by
@@ -164,7 +166,7 @@ class LogPane(MonitorPane):
         self.redraw()
 
     def action_scroll_page(self, by: int) -> None:
-        """Scrolls by nearly a page."""
+        """Scroll by nearly a page."""
         self.action_scroll_rows(by * max(1, self.inner.height - 1))
 
     def action_scroll_edge(self, last: int) -> None:
@@ -173,7 +175,7 @@ class LogPane(MonitorPane):
         self.redraw()
 
     def action_shift(self, by: int) -> None:
-        """Moves long lines sideways."""
+        """Move long lines sideways."""
         self._left = max(0, self._left + by)
         self.redraw()
 
@@ -201,7 +203,7 @@ class LogPane(MonitorPane):
         self.redraw()
 
     def action_leave(self) -> None:
-        """Ends the search; without one, follows the end again."""
+        """End the search; without one, follow the end again."""
         if self._query or self._typing:
             self._query, self._typing, self._found = "", False, None
         else:
@@ -217,7 +219,7 @@ class LogPane(MonitorPane):
         return self._typing and character is not None and character.isprintable()
 
     def on_key(self, event: events.Key) -> None:
-        """Edits the search text."""
+        """Edit the search text."""
         if not self._typing:
             return
         if event.key == "enter":
@@ -241,11 +243,11 @@ class LogPane(MonitorPane):
             self.redraw()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scrolls up."""
+        """Scroll up."""
         event.stop()
         self.action_scroll_rows(-3)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scrolls down."""
+        """Scroll down."""
         event.stop()
         self.action_scroll_rows(3)

@@ -1,5 +1,7 @@
 """The loss chart: the raw curve behind its smoothed one, with zoom, a log axis and a keyboard crosshair."""
 
+from __future__ import annotations
+
 import math
 from typing import ClassVar
 
@@ -169,7 +171,7 @@ class LossPane(MonitorPane):
     # What the keys do
 
     def action_cross(self, cells: int) -> None:
-        """Moves the crosshair by whole cells; it appears at the end of what is shown."""
+        """Move the crosshair by whole cells; it appears at the end of what is shown."""
         size = len(self._history)
         if not size or self._window is None:
             return
@@ -180,12 +182,12 @@ class LossPane(MonitorPane):
         self._set_cross(self._cross + cells * across)
 
     def action_cross_end(self, last: int) -> None:
-        """Puts the crosshair on the first or the last update."""
+        """Put the crosshair on the first or the last update."""
         if len(self._history):
             self._set_cross(len(self._history) - 1 if last else 0)
 
     def action_zoom(self, by: int) -> None:
-        """Shows half or double as much; around the crosshair where there is one."""
+        """Show half or double as much; around the crosshair where there is one."""
         size = len(self._history)
         if self._window is None or not size:
             return
@@ -202,7 +204,7 @@ class LossPane(MonitorPane):
         self.redraw()
 
     def action_pan(self, by: int) -> None:
-        """Moves the window by a quarter of its width; at the end it follows the run again."""
+        """Move the window by a quarter of its width; at the end it follows the run again."""
         if self._window is None or not self._zoom:
             return
         reach = self._window.per_column * self._window.columns
@@ -212,7 +214,7 @@ class LossPane(MonitorPane):
         self.redraw()
 
     def action_log(self) -> None:
-        """Switches the value axis between linear and logarithmic."""
+        """Switch the value axis between linear and logarithmic."""
         self._log = not self._log
         self._scale = None
         self.redraw()
@@ -225,7 +227,7 @@ class LossPane(MonitorPane):
         self.redraw()
 
     def action_raw(self) -> None:
-        """Hides or shows the raw curve."""
+        """Hide or show the raw curve."""
         self._show_raw = not self._show_raw
         self._scale = None
         self.redraw()
@@ -236,7 +238,7 @@ class LossPane(MonitorPane):
         self.redraw()
 
     def action_leave(self) -> None:
-        """Steps out: first the crosshair, then the zoom."""
+        """Step out: first the crosshair, then the zoom."""
         if self._cross is not None:
             self._cross = None
             self.redraw()
@@ -248,7 +250,7 @@ class LossPane(MonitorPane):
         return action != "leave" or self._cross is not None or self._zoom > 0
 
     def on_click(self, event: events.Click) -> None:
-        """Puts the crosshair where the mouse points."""
+        """Put the crosshair where the mouse points."""
         window = self._window
         offset = event.get_content_offset(self)
         if window is None or offset is None:
@@ -259,12 +261,12 @@ class LossPane(MonitorPane):
             self._set_cross(int(window.start + cell * across * window.per_column))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zooms in."""
+        """Zoom in."""
         event.stop()
         self.action_zoom(1)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zooms out."""
+        """Zoom out."""
         event.stop()
         self.action_zoom(-1)
 

@@ -1,5 +1,7 @@
 """Bars and sparklines as parts of a row."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 

@@ -1,5 +1,7 @@
 """Numbers as people read them, in few characters."""
 
+from __future__ import annotations
+
 import math
 
 

@@ -1,5 +1,7 @@
 """The previews of a run: how the same prompts looked at the start and at the chosen step, side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -236,12 +238,12 @@ class PreviewsPane(MonitorPane):
             self.redraw()
 
     def action_compare(self) -> None:
-        """Switches between before-and-after and one large picture."""
+        """Switch between before-and-after and one large picture."""
         self._compare = not self._compare
         self.redraw()
 
     def action_open(self) -> None:
-        """Tells the screen that the chosen preview is wanted in full."""
+        """Tell the screen that the chosen preview is wanted in full."""
         if self.chosen is not None:
             self.post_message(self.Opened(self, self.chosen))
 

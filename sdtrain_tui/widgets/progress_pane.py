@@ -1,5 +1,7 @@
 """How far a run is: its state, the steps with a bar, the time that is left, and what it does right now."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from rich.style import Style
@@ -49,7 +51,7 @@ def amount(parameters: int) -> str:
 
 
 class ProgressPane(Pane, can_focus=False):
-    """Shows a `RunView`; four rows with its frame, a fifth tells more. Give it each new view through `show`."""
+    """How far the run is; four rows with its frame, a fifth tells more."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

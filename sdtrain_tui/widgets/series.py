@@ -1,5 +1,7 @@
 """Long number series for charts: an append-only min/max pyramid, and the smoothing of TensorBoard."""
 
+from __future__ import annotations
+
 import math
 from array import array
 from collections.abc import Iterable, Sequence
@@ -29,7 +31,7 @@ class MinMaxPyramid:
         return self.values[index]
 
     def append(self, value: float) -> None:
-        """Adds one value at the end."""
+        """Add one value at the end."""
         self.values.append(value)
         size, level = len(self.values), 0
         while size % FACTOR == 0:
@@ -38,7 +40,7 @@ class MinMaxPyramid:
             level += 1
 
     def extend(self, values: Iterable[float]) -> None:
-        """Adds many values at the end."""
+        """Add many values at the end."""
         if isinstance(values, (Sequence, array)) and len(values) >= _BULK:
             self._extend_bulk(values)
             return
@@ -46,7 +48,7 @@ class MinMaxPyramid:
             self.append(value)
 
     def truncate(self, size: int) -> None:
-        """Keeps the first `size` values."""
+        """Keep the first `size` values."""
         if size >= len(self.values):
             return
         del self.values[max(0, size) :]
@@ -142,7 +144,7 @@ class Smoother:
         self._weight *= self.factor
         return self._sum / (1.0 - self._weight)
 
-    def add_all(self, values: Iterable[float]) -> "array[float]":
+    def add_all(self, values: Iterable[float]) -> array[float]:
         """The smoothed value after each of the values."""
         factor, rest, total, weight = self.factor, 1.0 - self.factor, self._sum, self._weight
         isfinite, nan = math.isfinite, math.nan
@@ -176,17 +178,17 @@ class SmoothedSeries:
         return self._smoother.factor
 
     def extend(self, values: Sequence[float]) -> None:
-        """Adds values at the end."""
+        """Add values at the end."""
         self.raw.extend(values)
         self.smooth.extend(self._smoother.add_all(values))
 
     def truncate(self, size: int) -> None:
-        """Keeps the first `size` values; the average is worked out again, which takes 0.1 s for a million."""
+        """Keep the first `size` values; the average is worked out again, which takes 0.1 s for a million."""
         if size < len(self.raw):
             self.raw.truncate(size)
             self.set_factor(self.factor)
 
     def set_factor(self, factor: float) -> None:
-        """Smooths the whole series again."""
+        """Smooth the whole series again."""
         self._smoother = Smoother(min(max(factor, 0.0), 0.9999))
         self.smooth = MinMaxPyramid(self._smoother.add_all(self.raw.values))

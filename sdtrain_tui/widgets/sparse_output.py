@@ -5,6 +5,8 @@ style and a reset. Over SSH that is most of a live monitor's traffic. `SparseApp
 that start at the span's own column and emit the difference between neighbouring styles.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import TypeVar

@@ -1,5 +1,7 @@
 """Pictures as terminal cells: two pixels a cell through half blocks, in the colours that the terminal has."""
 
+from __future__ import annotations
+
 from collections import OrderedDict
 from functools import lru_cache
 from itertools import groupby
@@ -73,7 +75,7 @@ def decode(path: Path, box_width: int, box_height: int, mode: Mode) -> Rows:
     return _half_blocks(image if mode == "truecolor" else _quantized(image, mode))
 
 
-def _half_blocks(image: "Image") -> Rows:
+def _half_blocks(image: Image) -> Rows:
     data, width = image.tobytes(), image.width
     pixels = [data[i : i + 3] for i in range(0, len(data), 3)]
     rows: Rows = []
@@ -104,13 +106,13 @@ def _style(front: bytes, back: bytes) -> Style:
     return Style(color=Color.from_rgb(*front), bgcolor=Color.from_rgb(*back))
 
 
-def _shaded(image: "Image", ramp: str) -> Rows:
+def _shaded(image: Image, ramp: str) -> Rows:
     data, width = image.convert("L").tobytes(), image.width
     text = "".join(ramp[value * len(ramp) // 256] for value in data)
     return [[(text[y * width : (y + 1) * width], Style.null())] for y in range(image.height)]
 
 
-def _quantized(image: "Image", mode: Mode) -> "Image":
+def _quantized(image: Image, mode: Mode) -> Image:
     """The picture in the terminal's own colours; dithered only where there are 16, as noise costs bytes."""
     from PIL import Image
 
@@ -119,7 +121,7 @@ def _quantized(image: "Image", mode: Mode) -> "Image":
 
 
 @lru_cache(maxsize=2)
-def _palette_image(mode: Mode) -> "Image":
+def _palette_image(mode: Mode) -> Image:
     from PIL import Image
 
     colors = _SIXTEEN if mode == "16" else _xterm_colors()

@@ -1,5 +1,7 @@
 """Which previews stand where: rows are prompts, columns are steps from the first one to the chosen one."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Which part of a growing series a chart shows, and how many values stand in one dot column."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
 
