@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from benchmarks.workload import make_plan, new_run
+from engine.run import kinds
 from engine.run.events import EventWriter
 from engine.run.paths import RunDir
 
@@ -19,29 +20,30 @@ def past_run(name: str, steps: int, pictures: Path, total: int = 2000) -> RunDir
         say_start(writer, name, total)
         for step in range(1, steps + 1):
             say_step(writer, step)
-        writer.emit("stopped", step=steps, reason="stop command")
+        writer.emit(kinds.Stopped(steps, "stop command"))
     return run
 
 
 def say_start(writer: EventWriter, name: str, total: int) -> None:
     """What a worker says before its first step."""
-    writer.emit("launched", pid=0, host="bench", restarts=0)
+    writer.emit(kinds.Launched(0, "bench", 0))
     writer.emit(
-        "started",
-        pid=0,
-        host="bench",
-        version="0",
-        torch="2",
-        plan_hash="0",
-        total_steps=total,
-        name=name,
-        method="lora",
-        family="sd1",
-        device="cpu",
-        resumed=False,
+        kinds.Started(
+            pid=0,
+            host="bench",
+            version="0",
+            torch="2",
+            plan_hash="0",
+            total_steps=total,
+            name=name,
+            method="lora",
+            family="sd1",
+            device="cpu",
+            resumed=False,
+        )
     )
-    writer.emit("trainable", module="unet", parameters=797_184, tensors=256)
-    writer.emit("phase", phase="training", text="")
+    writer.emit(kinds.TrainablePart("unet", 797_184, 256))
+    writer.emit(kinds.Phase("training", ""))
 
 
 def say_step(writer: EventWriter, step: int) -> None:
@@ -49,11 +51,12 @@ def say_step(writer: EventWriter, step: int) -> None:
     jitter = math.sin(step * 12.9898) * 43758.5453 % 1
     loss = 0.1 + 0.4 / (1 + step / 200) + 0.1 * jitter
     writer.emit(
-        "step",
-        step=step,
-        loss=loss,
-        lr=1e-4,
-        grad_norm=0.3 + jitter,
-        images_per_s=round(40 + jitter, 3),
-        epoch=round(step / 4, 4),
+        kinds.Step(
+            step=step,
+            loss=loss,
+            lr=1e-4,
+            grad_norm=0.3 + jitter,
+            images_per_s=round(40 + jitter, 3),
+            epoch=round(step / 4, 4),
+        )
     )

@@ -46,14 +46,12 @@ class EventWriter:
         """The number of the last event; 0 before the first."""
         return self._seq
 
-    def emit(self, event: Event | str, /, **more: object) -> Record:
+    def emit(self, event: Event) -> Record:
         """Write one event and return it as readers will see it.
 
         Raises EventWriteError; `disk_full` tells a full disk from other failures. The last event of
         a run (finished, stopped, failed) is also brought to the disk by fsync, 4 ms on a plain SSD.
         """
-        if isinstance(event, str):
-            event = _event(event, more)
         fields = event.written()
         assert not _OWN & fields.keys(), f"an event has its own {sorted(_OWN)}"
         with self._lock:
@@ -102,11 +100,6 @@ class EventWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _event(kind: str, fields: dict[str, object]) -> Event:
-    made: Event = type("Named", (Event,), {"kind": kind, "written": lambda self: fields})()
-    return made
 
 
 def _is_event(record: Record) -> bool:

@@ -22,11 +22,11 @@ class WaitingWriter(EventWriter):
         super().__init__(path)
         self.leaving: Callable[[], bool] = lambda: False
 
-    def emit(self, event: Event | str, /, **more: object) -> Record:
+    def emit(self, event: Event) -> Record:
         told = False
         while True:
             try:
-                return super().emit(event, **more)
+                return super().emit(event)
             except EventWriteError as error:
                 if not error.disk_full or self.leaving():
                     raise

@@ -11,6 +11,7 @@ from PIL import Image
 from engine.run.events import EventWriter
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, create_run
+from tests.support.events import raw
 
 PLAN = """version = 1
 name = "{name}"
@@ -32,20 +33,22 @@ def begin(name: str, total: int = 100) -> RunDir:
 
 def started(writer: EventWriter, name: str, total: int) -> None:
     """The events of a worker that has begun."""
-    writer.emit("launched", pid=1, host="elsewhere", restarts=0)
+    writer.emit(raw("launched", pid=1, host="elsewhere", restarts=0))
     writer.emit(
-        "started",
-        pid=1,
-        host="elsewhere",
-        version="0.1",
-        plan_hash="x",
-        total_steps=total,
-        name=name,
-        method="lora",
-        family="sd1",
-        device="cuda:0",
-        torch="2",
-        resumed=False,
+        raw(
+            "started",
+            pid=1,
+            host="elsewhere",
+            version="0.1",
+            plan_hash="x",
+            total_steps=total,
+            name=name,
+            method="lora",
+            family="sd1",
+            device="cuda:0",
+            torch="2",
+            resumed=False,
+        )
     )
 
 
@@ -53,7 +56,9 @@ def steps(writer: EventWriter, first: int, last: int) -> None:
     """Step events with a falling loss."""
     for step in range(first, last + 1):
         loss = 0.08 + 0.15 * math.exp(-step / 60)
-        writer.emit("step", step=step, loss=loss, lr=1e-4, grad_norm=0.4, images_per_s=3.4, epoch=step / 24)
+        writer.emit(
+            raw("step", step=step, loss=loss, lr=1e-4, grad_norm=0.4, images_per_s=3.4, epoch=step / 24)
+        )
 
 
 def sample(run: RunDir, writer: EventWriter, step: int, index: int = 0) -> Path:
@@ -63,13 +68,15 @@ def sample(run: RunDir, writer: EventWriter, step: int, index: int = 0) -> Path:
     picture.save(run.previews / f"{name}.png")
     picture.save(run.previews / f"{name}.jpg")
     writer.emit(
-        "sample",
-        step=step,
-        index=index,
-        prompt=f"[b]a cat[/b], view {index}",
-        seed=1234 + index,
-        path=f"samples/{name}.png",
-        thumb=f"samples/{name}.jpg",
+        raw(
+            "sample",
+            step=step,
+            index=index,
+            prompt=f"[b]a cat[/b], view {index}",
+            seed=1234 + index,
+            path=f"samples/{name}.png",
+            thumb=f"samples/{name}.jpg",
+        )
     )
     return run.previews / f"{name}.jpg"
 
@@ -82,11 +89,13 @@ def run_at(name: str, step: int, total: int = 100, *, checkpoint: int = 0) -> Ru
         steps(writer, 1, step)
         if checkpoint:
             writer.emit(
-                "checkpoint",
-                step=checkpoint,
-                path=f"checkpoints/step-{checkpoint:08d}",
-                bytes=9_600_000,
-                seconds=0.4,
+                raw(
+                    "checkpoint",
+                    step=checkpoint,
+                    path=f"checkpoints/step-{checkpoint:08d}",
+                    bytes=9_600_000,
+                    seconds=0.4,
+                )
             )
     return run
 
@@ -101,7 +110,7 @@ def alive(run: RunDir) -> RunLock:
 def emit(run: RunDir, kind: str, **fields: object) -> None:
     """One more event."""
     with EventWriter(run.events_file) as writer:
-        writer.emit(kind, **fields)
+        writer.emit(raw(kind, **fields))
 
 
 def old(run: RunDir, seconds: float) -> None:

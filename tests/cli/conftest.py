@@ -22,6 +22,7 @@ from engine.run.events import EventWriter
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, create_run
 from sdtrain_tui.cli import main
+from tests.support.events import raw
 from tests.support.plans import make_plan
 
 TRAINING = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors")
@@ -134,24 +135,38 @@ def fabricate(name: str, pictures: Path, steps: int = 4, total: int = 4, **endin
     plan = make_plan(pictures, name=name, train__steps=max(total, 1))
     run = create_run(dumps(plan), name)
     with EventWriter(run.events_file) as writer:
-        writer.emit("launched", pid=1, host="h", restarts=0)
-        writer.emit(
+        writer.emit(raw("launched", pid=1, host="h", restarts=0))
+        writer.emit(raw(
             "started", pid=1, host="h", version="0", plan_hash="x", total_steps=total, name=name, method="lora",
-            family="sd1", device="cpu", torch="2", resumed=False,
-        )  # fmt: skip
-        writer.emit("trainable", module="unet", parameters=1000, tensors=2)
+            family="sd1", device="cpu", torch="2", resumed=False))  # fmt: skip
+        writer.emit(raw("trainable", module="unet", parameters=1000, tensors=2))
         for step in range(1, steps + 1):
             loss = float("nan") if step == 2 else 1.0 / step
-            writer.emit("step", step=step, loss=loss, lr=1e-4, grad_norm=0.5, images_per_s=3.0)
+            writer.emit(raw("step", step=step, loss=loss, lr=1e-4, grad_norm=0.5, images_per_s=3.0))
         writer.emit(
-            "sample", step=steps, index=0, prompt="a \x1b[31mred cat", seed=1, path="samples/a.png", thumb=""
+            raw(
+                "sample",
+                step=steps,
+                index=0,
+                prompt="a \x1b[31mred cat",
+                seed=1,
+                path="samples/a.png",
+                thumb="",
+            )
         )
         if ending:
             if ending["kind"] == "finished":
                 writer.emit(
-                    "exported", format="kohya", path="export/x.safetensors", bytes=2048, step=steps, tensors=4
+                    raw(
+                        "exported",
+                        format="kohya",
+                        path="export/x.safetensors",
+                        bytes=2048,
+                        step=steps,
+                        tensors=4,
+                    )
                 )
-            writer.emit(ending.pop("kind"), **ending)
+            writer.emit(raw(ending.pop("kind"), **ending))
     return run
 
 
@@ -191,7 +206,7 @@ class FakeEngine:
 
     def _answer(self, writer: EventWriter, command: dict[str, Any]) -> None:
         def say(status: str, text: str = "") -> None:
-            writer.emit("command", id=command["id"], cmd=command["cmd"], status=status, text=text)
+            writer.emit(raw("command", id=command["id"], cmd=command["cmd"], status=status, text=text))
 
         if self.refuse:
             say("refused", "not now")
@@ -199,16 +214,20 @@ class FakeEngine:
         say("accepted")
         match command["cmd"]:
             case "pause":
-                writer.emit("paused", step=4)
+                writer.emit(raw("paused", step=4))
             case "resume":
-                writer.emit("unpaused", step=4)
+                writer.emit(raw("unpaused", step=4))
             case "save":
-                writer.emit("checkpoint", step=4, path="checkpoints/step-00000004", bytes=10, seconds=0.1)
+                writer.emit(
+                    raw("checkpoint", step=4, path="checkpoints/step-00000004", bytes=10, seconds=0.1)
+                )
             case "sample":
                 prompt = command.get("prompt", "plan's own")
-                writer.emit("sample", step=4, index=1, prompt=prompt, seed=1, path="samples/b.png", thumb="")
+                writer.emit(
+                    raw("sample", step=4, index=1, prompt=prompt, seed=1, path="samples/b.png", thumb="")
+                )
             case "stop":
-                writer.emit("stopped", step=4, reason="stop command")
+                writer.emit(raw("stopped", step=4, reason="stop command"))
         say("done")
         if command["cmd"] == "stop":
             self._leave.set()

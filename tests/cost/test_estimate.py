@@ -19,6 +19,7 @@ from engine.plan.methods.lora import LoraOptions
 from engine.plan.schema import Plan
 from engine.run.events import EventWriter
 from engine.run.paths import create_run
+from tests.support.events import raw
 from tests.support.plans import GIB, card, make_plan
 
 
@@ -241,10 +242,17 @@ def test_time_is_not_invented(pictures: Path) -> None:
 def earlier_run(plan: Plan, rate: float, host: str, steps: int = 20) -> None:
     run = create_run(dumps(plan), plan.name)
     with EventWriter(run.events_file) as writer:
-        writer.emit("started", host=host, total_steps=steps, name=plan.name)
+        writer.emit(raw("started", host=host, total_steps=steps, name=plan.name))
         for step in range(1, steps + 1):
             writer.emit(
-                "step", step=step, loss=1.0, lr=1e-4, grad_norm=1.0, images_per_s=1.0 if step < 3 else rate
+                raw(
+                    "step",
+                    step=step,
+                    loss=1.0,
+                    lr=1e-4,
+                    grad_norm=1.0,
+                    images_per_s=1.0 if step < 3 else rate,
+                )
             )
 
 

@@ -30,6 +30,7 @@ from engine.run.control import ControlReader
 from engine.run.events import EventWriter
 from engine.run.jsonl import select
 from engine.run.paths import RunDir
+from tests.support.events import raw
 
 run = RunDir(Path(sys.argv[1]))
 events = EventWriter(run.events_file)
@@ -39,7 +40,7 @@ def wait_for_stop():
     reader = ControlReader(run.control_file)
     while True:
         for command in reader.poll():
-            events.emit("command", id=command["id"], cmd=command["cmd"], status="done", text="")
+            events.emit(raw("command", id=command["id"], cmd=command["cmd"], status="done", text=""))
             if command["cmd"] == "stop":
                 return
         time.sleep(0.01)
@@ -48,7 +49,7 @@ def die(number=signal.SIGKILL):
     os.kill(os.getpid(), number)
     signal.pause()
 
-events.emit("started", pid=os.getpid(), name="fake", method="lora", total_steps=10, resumed=attempt > 1)
+events.emit(raw("started", pid=os.getpid(), name="fake", method="lora", total_steps=10, resumed=attempt > 1))
 """
 
 ENGINE = """

@@ -14,6 +14,7 @@ from engine.run.control_commands import COMMANDS, Pause, Sample, Save, Stop
 from engine.run.events import EventWriter
 from engine.run.paths import RunDir
 from tests.run.engine_fakes import child_env
+from tests.support.events import raw
 
 
 def test_commands_arrive_once_and_in_order_with_their_fields(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_commands_that_the_events_answer_are_not_done_again_after_a_restart(tmp_
     run = RunDir(tmp_path)
     first, second = send(run, Save()), send(run, Pause())
     with EventWriter(run.events_file) as writer:
-        writer.emit("command", id=first, cmd="save", status="accepted", text="")
+        writer.emit(raw("command", id=first, cmd="save", status="accepted", text=""))
     assert [command["id"] for command in ControlReader(run.control_file).poll()] == [second]
 
 

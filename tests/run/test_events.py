@@ -16,6 +16,7 @@ from engine.run.event import as_float
 from engine.run.events import EventReader, EventWriteError, EventWriter
 from engine.run.jsonl import head, overview, select, tail
 from tests.run.engine_fakes import child_env
+from tests.support.events import raw
 
 
 def read(path: Path) -> list[dict[str, object]]:
@@ -25,14 +26,16 @@ def read(path: Path) -> list[dict[str, object]]:
 def written(path: Path, count: int) -> bytes:
     with EventWriter(path) as writer:
         for number in range(1, count + 1):
-            writer.emit("step", step=number, loss=1.0 / number, note="ä\n\u2028", error={"what": [number]})
+            writer.emit(
+                raw("step", step=number, loss=1.0 / number, note="ä\n\u2028", error={"what": [number]})
+            )
     return path.read_bytes()
 
 
 def test_an_event_comes_back_as_it_was_returned_on_emit(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     with EventWriter(path) as writer:
-        event = writer.emit("warning", text='line\n"break" \udcff é', code="x", key=None)
+        event = writer.emit(raw("warning", text='line\n"break" \udcff é', code="x", key=None))
     assert read(path) == [event]
     assert event["v"] == 1
     assert event["seq"] == 1
@@ -44,7 +47,9 @@ def test_numbers_that_are_not_finite_are_texts_in_the_file_and_floats_again_by_a
 ) -> None:
     path = tmp_path / "events.jsonl"
     with EventWriter(path) as writer:
-        event = writer.emit("step", step=1, loss=math.nan, lr=math.inf, grad_norm=-math.inf, more=[math.nan])
+        event = writer.emit(
+            raw("step", step=1, loss=math.nan, lr=math.inf, grad_norm=-math.inf, more=[math.nan])
+        )
     assert (event["loss"], event["lr"], event["grad_norm"], event["more"]) == ("nan", "inf", "-inf", ["nan"])
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert read(path) == [event]
@@ -59,7 +64,7 @@ def test_a_writer_goes_on_counting_where_the_file_ends(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     written(path, 3)
     with EventWriter(path) as writer:
-        assert writer.emit("warning")["seq"] == 4
+        assert writer.emit(raw("warning"))["seq"] == 4
 
 
 def test_the_count_goes_on_behind_a_megabyte_of_garbage(tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ def test_the_count_goes_on_behind_a_megabyte_of_garbage(tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(b"\0" * 1_000_000 + b"\n[1]\n" + b"x" * 70_000)
     with EventWriter(path) as writer:
-        assert writer.emit("warning")["seq"] == 3
+        assert writer.emit(raw("warning"))["seq"] == 3
     assert [event["seq"] for event in read(path)] == [1, 2, 3]
 
 
@@ -79,7 +84,7 @@ def test_a_file_cut_at_any_byte_of_its_last_lines_is_continued_without_harm(tmp_
     for cut in range(ends[1], len(whole) + 1):
         path.write_bytes(whole[:cut])
         with EventWriter(path) as writer:
-            fresh = [writer.emit("warning", text="after"), writer.emit("step", step=9)]
+            fresh = [writer.emit(raw("warning", text="after")), writer.emit(raw("step", step=9))]
         events = read(path)
         # An event that lacks only its newline is whole once the line is closed.
         kept = sum(cut >= end - 1 for end in ends)
@@ -119,7 +124,7 @@ def test_lines_that_are_no_events_are_counted_and_skipped(tmp_path: Path) -> Non
         with path.open("ab") as file:
             file.write(line + b"\n")
         with EventWriter(path) as writer:
-            writer.emit("warning")
+            writer.emit(raw("warning"))
     reader = EventReader(path)
     assert [event["seq"] for event in reader.poll()] == list(range(1, len(junk) + 1))
     assert reader.skipped == len(junk)
@@ -129,7 +134,7 @@ def test_a_line_longer_than_any_event_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"kind":"' + b"x" * 5_000_000 + b'"}\n')
     with EventWriter(path) as writer:
-        event = writer.emit("warning")
+        event = writer.emit(raw("warning"))
     reader = EventReader(path)
     assert reader.poll(max_bytes=1) == [event]
     assert reader.skipped == 1
@@ -139,7 +144,7 @@ def test_small_reads_give_the_same_events_as_one_large_read(tmp_path: Path) -> N
     path = tmp_path / "events.jsonl"
     with EventWriter(path) as writer:
         for number in range(3):
-            writer.emit("warning", text="w" * 700_000, step=number)
+            writer.emit(raw("warning", text="w" * 700_000, step=number))
     reader, pieces = EventReader(path), []
     while events := reader.poll(max_bytes=1_000):
         pieces.append(events)
@@ -176,7 +181,7 @@ def test_threads_that_share_a_writer_never_mix_their_lines(tmp_path: Path) -> No
 
         def work(number: int) -> None:
             for _ in range(200):
-                writer.emit("warning", text=str(number) * 300)
+                writer.emit(raw("warning", text=str(number) * 300))
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
         for thread in threads:
@@ -192,6 +197,7 @@ SHORT_WRITES = """
 import resource, sys
 from pathlib import Path
 from engine.run.events import EventReader, EventWriteError, EventWriter
+from tests.support.events import raw
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -200,15 +206,15 @@ room = 0
 while True:
     path = Path(sys.argv[1], f"{room}.jsonl")
     writer = EventWriter(path)
-    first = writer.emit("warning", text="first")
+    first = writer.emit(raw("warning", text="first"))
     limit(path.stat().st_size + room)
     try:
-        second = writer.emit("warning", text="second")
+        second = writer.emit(raw("warning", text="second"))
     except EventWriteError as error:
         assert error.disk_full, error
         second = None
     limit(resource.RLIM_INFINITY)
-    third = writer.emit("warning", text="third")
+    third = writer.emit(raw("warning", text="third"))
     events = EventReader(path).poll()
     texts = [event["text"] for event in events]
     assert texts[0] == "first" and texts[-1] == "third", (room, texts)
@@ -236,7 +242,7 @@ def test_a_disk_that_is_full_in_the_middle_of_an_event_is_reported_and_spoils_no
 def test_a_full_disk_is_an_error_that_says_so() -> None:
     writer = EventWriter(Path("/dev/full"))
     with pytest.raises(EventWriteError) as caught:
-        writer.emit("step", step=1)
+        writer.emit(raw("step", step=1))
     assert caught.value.disk_full
     assert writer.seq == 0
     writer.close()
@@ -246,7 +252,7 @@ def test_head_tail_and_select_read_whole_lines_of_their_part_only(tmp_path: Path
     path = tmp_path / "events.jsonl"
     whole = written(path, 50)
     with EventWriter(path) as writer:
-        mark = writer.emit("command", id="a")
+        mark = writer.emit(raw("command", id="a"))
     with path.open("ab") as file:
         file.write(b'{"v":1,"kind":"command","id":"to')
     line = whole.index(b"\n") + 1

@@ -31,7 +31,7 @@ from tests.run.engine_fakes import (
     worker_pid,
 )
 
-WAITS = "wait_for_stop()\nevents.emit('finished', step=1, seconds=1)"
+WAITS = "wait_for_stop()\nevents.emit(raw('finished', step=1, seconds=1))"
 
 LAUNCHER = """
 import signal, sys
@@ -109,7 +109,7 @@ def test_a_program_that_is_not_there_is_an_error_for_the_user(tmp_path: Path) ->
 def test_a_run_that_has_just_ended_can_be_launched_again(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     for _ in range(3):
-        launch(run, engine_argv=engine_argv(tmp_path, run, "events.emit('finished', step=1, seconds=1)"))
+        launch(run, engine_argv=engine_argv(tmp_path, run, "events.emit(raw('finished', step=1, seconds=1))"))
         wait_for(lambda: not is_alive(run))
     assert [event["seq"] for event in events_of(run)] == list(range(1, 10))
 

@@ -12,12 +12,13 @@ from engine.run.listing import summaries
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from tests.run.engine_fakes import new_run
+from tests.support.events import raw
 
 
 def long_run(tmp_path: Path, lines: int, name: str = "long") -> RunDir:
     run = new_run(tmp_path, name)
     with EventWriter(run.events_file) as writer:
-        writer.emit("started", name=name, method="full", total_steps=lines, resumed=False)
+        writer.emit(raw("started", name=name, method="full", total_steps=lines, resumed=False))
     with run.events_file.open("ab") as file:
         for step in range(1, lines + 1):
             fields = {
@@ -35,8 +36,8 @@ def long_run(tmp_path: Path, lines: int, name: str = "long") -> RunDir:
 def test_a_long_run_is_summed_up_by_its_ends(tmp_path: Path) -> None:
     run = long_run(tmp_path, 200_000)
     with EventWriter(run.events_file) as writer:
-        writer.emit("step", step=200_001, loss=0.25)
-        writer.emit("stopped", step=200_001, reason="SIGTERM")
+        writer.emit(raw("step", step=200_001, loss=0.25))
+        writer.emit(raw("stopped", step=200_001, reason="SIGTERM"))
     (summary,) = summaries(tmp_path)
     assert (summary.name, summary.method, summary.state) == ("long", "full", "stopped")
     assert (summary.step, summary.loss) == (200_001, 0.25)
@@ -49,8 +50,8 @@ def test_the_middle_of_the_events_is_never_read(tmp_path: Path) -> None:
     with run.events_file.open("r+b") as file:
         file.truncate(1 << 40)
     with EventWriter(run.events_file) as writer:
-        writer.emit("step", step=600, loss=0.5)
-        writer.emit("finished", step=600, seconds=1)
+        writer.emit(raw("step", step=600, loss=0.5))
+        writer.emit(raw("finished", step=600, seconds=1))
     (summary,) = summaries(tmp_path)
     assert (summary.state, summary.step, summary.loss, summary.method) == ("finished", 600, 0.5, "full")
 

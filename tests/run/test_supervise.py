@@ -33,7 +33,7 @@ from tests.run.engine_fakes import (
 
 def test_a_worker_that_finishes_is_the_end_of_the_run(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "events.emit('step', step=1, loss=0.5)\nevents.emit('finished', step=1, seconds=1.0)"
+    body = "events.emit(raw('step', step=1, loss=0.5))\nevents.emit(raw('finished', step=1, seconds=1.0))"
     assert supervise(tmp_path, run, body) == codes.DONE
     assert kinds(run) == ["launched", "started", "step", "finished"]
     assert [event["seq"] for event in events_of(run)] == [1, 2, 3, 4]
@@ -67,7 +67,7 @@ def test_a_worker_that_fails_without_a_word_is_reported_by_its_code_and_log(
 
 def test_a_worker_that_says_how_it_failed_is_not_contradicted(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "events.emit('failed', error='GPU is full', state='out-of-memory')\nsys.exit(codes.OUT_OF_MEMORY)"
+    body = "events.emit(raw('failed', error='GPU is full', state='out-of-memory'))\nsys.exit(codes.OUT_OF_MEMORY)"
     assert supervise(tmp_path, run, body) == codes.OUT_OF_MEMORY
     assert the(run, "failed")["error"] == "GPU is full"
 
@@ -80,7 +80,7 @@ def test_a_worker_that_leaves_with_0_and_no_word_did_not_finish(tmp_path: Path) 
 
 def test_a_crash_after_the_last_word_changes_nothing(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "events.emit('finished', step=1, seconds=1.0)\ndie(signal.SIGSEGV)"
+    body = "events.emit(raw('finished', step=1, seconds=1.0))\ndie(signal.SIGSEGV)"
     assert supervise(tmp_path, run, body) == codes.DONE
     assert kinds(run) == ["launched", "started", "finished"]
 
@@ -89,10 +89,10 @@ def test_a_killed_worker_is_started_again_and_goes_on(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     body = """
 if attempt == 1:
-    events.emit("step", step=1, loss=0.5)
+    events.emit(raw("step", step=1, loss=0.5))
     wait_for_stop()
-events.emit("resumed", from_step=0)
-events.emit("finished", step=2, seconds=1.0)
+events.emit(raw("resumed", from_step=0))
+events.emit(raw("finished", step=2, seconds=1.0))
 """
     engine = start(tmp_path, run, body)
     wait_for(lambda: "step" in kinds(run))
@@ -118,7 +118,7 @@ def test_restarts_end_when_nothing_is_saved_between_them_and_after_three(
     tmp_path: Path, saves: bool, starts: int
 ) -> None:
     run = new_run(tmp_path)
-    save = "events.emit('checkpoint', step=attempt, path='c', bytes=1, seconds=0.1)\n" if saves else ""
+    save = "events.emit(raw('checkpoint', step=attempt, path='c', bytes=1, seconds=0.1))\n" if saves else ""
     assert supervise(tmp_path, run, save + "die(signal.SIGABRT)") == codes.FAILED
     assert kinds(run).count("launched") == starts
     failed = view_of(run).failed
@@ -130,7 +130,7 @@ def test_restarts_end_when_nothing_is_saved_between_them_and_after_three(
 
 def test_a_worker_that_had_agreed_to_stop_is_not_started_again(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "events.emit('command', id='i', cmd='stop', status='accepted')\ndie(signal.SIGSEGV)"
+    body = "events.emit(raw('command', id='i', cmd='stop', status='accepted'))\ndie(signal.SIGSEGV)"
     assert supervise(tmp_path, run, body) == codes.FAILED
     assert kinds(run).count("launched") == 1
     assert state(view_of(run), False, time.time()) == "crashed"
@@ -147,11 +147,11 @@ def test_a_signal_to_the_supervisor_asks_the_worker_once(tmp_path: Path, number:
     body = """
 asked = []
 signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
-events.emit("phase", phase="training", text="")
+events.emit(raw("phase", phase="training", text=""))
 while not asked:
     time.sleep(0.01)
 wait_for_stop()
-events.emit("stopped", step=len(asked), reason="SIGTERM")
+events.emit(raw("stopped", step=len(asked), reason="SIGTERM"))
 sys.exit(codes.STOPPED)
 """
     engine = start(tmp_path, run, body)
@@ -176,7 +176,7 @@ def test_a_worker_that_the_signal_met_before_it_could_save_is_stopped_not_crashe
 
 def test_a_hangup_ends_neither_supervisor_nor_worker(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    engine = start(tmp_path, run, "wait_for_stop()\nevents.emit('finished', step=1, seconds=1)")
+    engine = start(tmp_path, run, "wait_for_stop()\nevents.emit(raw('finished', step=1, seconds=1))")
     worker = worker_pid(run)
     os.killpg(engine.pid, signal.SIGHUP)
     os.kill(worker, signal.SIGHUP)
@@ -207,7 +207,7 @@ def test_the_worker_dies_with_its_supervisor(tmp_path: Path, tie: str) -> None:
 
 def test_a_second_supervisor_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "wait_for_stop()\nevents.emit('finished', step=1, seconds=1)"
+    body = "wait_for_stop()\nevents.emit(raw('finished', step=1, seconds=1))"
     first = start(tmp_path, run, body)
     worker_pid(run)
     assert start(tmp_path, run, body).wait(timeout=60) == codes.ALREADY_RUNNING
@@ -219,7 +219,7 @@ def test_a_second_supervisor_is_refused_while_the_first_lives(tmp_path: Path) ->
 
 def test_no_engine_begins_before_an_orphaned_worker_is_gone(tmp_path: Path) -> None:
     run = new_run(tmp_path)
-    body = "if attempt == 1: wait_for_stop()\nevents.emit('finished', step=1, seconds=1)"
+    body = "if attempt == 1: wait_for_stop()\nevents.emit(raw('finished', step=1, seconds=1))"
     first = start(tmp_path, run, body, "unbound")  # this worker never ties itself to its supervisor
     worker = worker_pid(run)
     first.kill()
@@ -239,8 +239,8 @@ def test_what_the_worker_had_started_goes_with_it(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     body = """
 child = subprocess.Popen(["sleep", "1000"])
-events.emit("warning", text=str(child.pid))
-events.emit("finished", step=1, seconds=1)
+events.emit(raw("warning", text=str(child.pid)))
+events.emit(raw("finished", step=1, seconds=1))
 """
     assert supervise(tmp_path, run, body) == codes.DONE
     child = int(the(run, "warning")["text"])
@@ -250,7 +250,7 @@ events.emit("finished", step=1, seconds=1)
 def test_a_command_sent_while_no_engine_ran_is_refused_at_the_next_start(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     ident = send(run, Stop())
-    assert supervise(tmp_path, run, "events.emit('finished', step=1, seconds=1)") == codes.DONE
+    assert supervise(tmp_path, run, "events.emit(raw('finished', step=1, seconds=1))") == codes.DONE
     assert view_of(run).commands == {ident: "refused"}
     assert kinds(run)[:2] == ["command", "launched"]
 
@@ -271,7 +271,7 @@ def test_a_torn_event_of_a_killed_worker_does_not_harm_the_next(tmp_path: Path) 
 if attempt == 1:
     os.write(os.open(run.events_file, os.O_WRONLY | os.O_APPEND), b'{"v":1,"seq":3,"t":1.0,"kind":"st')
     die()
-events.emit("finished", step=1, seconds=1)
+events.emit(raw("finished", step=1, seconds=1))
 """
     assert supervise(tmp_path, run, body) == codes.DONE
     assert kinds(run) == ["launched", "started", "warning", "launched", "started", "finished"]

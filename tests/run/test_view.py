@@ -14,6 +14,7 @@ from engine.run.follow import Follower
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from engine.run.view import STATES, Grown, RunView, StepSeries, eta_s, fold, state
+from tests.support.events import raw
 
 Event = dict[str, Any]
 
@@ -232,15 +233,15 @@ def test_a_follower_folds_what_was_added_and_begins_anew_after_a_replacement(tmp
     assert not follower.poll()
     assert follower.state() == "queued"
     with EventWriter(run.events_file) as writer:
-        writer.emit("started", name="a", total_steps=3, resumed=False)
-        writer.emit("step", step=1, loss=1.0)
+        writer.emit(raw("started", name="a", total_steps=3, resumed=False))
+        writer.emit(raw("step", step=1, loss=1.0))
         assert follower.poll()
         assert not follower.poll()
-        writer.emit("step", step=2, loss=1.0)
+        writer.emit(raw("step", step=2, loss=1.0))
     assert follower.catch_up().step == 2
     run.events_file.unlink()
     with EventWriter(run.events_file) as writer:
-        writer.emit("started", name="b", total_steps=3, resumed=False)
+        writer.emit(raw("started", name="b", total_steps=3, resumed=False))
     assert follower.poll()
     assert (follower.view.name, len(follower.view.steps)) == ("b", 0)
 
@@ -251,9 +252,9 @@ def test_an_engine_that_finished_since_the_last_look_never_seems_crashed(tmp_pat
     lock = RunLock(run.lock_file)
     assert lock.acquire()
     with EventWriter(run.events_file) as writer:
-        writer.emit("started", resumed=False)
+        writer.emit(raw("started", resumed=False))
         follower.poll()
         assert follower.state() == "preparing"
-        writer.emit("finished", step=1, seconds=1.0)
+        writer.emit(raw("finished", step=1, seconds=1.0))
     lock.release()
     assert follower.state() == "finished"
