@@ -93,7 +93,9 @@ class DataFeed:
         mean, std = self.latents.rows(rows, flips, crops)
         epoch = int(self.epoch(step - 1))
         dropped = draws.flags(seed, "caption-dropout", step, slots, data.caption_dropout)
-        cond = self.texts.rows(rows, dropped, [(epoch, slot + step * len(self.items)) for slot in slots])
+        # Numbers the draws, not the pictures: one that comes twice in an epoch has its tags shuffled anew.
+        shown = [(epoch, slot + step * len(self.items)) for slot in slots]
+        cond = self.texts.rows(rows, dropped, shown)
         return Batch(
             slots=slots,
             mean=mean.to(self.device, non_blocking=True),
