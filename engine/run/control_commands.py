@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from engine.run.event import About, Fields
+from engine.run.event import About, Fields, line
 
 
-@dataclass(frozen=True)
+@line
 class Command(Fields):
     """Something that a running engine is asked for; `cmd` is its name in control.jsonl."""
 
     cmd: ClassVar[str]
 
 
-@dataclass(frozen=True)
+@line
 class Stop(Command):
     """Finish the update, save and leave; the run can be resumed."""
 
     cmd: ClassVar[str] = "stop"
 
 
-@dataclass(frozen=True)
+@line
 class Pause(Command):
     """Wait after this update, with the weights in memory."""
 
     cmd: ClassVar[str] = "pause"
 
 
-@dataclass(frozen=True)
+@line
 class Resume(Command):
     """Go on after a pause."""
 
     cmd: ClassVar[str] = "resume"
 
 
-@dataclass(frozen=True)
+@line
 class Save(Command):
     """Write a checkpoint after this update."""
 
     cmd: ClassVar[str] = "save"
 
 
-@dataclass(frozen=True)
+@line
 class Sample(Command):
     """Draw previews after this update."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Self
 
-from engine.run.event import About, Event, Record
+from engine.run.event import About, Event, Record, line
 
 Done = Annotated[int, About("updates that were done by then", "steps")]
 DoneOrMissing = Annotated[int | None, About("updates that were done by then", "steps")]
 Bytes = Annotated[int, About("size on the disk", "bytes")]
 
 
-@dataclass(frozen=True)
+@line
 class Launched(Event):
     """The supervisor has started, or is about to start the worker again."""
 
@@ -22,7 +21,7 @@ class Launched(Event):
     restarts: Annotated[int, About("how often this supervisor has started its worker again")]
 
 
-@dataclass(frozen=True)
+@line
 class Started(Event):
     """The worker has read its plan; what is loaded and cached comes next."""
 
@@ -40,7 +39,7 @@ class Started(Event):
     resumed: Annotated[bool, About("a checkpoint was found; false begins an empty history")]
 
 
-@dataclass(frozen=True)
+@line
 class Phase(Event):
     """The worker turns to something else."""
 
@@ -49,7 +48,7 @@ class Phase(Event):
     text: Annotated[str, About("what exactly, for people; may be empty")]
 
 
-@dataclass(frozen=True)
+@line
 class Progress(Event):
     """How far a phase other than training is; four times a second at most."""
 
@@ -60,7 +59,7 @@ class Progress(Event):
     text: Annotated[str, About("what is counted")]
 
 
-@dataclass(frozen=True)
+@line
 class Heartbeat(Event):
     """The engine lives; written every 5 s in which nothing else was."""
 
@@ -69,7 +68,7 @@ class Heartbeat(Event):
     step: DoneOrMissing
 
 
-@dataclass(frozen=True)
+@line
 class Step(Event):
     """One update of the weights, or one that was skipped."""
 
@@ -83,7 +82,7 @@ class Step(Event):
     skipped: Annotated[bool, About("loss or gradients were not finite, and no weight was changed")] = False
 
 
-@dataclass(frozen=True)
+@line
 class Sample(Event):
     """A preview was drawn, or could not be."""
 
@@ -97,7 +96,7 @@ class Sample(Event):
     error: Annotated[str, About("why there is no picture; then path and thumb are missing")] = ""
 
 
-@dataclass(frozen=True)
+@line
 class Checkpoint(Event):
     """A checkpoint lies whole on the disk; older ones are pruned after this."""
 
@@ -108,7 +107,7 @@ class Checkpoint(Event):
     seconds: Annotated[float | None, About("how long writing it took", "seconds")]
 
 
-@dataclass(frozen=True)
+@line
 class Warned(Event):
     """Something that the user should know and that does not end the run."""
 
@@ -123,7 +122,7 @@ class Warned(Event):
     ] = 0
 
 
-@dataclass(frozen=True)
+@line
 class Answered(Event):
     """What became of a control command; one command may be accepted first and done later."""
 
@@ -134,7 +133,7 @@ class Answered(Event):
     text: Annotated[str, About("why, for people; may be empty")]
 
 
-@dataclass(frozen=True)
+@line
 class Paused(Event):
     """The worker waits; the weights stay in memory."""
 
@@ -144,7 +143,7 @@ class Paused(Event):
     text: Annotated[str, About("what it waits for, for people")] = ""
 
 
-@dataclass(frozen=True)
+@line
 class Unpaused(Event):
     """The worker goes on."""
 
@@ -152,7 +151,7 @@ class Unpaused(Event):
     step: DoneOrMissing
 
 
-@dataclass(frozen=True)
+@line
 class Resumed(Event):
     """A checkpoint was loaded: what was told of later updates no longer counts, and they are done again."""
 
@@ -160,7 +159,7 @@ class Resumed(Event):
     from_step: Annotated[int | None, About("updates that the checkpoint holds", "steps")]
 
 
-@dataclass(frozen=True)
+@line
 class TrainablePart(Event):
     """A module that trains; one event each."""
 
@@ -170,7 +169,7 @@ class TrainablePart(Event):
     tensors: Annotated[int, About("in how many tensors")]
 
 
-@dataclass(frozen=True)
+@line
 class Exported(Event):
     """A file was written, read back and compared."""
 
@@ -182,7 +181,7 @@ class Exported(Event):
     tensors: Annotated[int, About("tensors in it")]
 
 
-@dataclass(frozen=True)
+@line
 class Failed(Event):
     """The run has ended, and not as it should.
 
@@ -207,7 +206,7 @@ class Failed(Event):
         return super().read({**record, "error": told, "why": parts.get("why"), "fix": parts.get("fix")})
 
 
-@dataclass(frozen=True)
+@line
 class Stopped(Event):
     """The run has ended because it was asked to, after a save where there was something to save."""
 
@@ -216,7 +215,7 @@ class Stopped(Event):
     reason: Annotated[str, About("the command or the signal that asked; may be empty")]
 
 
-@dataclass(frozen=True)
+@line
 class Finished(Event):
     """The run has ended as planned, and its files are exported."""
 

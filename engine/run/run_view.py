@@ -33,7 +33,7 @@ class CheckpointInfo:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ExportInfo:
     """A finished export file that was read back and compared."""
 
@@ -56,7 +56,7 @@ class WarningInfo:
     step: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainableInfo:
     """A module group that trains."""
 
@@ -65,7 +65,7 @@ class TrainableInfo:
     tensors: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failure:
     """How a run failed; `state` is failed, out-of-memory, disk-full or crashed."""
 
@@ -78,7 +78,7 @@ class Failure:
     exit_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pause:
     """Where a run waits; `reason` is empty when the user asked for it, "disk-full" when the disk did."""
 
@@ -88,7 +88,7 @@ class Pause:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stop:
     """A clean leave before the end."""
 
@@ -97,7 +97,7 @@ class Stop:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Finish:
     """The end as planned; `seconds` is what the worker measured."""
 
