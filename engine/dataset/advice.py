@@ -44,7 +44,12 @@ def about_path(path: Path) -> list[Finding]:
 
 def about_listing(path: Path, listing: Listing) -> list[Finding]:
     """Whether there are pictures or shards, not both, and whether they lie one level deeper."""
-    found: list[Finding] = []
+    found: list[Finding] = [one.finding() for one in listing.left_out]
+    if listing.caches:
+        what = f"{listing.caches} .npz files are not used"
+        found.append(
+            say("info", "caches", ".", what, "they are another trainer's caches; own ones lie elsewhere")
+        )
     deeper = {name: count for name, count in listing.subfolders.items() if count}
     if deeper:
         shown = ", ".join(f"{printable(name)} ({count})" for name, count in list(deeper.items())[:5])
@@ -65,7 +70,12 @@ def about_listing(path: Path, listing: Listing) -> list[Finding]:
     if not (listing.pictures or listing.shards or deeper):
         why = "PNG, JPEG, WebP, BMP, TIFF and still GIF files are read, and .tar shards of them"
         fix = "put pictures into it, or correct data.path"
-        found.append(say("error", "folder-empty", ".", "the folder holds no picture", why, fix))
+        what = "the folder holds no picture"
+        if listing.left_out:
+            first = listing.left_out[0]
+            what, why = "the folder holds no picture to train on", f"all are left out: {first.finding().what}"
+            fix = f"if they are meant, point data.path at {printable(str(path / first.name))}"
+        found.append(say("error", "folder-empty", ".", what, why, fix))
     return found
 
 

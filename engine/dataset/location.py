@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,13 @@ class DataLocation:
     problems: list[Finding]
 
 
-def look(path: Path, recursive: bool) -> DataLocation:
-    """The pictures, captions and shards that `path` stands for, with what is wrong with it."""
+def look(path: Path, recursive: bool, without: Collection[Path] = ()) -> DataLocation:
+    """The pictures, captions and shards that `path` stands for, with what is wrong with it.
+
+    `without` are folders that are passed over where they lie inside.
+    """
     if path.is_dir():
-        listing = walk(path, recursive)
+        listing = walk(path, recursive, without)
         if listing.shards and not listing.pictures:
             _leave_notes_out(listing)
         return DataLocation(path, listing, [*listing.problems, *advice.about_listing(path, listing)])

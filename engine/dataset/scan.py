@@ -5,18 +5,20 @@ import os
 import re
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset import advice, buckets
+from engine.dataset.beside import CLASS
 from engine.dataset.captions import TriggerMode, read_captions, with_trigger
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.images import Header, load_rgb, read_header
 from engine.dataset.location import DataLocation, look
 from engine.dataset.refusals import PictureError
+from engine.dataset.repeat_folders import about_sets
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
 from engine.dataset.sidecars import Caption
@@ -45,6 +47,7 @@ def scan(
     recursive: bool = False,
     deep: bool = False,
     step: int | None = None,
+    without: Collection[Path] = (),
     on_progress: Progress | None = None,
 ) -> DatasetReport:
     """Everything about `path` at `resolution`; what is wrong is in the report, not an exception.
@@ -52,11 +55,12 @@ def scan(
     `path` is a folder of pictures or of WebDataset shards, one .tar shard, or a pattern such as
     shards/{00000..00099}.tar. Reads headers and each file's end only; `deep` also decodes every picture and
     compares contents. With `bucket` off every picture is trained as a square. `step` is the sizes' step in
-    pixels (default: by the resolution). `on_progress(done, total)` counts pictures, or shards. What is found
+    pixels (default: by the resolution). `without` are folders of condition pictures, which are not counted
+    where they lie inside. `on_progress(done, total)` counts pictures, or shards. What is found
     in shards is kept below the cache root. Raises UserError only for a resolution that is no multiple of 8.
     """
     buckets.default_step(resolution)
-    location = look(path, recursive)
+    location = look(path, recursive, without)
     problems = location.problems
     found = (
         _in_folder(location, on_progress) if location.listing.pictures else _in_shards(location, on_progress)
@@ -69,6 +73,7 @@ def scan(
         problems.append(advice.nothing_usable(found.pictures))
     if location.listing.captions:
         left_out = {name for name in location.listing.pictures if name not in headers}
+        left_out |= set(location.listing.companions)
         left_out |= {finding.file for finding in problems if finding.code == "unsupported"}
         read = read_captions(location.root, headers, location.listing.captions, left_out)
         problems += read.problems
@@ -76,6 +81,8 @@ def scan(
         for rel in read.conditions:
             del headers[rel]
         found.pictures -= len(read.conditions)
+    if not found.spans:
+        problems += _about_sets(location, found)
     problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
     items: list[Item] = []
     for rel, header in headers.items():
@@ -103,6 +110,15 @@ class _Found:
     def source(self, rel: str) -> Source:
         """What to read a picture from."""
         return self.spans[rel][0] if rel in self.spans else self.root / rel
+
+
+def _about_sets(location: DataLocation, found: _Found) -> list[Finding]:
+    """What the names of folders say, of the subfolders that are not read too."""
+    captions, listing = found.captions, location.listing
+    pictures = {rel: rel in captions and bool(captions[rel].text) for rel in found.headers}
+    deeper = {f"{name}/": False for name, count in listing.subfolders.items() if count}
+    classes = [one.name for one in listing.left_out if one.kind is CLASS]
+    return about_sets(location.root, pictures or deeper, classes)
 
 
 def _in_folder(location: DataLocation, on_progress: Progress | None) -> _Found:

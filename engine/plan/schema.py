@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError, model_validator
@@ -226,6 +227,13 @@ class Plan(Section):
     def latent_cache_obstacle(self) -> str:
         """Why latents cannot be encoded once, or an empty text when they can."""
         return "each epoch crops at another place" if self.data.random_crop else ""
+
+    @property
+    def folders_apart(self) -> tuple[Path, ...]:
+        """The folder of condition pictures, which are not trained on as pictures although it may lie in data.path."""
+        source = self.options.conditions
+        given = source is not None and source.maker == "files" and source.path
+        return (Path(given).expanduser(),) if given else ()
 
     @property
     def caches_text(self) -> bool:

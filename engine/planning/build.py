@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.cost.machine import Machine, machine
 from engine.dataset.pairs import Pairs, pair_up
+from engine.dataset.repeat_folders import only_set
 from engine.dataset.report import DatasetReport
 from engine.dataset.scan import scan
 from engine.errors import UserError
@@ -49,7 +50,12 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
         except UserError as error:
             problems.append(Problem("base.model", error.what, error.why, error.fix))
     side = given.get("data.resolution", base.native_resolution if base else 512)
-    report = None if "data.path" in wrong else _scan(given, "data.path", side)
+    folder = given.get("data.path")
+    found = (
+        only_set(Path(folder).expanduser()) if isinstance(folder, str) and "data.path" not in wrong else None
+    )
+    trigger = given.get("data.trigger", found.words if found else "")
+    report = None if "data.path" in wrong else _scan(given, "data.path", side, str(trigger))
     prior = None if "data.class_path" in wrong else _scan(given, "data.class_path", side)
     if prior is not None and not prior.items:
         why, fix = "the class pictures are read from it", "name a folder of pictures, or leave it out"
@@ -58,7 +64,8 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
     if report is not None and report.items and f"{method}.condition_path" not in wrong:
         pairs = _pairs(given, method, report)
     gpu = here.gpu_for(str(given.get("hardware.device", "auto")))
-    return Facts(report, base, gpu.gigabytes if gpu else None, here.gpus, here, tuple(problems), pairs, prior)
+    vram = gpu.gigabytes if gpu else None
+    return Facts(report, base, vram, here.gpus, here, tuple(problems), pairs, prior, found)
 
 
 def _homeless(given: Mapping[str, object], method: str) -> list[Problem]:
@@ -66,17 +73,26 @@ def _homeless(given: Mapping[str, object], method: str) -> list[Problem]:
     return [problem for problem in found if problem is not None]
 
 
-def _scan(given: Mapping[str, object], key: str, side: object) -> DatasetReport | None:
+def _scan(given: Mapping[str, object], key: str, side: object, trigger: str = "") -> DatasetReport | None:
     folder = given.get(key)
     if not (isinstance(folder, str) and folder and isinstance(side, int) and side >= 32 and side % 8 == 0):
         return None
     return scan(
         Path(folder).expanduser(),
         resolution=side,
-        trigger=str(given.get("data.trigger", "")) if key == "data.path" else "",
+        trigger=trigger,
         bucket=given.get("data.bucket", True) is True,
         recursive=given.get("data.recursive", True) is True,
+        without=_apart(given) if key == "data.path" else (),
     )
+
+
+def _apart(given: Mapping[str, object]) -> list[Path]:
+    """What Plan.folders_apart will be."""
+    options = own_options(str(given.get("method", DEFAULT_METHOD)), given)
+    source = options.conditions if options is not None else None
+    path = source.path if source is not None and source.maker == "files" else ""
+    return [Path(path).expanduser()] if path and homeless("", path) is None else []
 
 
 def _pairs(given: Mapping[str, object], method: str, report: DatasetReport) -> Pairs | None:

@@ -66,6 +66,7 @@ def scan_data(plan: Plan) -> DatasetReport | None:
         trigger=data.trigger,
         bucket=data.bucket,
         recursive=data.recursive,
+        without=plan.folders_apart,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from engine.cost.estimate import estimate
 from engine.cost.machine import Gpu, Machine, machine
 from engine.dataset.pairs import Pairs
+from engine.dataset.repeat_folders import RepeatFolder
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
 from engine.models.specs import FAMILIES
@@ -56,6 +57,8 @@ class Facts:
     """Pictures and their conditions, where these are files."""
     prior: DatasetReport | None = None
     """The user's own class pictures."""
+    named: RepeatFolder | None = None
+    """What the folder's name says of its repeats and its subject."""
 
     @property
     def tiny(self) -> bool:
@@ -179,6 +182,16 @@ def _repeats(builder: PlanBuilder) -> Iterator[Derived]:
         yield Derived("data.repeats", chosen, why)
 
 
+def _folder_name(builder: PlanBuilder) -> Iterator[Derived]:
+    found = builder.facts.named
+    if found is None:
+        return
+    why = f"the folder's name, {found.name}, in the form of kohya's scripts"
+    yield Derived("data.trigger", found.words, why)
+    if found.repeats > 1:
+        yield Derived("data.repeats", found.repeats, why)
+
+
 def _steps(builder: PlanBuilder) -> Iterator[Derived]:
     pictures = builder.facts.pictures
     if builder.facts.tiny or not pictures or "train.steps" in builder.derived:
@@ -260,6 +273,7 @@ RULES: tuple[Rule, ...] = (
     _resolution,
     _batch,
     _repeats,
+    _folder_name,
     _steps,
     _own,
     _warmup,

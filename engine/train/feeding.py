@@ -214,6 +214,7 @@ def _stage(plan: Plan, adapted: AdaptedModel, side: int, cache: TensorCache, pro
         trigger=data.trigger,
         bucket=data.bucket,
         recursive=data.recursive,
+        without=plan.folders_apart,
     )
     own = plan.model_copy(update={"data": data.model_copy(update={"resolution": side})})
     return _data_feed(own, adapted, report.require().items, cache, progress)

@@ -64,6 +64,7 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
         trigger=data.trigger,
         bucket=data.bucket,
         recursive=data.recursive,
+        without=plan.folders_apart,
     ).items
     label = "" if step is None else f"-{saved.step:08d}"
     for which, artifact in learned(adapted, asked, None if ema is None else ema.averaged):

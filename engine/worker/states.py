@@ -126,6 +126,7 @@ class Opening(State):
             trigger=data.trigger,
             bucket=data.bucket,
             recursive=data.recursive,
+            without=self.plan.folders_apart,
         )
 
     def _class_pictures(self, device: torch.device) -> tuple[Item, ...]:

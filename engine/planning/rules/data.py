@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from engine.dataset.findings import Finding
+from engine.dataset.repeat_folders import only_set
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
 
@@ -33,6 +35,18 @@ def _what(found: list[Finding]) -> str:
     names = ", ".join(finding.file for finding in found[:SHOWN])
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"{names}{more}: {first.what}"
+
+
+def folder_name(ctx: Context) -> Iterator[Problem]:
+    """A folder named as kohya's scripts want it says what its pictures show."""
+    if ctx.plan.data.trigger or ctx.report is None or not ctx.pictures:
+        return
+    found = only_set(Path(ctx.plan.data.path).expanduser())
+    if found is not None:
+        what = f"is empty, and the folder {found.name} names its subject"
+        why = "kohya's scripts take words and repeats from such names, a plan has keys for both"
+        fix = f"set data.trigger = {found.words!r} and data.repeats = {found.repeats}"
+        yield warning("data.trigger", what, why, fix)
 
 
 def resolution(ctx: Context) -> Iterator[Problem]:
@@ -115,4 +129,4 @@ def dropout(ctx: Context) -> Iterator[Problem]:
         yield warning("data.caption_dropout", f"{share:.0%} of the steps see no caption", why, "set 0.05")
 
 
-RULES: tuple[Rule, ...] = (folder, resolution, enough, batches, seen, dropout)
+RULES: tuple[Rule, ...] = (folder, folder_name, resolution, enough, batches, seen, dropout)
