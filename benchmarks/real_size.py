@@ -22,9 +22,11 @@ import torch
 from engine.demo.recipe import MODEL_INDEX
 from engine.demo.tokenizer import write_tokenizer
 from engine.families.load import model_class
+from engine.families.published import published
 from engine.families.single_file import write_single_file
-from engine.families.single_file_config import parts_of, published
+from engine.families.single_file_config import parts_of
 from engine.models.keymap_text import with_level
+from engine.models.specs import FAMILIES
 from tests.support.pictures import write_pictures
 
 FAMILY = "sd1"
@@ -35,7 +37,7 @@ def random_parts(seed: int) -> dict[str, torch.nn.Module]:
     torch.manual_seed(seed)
     parts: dict[str, torch.nn.Module] = {}
     for part in parts_of(FAMILY):
-        kind, config = model_class(part), published(FAMILY, part)
+        kind, config = model_class(FAMILIES[FAMILY], part), published(FAMILY, part)
         if part.startswith("text_encoder"):
             parts[part] = kind(kind.config_class(**config))
         else:

@@ -11,7 +11,7 @@ from engine.cost.machine import Machine, disk_free
 from engine.cost.throughput import measured_throughput
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
-from engine.models.layers import text_layers, unet_layers
+from engine.models.layers import text_layers
 from engine.models.specs import FAMILIES
 from engine.plan.methods.context import BaseShape
 from engine.plan.schema import Plan
@@ -105,23 +105,26 @@ class _Model:
     def __init__(self, plan: Plan, base: BaseInfo | None) -> None:
         family = family_of(base, plan.base.family)
         self.parameters = part_parameters(base, family)
-        config = part_config(base, family, "unet")
+        spec = FAMILIES[family]
+        config = part_config(base, family, spec.denoiser)
         options = plan.options
         fresh = options.denoiser_config(config)
-        self.unet = unet_layers(dict(fresh))
-        self.parameters["unet"] = scaled_parameters(config, fresh, self.parameters["unet"])
-        encoders = [text_layers(part_config(base, family, part)) for part in FAMILIES[family].text_parts]
+        self.denoiser = spec.layers(fresh)
+        before = self.parameters[spec.denoiser]
+        self.parameters[spec.denoiser] = scaled_parameters(spec, config, fresh, before)
+        encoders = [text_layers(part_config(base, family, part)) for part in spec.text_parts]
         self.text = [layer for layers in encoders for layer in layers]
-        self.whole = options.whole_parts(FAMILIES[family].text_parts)
+        self.whole = options.whole_parts(spec)
         width = sum(layers[0].outputs for layers in encoders)
-        shape = BaseShape(family, fresh, self.unet, self.text, width)
+        shape = BaseShape(family, fresh, self.denoiser, self.text, width)
         self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
             shape, plan.data.trigger
         )
         self.changes = options.whole_changes(shape)
-        texts = [part for part in FAMILIES[family].text_parts if part not in self.whole]
+        texts = [part for part in spec.text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)
-        self.frozen_unet = 0 if self.whole else self.parameters["unet"]
+        self.spec = spec
+        self.frozen = 0 if self.whole else self.parameters[spec.denoiser]
         # What a caption's embedding is wide, and the sum over all layers of all encoders of their widths.
         self.text_width = width
         self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
@@ -145,7 +148,7 @@ def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
     changes = 0 if plan.hardware.gradient_checkpointing else width * model.changes
     training = activations + changes + 4 * model.trainable
     parts = [
-        (f"UNet weights, {8 * width} bit", model.frozen_unet * width),
+        (f"{model.spec.denoiser_title} weights, {8 * width} bit", model.frozen * width),
         (f"text encoder, {8 * width} bit", model.text_parameters * width),
         ("VAE, 32 bit", model.parameters["vae"] * 4),
         (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
@@ -165,8 +168,8 @@ def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
 
 
 def _activations(plan: Plan, model: _Model, width: int) -> int:
-    area = (plan.data.resolution / 8) ** 2
-    elements = sum(layer.output_elements(int(area)) for layer in model.unet)
+    area = (plan.data.resolution / model.spec.downscale) ** 2
+    elements = sum(layer.output_elements(int(area)) for layer in model.denoiser)
     each = CHECKPOINTED_BYTES if plan.hardware.gradient_checkpointing else ACTIVATION_BYTES
     total = elements * each * width / 2
     if plan.options.trains_text:
@@ -220,7 +223,9 @@ def _sample_bytes(plan: Plan) -> int:
 def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str, int]]:
     parts: list[tuple[str, int]] = []
     if plan.caches_latents:
-        latents = sum(count * (w // 8) * (h // 8) * 4 for (w, h), count in report.buckets.items())
+        fold, channels = model.spec.downscale, model.spec.latent_channels
+        areas = ((w // fold) * (h // fold) * count for (w, h), count in report.buckets.items())
+        latents = channels * sum(areas)
         # Resolution stages keep latents of their own; the last one has the plan's resolution.
         sides = {stage.side for stage in plan.options.stages_of_resolution} or {plan.data.resolution}
         stages = sum((side / plan.data.resolution) ** 2 for side in sides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.export.base import FAMILIES, Composed, Exported, ExportRequest
+from engine.export.base import TRAINED, Composed, Exported, ExportRequest
 from engine.export.embedding import named, vectors, write_words
 from engine.export.legacy_pickle import PickleFormat, origin, packed
 
@@ -26,7 +26,7 @@ def pack(request: ExportRequest) -> dict[str, Any]:
     """The dict that is pickled. SDXL's has the two tensors alone: some readers take the first key for a tensor."""
     found = vectors(request)
     if len(found) > 1:
-        return dict(named(found))
+        return dict(named(request))
     (value,) = found.values()
     about = request.about
     return {
@@ -42,7 +42,7 @@ def pack(request: ExportRequest) -> dict[str, Any]:
 
 def compose(request: ExportRequest) -> Composed:
     """The tensors of one word."""
-    return packed(request, named(vectors(request)))
+    return packed(request, named(request))
 
 
 FORMAT = PtEmbeddingFormat(
@@ -51,7 +51,7 @@ FORMAT = PtEmbeddingFormat(
     extension=".pt",
     kind="embedding",
     methods=frozenset({"textual_inversion"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
     compose=compose,
     pack=pack,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Composed, ExportRequest
+from engine.export.base import TRAINED, Composed, ExportRequest
 from engine.export.legacy_pickle import PickleFormat, origin, packed
 
 SHORT = 10
@@ -62,7 +62,7 @@ FORMAT = PickleFormat(
     extension=".pt",
     kind="hypernetwork",
     methods=frozenset({"hypernetwork"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI"),
     compose=compose,
     pack=pack,

@@ -11,31 +11,31 @@ import torch
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
+from engine.models.family_spec import FamilySpec
+from engine.models.specs import FAMILIES
 from engine.tensorfiles.safetensors_file import verify, write_safetensors
 from engine.version import package_version
 
 PROGRAM = "sdtrain-tui"
-FAMILIES = frozenset({"sd1", "sd2", "sdxl"})
-_ARCHITECTURES = {
-    ("sd1", "epsilon"): "stable-diffusion-v1",
-    ("sd1", "v_prediction"): "stable-diffusion-v1",
-    ("sd2", "epsilon"): "stable-diffusion-v2-512",
-    ("sd2", "v_prediction"): "stable-diffusion-v2-768-v",
-    ("sdxl", "epsilon"): "stable-diffusion-xl-v1-base",
-    ("sdxl", "v_prediction"): "stable-diffusion-xl-v1-base",
-}
+TRAINED = frozenset(FAMILIES)
+"""Every family that is trained here."""
 
 
 @dataclass(frozen=True)
 class ModelFacts:
     """What an exporter needs to know of the base model: its family, prediction type, and configs by part.
 
-    `configs` needs "unet" only where names follow from it (SDXL's kohya names).
+    `configs` needs the denoiser's only where names follow from it (SDXL's kohya names).
     """
 
     family: str
     prediction: str = "epsilon"
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> FamilySpec:
+        """The family's row."""
+        return FAMILIES[self.family]
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,11 @@ def check_request(form: Format, request: ExportRequest) -> None:
         )
 
 
-def common_metadata(
-    request: ExportRequest, kind: str = "lora", implementation: str = "diffusers"
-) -> dict[str, str]:
+def common_metadata(request: ExportRequest, kind: str = "lora") -> dict[str, str]:
     """sdtrain's own facts and modelspec 1.0.1 entries (github.com/Stability-AI/ModelSpec), all texts."""
     about, model = request.about, request.model
     width, height = about.resolution
-    architecture = _ARCHITECTURES[model.family, model.prediction]
-    if model.family == "sdxl":
-        implementation = "https://github.com/Stability-AI/generative-models"
+    architecture = model.spec.architectures[model.prediction]
     notes = {
         "format": "pt",
         "sdtrain.plan_hash": about.plan_hash,
@@ -169,7 +165,7 @@ def common_metadata(
         },
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/{kind}" if kind else architecture,
-        "modelspec.implementation": implementation,
+        "modelspec.implementation": model.spec.implementation,
         "modelspec.title": about.name,
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.date": datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds"),

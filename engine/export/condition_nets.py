@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, cast
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
+from engine.export.base import TRAINED, Composed, ExportRequest, Format, common_metadata
 from engine.export.network_folder import NetworkFolder
 from engine.models.keymap_controlnet import controlnet_map
 
@@ -69,7 +69,7 @@ def _formats(
     other: tuple[str, str, Callable[[ExportRequest], Composed], tuple[str, ...]],
 ) -> tuple[Format, ...]:
     """One file with diffusers' keys, the folder, and one file with the keys of `other`; each with its readers."""
-    shared: dict[str, Any] = {"kind": kind, "methods": frozenset({kind}), "families": FAMILIES}
+    shared: dict[str, Any] = {"kind": kind, "methods": frozenset({kind}), "families": TRAINED}
     keys, owner, compose_other, others = other
     return (
         Format(kind, f"{title} (diffusers keys)", ".safetensors", opens_in=file[1], compose=file[0], **shared),

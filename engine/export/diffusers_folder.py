@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from engine.export.base import FAMILIES, Exported, ExportRequest, common_metadata
+from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
 from engine.export.model_card import model_card
 from engine.export.tokenizer_files import write_tokenizer
 from engine.export.whole_model import KIND, METHODS, WholeFormat, WholeModel, compare, no_table
@@ -19,16 +19,7 @@ from engine.families.load import load_family
 from engine.files import commit_dir, fsync_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
-WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "vae": "diffusion_pytorch_model.safetensors"}
-TEXT_WEIGHTS = "model.safetensors"
-CLASSES = {
-    "unet": ["diffusers", "UNet2DConditionModel"],
-    "vae": ["diffusers", "AutoencoderKL"],
-    "text_encoder": ["transformers", "CLIPTextModel"],
-    "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
-    "tokenizer": ["transformers", "CLIPTokenizer"],
-    "tokenizer_2": ["transformers", "CLIPTokenizer"],
-}
+WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
 
 
 class DiffusersFolder(WholeFormat):
@@ -65,39 +56,29 @@ def _write_part(
     folder: Path, part: str, state: Mapping[str, Tensor], config: Mapping[str, Any], request: ExportRequest
 ) -> None:
     folder.mkdir(parents=True)
-    text = part.startswith("text_encoder")
+    text, (_, kind) = part.startswith("text_encoder"), request.model.spec.classes[part]
     tensors = {name: value for name, value in state.items() if not name.endswith("position_ids")}
-    write_safetensors(
-        folder / WEIGHTS.get(part, TEXT_WEIGHTS), tensors, common_metadata(request, ""), dtype=request.dtype
-    )
+    file = folder / (TEXT_WEIGHTS if text else WEIGHTS)
+    write_safetensors(file, tensors, common_metadata(request, ""), dtype=request.dtype)
     own = {key: value for key, value in config.items() if key not in ("_name_or_path", "dtype")}
     if text:
         # transformers takes the dtype from here: fp32, as diffusers loads the other parts, whatever the file holds.
-        own |= {"architectures": [CLASSES[part][1]], "torch_dtype": "float32"}
+        own |= {"architectures": [kind], "torch_dtype": "float32"}
     else:
-        own["_class_name"] = CLASSES[part][1]
+        own["_class_name"] = kind
     _write_json(folder / "config.json", own)
 
 
 def _index(model: WholeModel, request: ExportRequest, scheduler: str) -> dict[str, object]:
     names = [*model.parts, *(part.replace("text_encoder", "tokenizer") for part in request.tokenizers)]
-    index: dict[str, object] = {name: CLASSES[name] for name in sorted(names)}
+    spec = request.model.spec
+    index: dict[str, object] = {name: list(spec.classes[name]) for name in sorted(names)}
     index |= {"scheduler": ["diffusers", scheduler], "feature_extractor": [None, None]}
     index["image_encoder"] = [None, None]
     index["_diffusers_version"] = "0.32.0"
-    if request.model.family == "sdxl":
-        own = model.configs.get("pipeline", {})
-        return {
-            "_class_name": "StableDiffusionXLPipeline",
-            "force_zeros_for_empty_prompt": bool(own.get("force_zeros_for_empty_prompt", True)),
-            **index,
-        }
-    return {
-        "_class_name": "StableDiffusionPipeline",
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        **index,
-    }
+    own = model.configs.get("pipeline", {})
+    kept = {name: own.get(name, value) for name, value in spec.index_kept.items()}
+    return {"_class_name": spec.pipeline, **spec.index, **kept, **index}
 
 
 def _write_json(path: Path, value: object) -> None:
@@ -126,7 +107,7 @@ FORMAT = DiffusersFolder(
     extension="",
     kind=KIND,
     methods=METHODS,
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("diffusers", "kohya"),
     compose=no_table,
 )

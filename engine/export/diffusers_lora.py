@@ -6,7 +6,7 @@ from collections import Counter
 import torch
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Composed, ExportRequest, Format, common_metadata
+from engine.export.base import TRAINED, Composed, ExportRequest, Format, common_metadata
 from engine.export.lora import DOWN, UP, Pair, is_dora, pairs_of, some_attention
 from engine.export.lycoris import kind_of
 from engine.models.keymap_text import LEVEL
@@ -70,7 +70,7 @@ FORMAT = Format(
     extension=".safetensors",
     kind="lora",
     methods=frozenset({"lora", "style_lora", "dreambooth"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("diffusers",),
     compose=compose,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Composed, Exported, ExportRequest, Format, common_metadata
+from engine.export.base import TRAINED, Composed, Exported, ExportRequest, Format, common_metadata
 from engine.methods.artifact import Artifact
-
-SDXL_NAMES = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,14 @@ def vectors(request: ExportRequest) -> dict[str, Tensor]:
     return found
 
 
-def named(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The keys that programs look for: kohya's single one, or SDXL's pair."""
-    if len(found) == 1:
-        return {"emb_params": next(iter(found.values()))}
-    return {SDXL_NAMES[part]: value for part, value in found.items()}
+def named(request: ExportRequest) -> dict[str, Tensor]:
+    """The vectors of the request's one word under the keys that programs look for."""
+    return {request.model.spec.text_part(part).embedding: value for part, value in vectors(request).items()}
 
 
 def compose(request: ExportRequest) -> Composed:
     """The tensors of one word, with what is known of its origin."""
-    return Composed(named(vectors(request)), common_metadata(request, kind="textual-inversion"))
+    return Composed(named(request), common_metadata(request, kind="textual-inversion"))
 
 
 FORMAT = EmbeddingFormat(
@@ -81,7 +77,7 @@ FORMAT = EmbeddingFormat(
     extension=".safetensors",
     kind="embedding",
     methods=frozenset({"textual_inversion"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
     compose=compose,
 )

@@ -9,25 +9,10 @@ from typing import Protocol
 import torch
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Composed, ExportRequest, Format, ModelFacts, common_metadata
+from engine.export.base import TRAINED, Composed, ExportRequest, Format, ModelFacts, common_metadata
 from engine.export.lora import Pair, complete_attention, is_dora, pairs_of
 from engine.export.lycoris import changes_of, kind_of, network_facts
-from engine.models.keymap_unet import unet_module_map
 from engine.tensorfiles.safetensors_file import serialise
-
-_TEXT_PREFIXES = {
-    "sd1": {"text_encoder": "lora_te"},
-    "sd2": {"text_encoder": "lora_te"},
-    "sdxl": {"text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
-}
-_BASES = {
-    ("sd1", "epsilon"): "sd_v1",
-    ("sd1", "v_prediction"): "sd_v1",
-    ("sd2", "epsilon"): "sd_v2",
-    ("sd2", "v_prediction"): "sd_v2_v",
-    ("sdxl", "epsilon"): "sdxl_base_v1-0",
-    ("sdxl", "v_prediction"): "sdxl_base_v1-0",
-}
 
 
 class ModulePath(Protocol):
@@ -71,7 +56,7 @@ def compose(request: ExportRequest) -> Composed:
         raise UserError(
             "two modules of this LoRA have one name in the kohya layout", fix="export as diffusers"
         )
-    return _with_notes(request, tensors, _network(pairs, alphas))
+    return _with_notes(request, tensors, _network(pairs, alphas, request.model.spec.denoiser))
 
 
 def _lycoris(request: ExportRequest) -> Composed:
@@ -94,21 +79,19 @@ def _with_notes(
 
 
 def module_names(pairs: Sequence[ModulePath], model: ModelFacts) -> list[str]:
-    """kohya's names: diffusers paths with underscores; for SDXL's UNet the paths of the SGM code."""
-    blocks = unet_module_map(model.configs["unet"]) if model.family == "sdxl" else {}
-    prefixes = _TEXT_PREFIXES[model.family]
+    """kohya's names: module paths with underscores, which are diffusers' or, for some families, the original code's."""
+    spec = model.spec
+    prefixes = {spec.denoiser: spec.kohya_denoiser, **{part.name: part.kohya for part in spec.text}}
+    own = spec.kohya_paths(model.configs[spec.denoiser]) if spec.kohya_paths else None
     names = []
     for pair in pairs:
-        if pair.part == "unet":
-            path = blocks.get(pair.module) if model.family == "sdxl" else pair.module
-        else:
-            path = pair.module if pair.part in prefixes else None
-        if path is None:
+        path = own.get(pair.module) if own is not None and pair.part == spec.denoiser else pair.module
+        if path is None or pair.part not in prefixes:
             raise UserError(
                 f"{pair.part}.{pair.module} has no name in the kohya layout for {model.family}",
                 fix="export as diffusers, or choose other target layers",
             )
-        names.append(f"{prefixes.get(pair.part, 'lora_unet')}_{path}".replace(".", "_"))
+        names.append(f"{prefixes[pair.part]}_{path}".replace(".", "_"))
     return names
 
 
@@ -125,8 +108,8 @@ def _training(request: ExportRequest) -> dict[str, str]:
     about, model = request.about, request.model
     frequency = about.tag_frequency or {about.name: dict.fromkeys(about.trigger_words, about.images or 1)}
     return {
-        "ss_v2": str(model.family == "sd2"),
-        "ss_base_model_version": _BASES[model.family, model.prediction],
+        "ss_v2": str(model.spec.kohya_v2),
+        "ss_base_model_version": model.spec.kohya_bases[model.prediction],
         "ss_output_name": request.out.stem,
         "ss_resolution": str(tuple(about.resolution)),
         "ss_num_train_images": str(about.images),
@@ -138,11 +121,11 @@ def _training(request: ExportRequest) -> dict[str, str]:
     }
 
 
-def _network(pairs: list[Pair], alphas: Mapping[str, float]) -> dict[str, str]:
+def _network(pairs: list[Pair], alphas: Mapping[str, float], denoiser: str) -> dict[str, str]:
     """The minimum that kohya itself reads: the network's kind and size."""
     ranks = {pair.rank for pair in pairs}
     dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
-    alpha = alphas.get("unet", next(iter(alphas.values())))
+    alpha = alphas.get(denoiser, next(iter(alphas.values())))
     convolves = any(pair.down.dim() == 4 and pair.down.shape[-1] > 1 for pair in pairs)
     arguments = {"conv_dim": dim, "conv_alpha": str(alpha)} if convolves else {}
     return {
@@ -182,7 +165,7 @@ FORMAT = Format(
     extension=".safetensors",
     kind="lora",
     methods=frozenset({"lora", "style_lora", "dreambooth"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=("ComfyUI", "AUTOMATIC1111", "kohya sd-scripts", "diffusers"),
     compose=compose,
 )

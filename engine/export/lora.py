@@ -12,7 +12,8 @@ from engine.methods.artifact import Artifact
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 MAGNITUDES = (".lora_magnitude_vector.weight", ".lora_magnitude_vector")
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")
-PARTS = ("unet", "text_encoder", "text_encoder_2")
+TEXT = "text_encoder"
+"""What every text encoder's name begins with."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def complete_attention(pairs: list[Pair]) -> list[Pair]:
     added: dict[tuple[str, str], Pair] = {}
     for pair in pairs:
         stem, _, last = pair.module.rpartition(".")
-        if pair.part == "unet" or last not in ATTENTION:
+        if not pair.part.startswith(TEXT) or last not in ATTENTION:
             continue
         for sibling in ATTENTION:
             place = (pair.part, f"{stem}.{sibling}")
@@ -78,7 +79,7 @@ def some_attention(pairs: list[Pair]) -> list[Pair]:
     diffusers tells peft's text encoder names by an attention layer, and refuses a file that has none.
     """
     added: list[Pair] = []
-    for part in dict.fromkeys(pair.part for pair in pairs if pair.part != "unet"):
+    for part in dict.fromkeys(pair.part for pair in pairs if pair.part.startswith(TEXT)):
         of_part = [pair for pair in pairs if pair.part == part]
         if any(pair.module.endswith(ATTENTION) for pair in of_part):
             continue
@@ -111,7 +112,7 @@ def _pairs(artifact: Artifact) -> Iterator[Pair]:
         up = tensors[path + UP]
         magnitude = next((tensors[path + end] for end in MAGNITUDES if path + end in tensors), None)
         alpha = alphas.get(path, default)
-        assert part in PARTS and isinstance(alpha, (int, float)), path
+        assert isinstance(alpha, (int, float)), path
         assert down.shape[0] == up.shape[1], path
         rank = down.shape[0]
         scale = alpha / math.sqrt(rank) if rslora else alpha / rank

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.export.base import FAMILIES, Exported, ExportRequest, check_request
+from engine.export.base import TRAINED, Exported, ExportRequest, check_request
 from engine.export.lora import is_dora, pairs_of
 from engine.export.lycoris import changes_of, kind_of
 from engine.export.single_file_format import SingleFileFormat
@@ -66,7 +66,7 @@ FORMAT = MergedFormat(
     extension=".safetensors",
     kind="lora",
     methods=frozenset({"lora", "style_lora"}),
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=OPENS_IN,
     compose=no_table,
 )

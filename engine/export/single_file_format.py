@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from engine.export.base import FAMILIES, Exported, ExportRequest, common_metadata
+from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
 from engine.export.whole_model import KIND, METHODS, OPENS_IN, WholeFormat, WholeModel, compare, no_table
 from engine.families.single_file import read_single_file, write_single_file
 from engine.files import fsync_dir
@@ -44,7 +44,7 @@ FORMAT = SingleFileFormat(
     extension=".safetensors",
     kind=KIND,
     methods=METHODS,
-    families=FAMILIES,
+    families=TRAINED,
     opens_in=OPENS_IN,
     compose=no_table,
 )

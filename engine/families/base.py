@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families.schedule import NoiseSchedule
-from engine.models.specs import FamilySpec
+from engine.models.family_spec import FamilySpec
 
 Residuals = Mapping[str, Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,15 @@ from torch import nn
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
-from engine.families.sd1 import StableDiffusion1, StableDiffusion2
-from engine.families.sdxl import StableDiffusionXL
+from engine.families.registry import FAMILIES
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import load_tokenizer
-from engine.families.variance_preserving import VariancePreserving
 from engine.models.detect import detect
 from engine.models.detect_folder import weight_files
 from engine.models.detected import Detected
-from engine.models.keymap_text import LAYOUTS
+from engine.models.family_spec import FamilySpec
 from engine.models.tokenizer_folder import find_tokenizer
 from engine.tensorfiles.memory import own_module
-
-FAMILIES: dict[str, type[StableDiffusion1]] = {
-    "sd1": StableDiffusion1,
-    "sd2": StableDiffusion2,
-    "sdxl": StableDiffusionXL,
-}
 
 
 def load_family(
@@ -49,69 +42,60 @@ def load_family(
     if found.variant != "base":
         raise UserError(
             f"{path} is an {found.variant} model",
-            f"an {found.variant} UNet has more input channels",
+            f"an {found.variant} {FAMILIES[found.family].spec.denoiser_title} has more input channels",
             "choose the base model it was made from",
         )
     parts, configs = _from_folder(found) if found.kind == "diffusers" else _from_file(found)
     if vae is not None:
-        parts["vae"], configs["vae"] = _other_vae(Path(vae))
+        parts["vae"], configs["vae"] = _other_vae(FAMILIES[found.family].spec, Path(vae))
     family = FAMILIES[found.family]
     tokenizers = {part: _tokenizer(found, part, tokenizer) for part in family.spec.text_parts}
     configs["scheduler"] = {**configs["scheduler"], "prediction_type": prediction or found.prediction}
-    schedule = VariancePreserving.from_config(configs["scheduler"])
+    schedule = family.new_schedule(configs["scheduler"])
     return family({name: frozen(part) for name, part in parts.items()}, tokenizers, schedule, configs)
 
 
 def _tokenizer(found: Detected, part: str, given: str | None) -> Any:
     """A part's tokenizer: a diffusers folder's own, or CLIP's with the padding that the part was trained with.
 
-    OpenCLIP pads with token 0, CLIP with the end token; the UNet sees those positions too.
+    OpenCLIP pads with token 0, CLIP with the end token; the denoiser sees those positions too.
     """
-    folder = find_tokenizer(found.path, given, part=part.replace("text_encoder", "tokenizer"))
+    text = FAMILIES[found.family].spec.text_part(part)
+    folder = find_tokenizer(found.path, given, part=text.tokenizer)
     tokenizer = load_tokenizer(folder)
     if found.kind == "diffusers" and given is None:
         return tokenizer
-    zero = LAYOUTS[found.family][part][1] == "open_clip"
+    zero = text.layout == "open_clip"
     pad = tokenizer.convert_ids_to_tokens(0) if zero else tokenizer.eos_token
     return tokenizer if tokenizer.pad_token == pad else load_tokenizer(folder, pad)
 
 
-def model_class(part: str) -> Any:
+def model_class(spec: FamilySpec, part: str) -> Any:
     """The class of a part, by its folder name in a diffusers model."""
-    import diffusers
-    import transformers
-
-    return {
-        "unet": diffusers.UNet2DConditionModel,
-        "vae": diffusers.AutoencoderKL,
-        "text_encoder": transformers.CLIPTextModel,
-        "text_encoder_2": transformers.CLIPTextModelWithProjection,
-    }[part]
-
-
-def _part_names(found: Detected) -> tuple[str, ...]:
-    return ("unet", "vae", *FAMILIES[found.family].spec.text_parts)
+    library, name = spec.classes[part]
+    return getattr(import_module(library), name)
 
 
 def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
     parts: dict[str, nn.Module] = {}
     configs: dict[str, Mapping[str, Any]] = {}
-    for part in _part_names(found):
+    spec = FAMILIES[found.family].spec
+    for part in spec.weight_parts:
         folder = found.path / part
         configs[part] = _json(folder / "config.json")
-        parts[part] = _load_part(part, folder, _variant(found.path, part))
+        parts[part] = _load_part(spec, part, folder, _variant(found.path, part))
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
     index = found.path / "model_index.json"
     configs["pipeline"] = _json(index) if index.is_file() else {}
     return parts, configs
 
 
-def _load_part(part: str, folder: Path, variant: str | None = None) -> nn.Module:
+def _load_part(spec: FamilySpec, part: str, folder: Path, variant: str | None = None) -> nn.Module:
     """A part from its folder; the libraries map its files, so it is moved before the next part is opened."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module: nn.Module = model_class(part).from_pretrained(
+            module: nn.Module = model_class(spec, part).from_pretrained(
                 folder, local_files_only=True, torch_dtype=stored_dtype(folder), variant=variant
             )
     except (OSError, ValueError, RuntimeError) as error:
@@ -144,14 +128,17 @@ def stored_dtype(folder: Path) -> torch.dtype:
 def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
     single = read_single_file(found.path)
     parts: dict[str, nn.Module] = {}
-    for part in _part_names(found):
-        parts[part] = build(part, single.configs[part], single.parts[part])
+    spec = FAMILIES[found.family].spec
+    for part in spec.weight_parts:
+        parts[part] = build(spec, part, single.configs[part], single.parts[part])
     return parts, dict(single.configs)
 
 
-def build(part: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> nn.Module:
+def build(
+    spec: FamilySpec, part: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
+) -> nn.Module:
     """A module from its config with these weights, without initialising it first."""
-    kind = model_class(part)
+    kind = model_class(spec, part)
     with torch.device("meta"):
         if part.startswith("text_encoder"):
             module: nn.Module = kind(kind.config_class(**config))
@@ -183,7 +170,7 @@ def _fill_buffers(module: nn.Module) -> None:
                 owner.register_buffer(name, filled, persistent=False)
 
 
-def _other_vae(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
+def _other_vae(spec: FamilySpec, path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
     folder = path / "vae" if (path / "vae").is_dir() else path
     if not (folder / "config.json").is_file():
         raise UserError(
@@ -191,7 +178,7 @@ def _other_vae(path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
             "a VAE is given as a diffusers folder",
             "name a folder with config.json and diffusion_pytorch_model.safetensors",
         )
-    return _load_part("vae", folder), _json(folder / "config.json")
+    return _load_part(spec, "vae", folder), _json(folder / "config.json")
 
 
 def _json(path: Path) -> dict[str, Any]:

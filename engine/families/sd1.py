@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,21 @@ from engine.families.base import (
     Conditioning,
     Geometry,
     Guided,
-    ModelFamily,
     Residuals,
     ResidualsOf,
     frozen,
     module_dtype,
 )
+from engine.families.file_layout import FileLayout
 from engine.families.guidance import classifier_free
+from engine.families.loaded import LoadedFamily
 from engine.families.schedule import NoiseSchedule
+from engine.families.unet_config import infer_unet
 from engine.families.variance_preserving import VariancePreserving
 from engine.keys import key
-from engine.models.keymap_unet import block_of, unet_module_map
-from engine.models.specs import SD1, SD2, FamilySpec
+from engine.models.families.sd1 import SD1
+from engine.models.family_spec import FamilySpec
+from engine.models.keymap_unet import block_of, unet_map, unet_module_map
 from engine.models.widths import with_widths
 
 UNET_ROLES: dict[str, tuple[str, ...]] = {
@@ -43,33 +46,29 @@ TEXT_ROLES: dict[str, tuple[str, ...]] = {
     "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
 }
 
+UNET_FILE = FileLayout(
+    denoiser_config=infer_unet,
+    denoiser_map=unet_map,
+    hints=("attention_head_dim", "norm_num_groups", "sample_size", "upcast_attention"),
+    widths="block_out_channels",
+)
 
-class StableDiffusion1(ModelFamily):
-    """SD 1.x from its loaded parts; see `engine.families.load` for where they come from."""
+
+class StableDiffusion1(LoadedFamily):
+    """The UNet, the VAE and CLIP-L."""
 
     spec: FamilySpec = SD1
+    file: ClassVar[FileLayout | None] = UNET_FILE
 
-    def __init__(
-        self,
-        parts: Mapping[str, nn.Module],
-        tokenizers: Mapping[str, Any],
-        schedule: NoiseSchedule,
-        configs: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        """`parts` are unet, vae and the spec's text parts; `tokenizers` are named like the text parts."""
-        self._parts = dict(parts)
-        self.tokenizers = tokenizers
-        self.schedule = schedule
-        self.configs = configs
-        self.scaling = float(configs["vae"].get("scaling_factor", 0.18215))
+    @staticmethod
+    def new_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
+        """Of a diffusers scheduler config."""
+        return VariancePreserving.from_config(config)
 
     @property
-    def parts(self) -> Mapping[str, nn.Module]:
-        return self._parts
-
-    @property
-    def denoiser(self) -> nn.Module:
-        return self._parts["unet"]
+    def scaling(self) -> float:
+        """What the VAE's latents are multiplied by."""
+        return float(self.configs["vae"].get("scaling_factor", 0.18215))
 
     def encode_image(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
         vae = cast(Any, self._parts["vae"])
@@ -149,7 +148,7 @@ class StableDiffusion1(ModelFamily):
         if zero_terminal_snr:
             config |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         self.configs = {**self.configs, "scheduler": config}
-        self.schedule = VariancePreserving.from_config(config)
+        self.schedule = self.new_schedule(config)
 
     def new_controlnet(self, channels: int) -> nn.Module:
         from diffusers import ControlNetModel
@@ -192,12 +191,6 @@ class StableDiffusion1(ModelFamily):
 
     def t2i_residuals(self, net: nn.Module, control_bchw: Tensor) -> Residuals:
         return {"down_intrablock_additional_residuals": list(net(control_bchw))}
-
-
-class StableDiffusion2(StableDiffusion1):
-    """SD 2.x: OpenCLIP-H's text encoder cut to its last but one layer, linear projections; else like SD 1.x."""
-
-    spec: FamilySpec = SD2
 
 
 def _own_dtype(tensor: Tensor) -> torch.autocast:

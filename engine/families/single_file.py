@@ -8,20 +8,19 @@ from typing import Any, Protocol
 import torch
 
 from engine.errors import UserError
-from engine.families.single_file_config import Config, hints_for, infer_configs, parts_of
-from engine.models import keymap_unet, keymap_vae
+from engine.families.markers import ZERO_SNR
+from engine.families.published import Config
+from engine.families.registry import file_layout
+from engine.families.single_file_config import hints_for, infer_configs, parts_of
+from engine.models import keymap_vae
 from engine.models.detect import detect_table
 from engine.models.keymap import Form, KeyMap, Slot, pack, unpack
-from engine.models.keymap_text import LAYOUTS, text_map, with_level
+from engine.models.keymap_text import text_map, with_level
+from engine.models.specs import FAMILIES
 from engine.tensorfiles import pickles
 from engine.tensorfiles.header import Header, TensorInfo, sniff
 from engine.tensorfiles.memory import TensorFile, own
-from engine.tensorfiles.safetensors_file import target_dtype, verify, write_safetensors
-
-ZERO_SNR = "ztsnr"
-"""An empty tensor by which ComfyUI knows that the schedule ends without any signal."""
-LOGIT_SCALE = "logit_scale"
-LN_100 = 4.6052  # where CLIP's training ends
+from engine.tensorfiles.safetensors_file import verify, write_safetensors
 
 
 class LazyPart(Mapping[str, torch.Tensor]):
@@ -98,10 +97,12 @@ def read_single_file(path: Path | str) -> SingleFile:
     used = {slot.key for slots in maps.values() for slot in slots.values()}
     _check_complete(path, maps, shapes)
     ignored = tuple(sorted(name for name in tensors if name not in used))
-    strange = [name for name in ignored if name.startswith(keymap_unet.PREFIX)]
+    spec = FAMILIES[found.family]
+    start, title = spec.file_prefixes()[spec.denoiser], spec.denoiser_title
+    strange = [name for name in ignored if name.startswith(start)]
     if strange:
         raise UserError(
-            f"{path} has {len(strange)} UNet tensors that no {found.family} UNet has",
+            f"{path} has {len(strange)} {title} tensors that no {found.family} {title} has",
             why=f"for example {strange[0]}: it is a variant that sdtrain does not know",
             fix="use the plain model of the family",
         )
@@ -137,12 +138,14 @@ def _old_names(tensors: dict[str, TensorInfo], source: "TensorFile | _Pickle") -
 
 def key_maps(family: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, KeyMap]:
     """{part: {diffusers name: place in a single file}} of a family's model with these configs."""
+    spec = FAMILIES[family]
+    denoiser = file_layout(family).denoiser_map(configs[spec.denoiser])
     maps: dict[str, KeyMap] = {
-        "unet": {name: Slot(key) for name, key in keymap_unet.unet_map(configs["unet"]).items()},
+        spec.denoiser: {name: Slot(key) for name, key in denoiser.items()},
         "vae": keymap_vae.vae_map(configs["vae"]),
     }
-    for part in LAYOUTS[family]:
-        maps[part] = text_map(family, part, configs[part])
+    for part in spec.text:
+        maps[part.name] = text_map(part, configs[part.name])
     return maps
 
 
@@ -190,11 +193,7 @@ def single_file_tensors(
     tensors: dict[str, torch.Tensor] = {}
     for part, slots in key_maps(family, configs).items():
         tensors |= _packed(part, slots, parts[part])
-    if family == "sd2":
-        tensors |= _sd2_extras(tensors, configs["text_encoder"])
-    if family == "sdxl":
-        tensors |= _sdxl_extras(tensors, configs["scheduler"])
-    return tensors
+    return tensors | file_layout(family).extras(tensors, configs)
 
 
 def _checked(
@@ -226,28 +225,3 @@ def _new_attention(name: str) -> str:
     for old, new in keymap_vae.OLD_ATTENTION.items():
         name = name.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
     return name
-
-
-def _sd2_extras(tensors: Mapping[str, torch.Tensor], config: Config) -> dict[str, torch.Tensor]:
-    """What SD 2.x programs load but never use: one more layer, the projection and the logit scale."""
-    prefix = LAYOUTS["sd2"]["text_encoder"][0]
-    last = int(config["num_hidden_layers"]) - 1
-    start, copy = f"{prefix}transformer.resblocks.{last}.", f"{prefix}transformer.resblocks.{last + 1}."
-    extras = {name.replace(start, copy): tensor for name, tensor in tensors.items() if name.startswith(start)}
-    width = int(config["hidden_size"])
-    dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
-    extras[f"{prefix}text_projection"] = torch.eye(width, dtype=dtype)
-    extras[prefix + LOGIT_SCALE] = torch.tensor(LN_100, dtype=dtype)
-    return extras
-
-
-def _sdxl_extras(tensors: Mapping[str, torch.Tensor], scheduler: Config) -> dict[str, torch.Tensor]:
-    """The logit scale that the published file has, and the marks of v-prediction that ComfyUI looks for."""
-    prefix = LAYOUTS["sdxl"]["text_encoder_2"][0]
-    dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
-    extras = {prefix + LOGIT_SCALE: torch.tensor(LN_100, dtype=dtype)}
-    if scheduler.get("prediction_type") == "v_prediction":
-        extras["v_pred"] = torch.zeros(0)
-        if scheduler.get("rescale_betas_zero_snr"):
-            extras[ZERO_SNR] = torch.zeros(0)
-    return extras

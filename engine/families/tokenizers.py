@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.families.single_file_config import published
 from engine.models.tokenizer_folder import FILES
 
 SPECIAL = ("<|startoftext|>", "<|endoftext|>")
+CLIP_TOKENS = 77  # positions of every CLIP text encoder
 MAX_BYTES = 50_000_000
 
 
@@ -28,7 +28,7 @@ def load_tokenizer(folder: Path, pad: str | None = None) -> Any:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise _unreadable(folder, reason) from error
     if tokenizer.model_max_length > 10_000:  # transformers' "not set"
-        tokenizer.model_max_length = int(published("sd1", "text_encoder")["max_position_embeddings"])
+        tokenizer.model_max_length = CLIP_TOKENS
     return tokenizer
 
 

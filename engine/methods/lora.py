@@ -15,7 +15,8 @@ from engine.families.base import ModelFamily
 from engine.keys import key
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
-from engine.models.blocks import BASE, parse_values
+from engine.models.blocks import parse_values
+from engine.models.family_spec import BASE
 from engine.plan.methods.lora import LoraOptions
 from engine.plan.schema import Plan
 

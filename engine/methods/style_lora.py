@@ -8,7 +8,8 @@ from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import options_of
 from engine.methods.lora import Lora
-from engine.models.blocks import BASE, carrying, parse_blocks, parse_values
+from engine.models.blocks import carrying, parse_blocks, parse_values
+from engine.models.family_spec import BASE
 from engine.plan.methods.style_lora import StyleLoraOptions
 from engine.plan.schema import Plan
 

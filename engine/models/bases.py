@@ -115,7 +115,7 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
         found = detect(path)
     side = _native_resolution(found)
     tiny = side <= TINY_PIXELS
-    title = FAMILIES[found.family].title if found.family in FAMILIES else found.family
+    title = FAMILIES[found.family].title
     title += ", v-prediction" if found.prediction == "v_prediction" else ""
     title += (", inpainting" if found.variant == "inpainting" else "") + (", tiny" if tiny else "")
     reasons = tuple(found.reasons)
@@ -159,14 +159,13 @@ def _detect_apart(path: Path) -> Detected:
 
 
 def _native_resolution(found: Detected) -> int:
-    family = FAMILIES.get(found.family)
-    usual = family.resolution if family else {"sd2": 512, "sdxl": 1024}.get(found.family, 512)
+    spec = FAMILIES[found.family]
     if found.kind == "diffusers":
-        config = read_config(found.path / "unet" / "config.json")
+        config = read_config(found.path / spec.denoiser / "config.json")
         size = config.get("sample_size")
         if isinstance(size, int) and not isinstance(size, bool) and 4 <= size <= 512:
-            return size * (family.downscale if family else 8)
-    return 768 if found.family == "sd2" and found.prediction == "v_prediction" else usual
+            return size * spec.downscale
+    return spec.resolutions.get(found.prediction, spec.resolution)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -1,71 +1,20 @@
-"""The UNet's blocks by name: which carry style or content, and numbers a block as users of other tools write them."""
+"""A denoiser's blocks by name: which carry style or content, and numbers a block as users of other tools write them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from engine.errors import UserError
-
-
-def _row(kind: str, numbers: Sequence[int]) -> tuple[str, ...]:
-    return tuple(f"{kind}{number:02d}" for number in numbers)
-
-
-_SD_IN, _SD_OUT = _row("IN", range(12)), _row("OUT", range(12))
-_XL_IN, _XL_OUT = _row("IN", range(9)), _row("OUT", range(9))
-BLOCKS: dict[str, tuple[str, ...]] = {
-    "sd1": (*_SD_IN, "MID", *_SD_OUT),
-    "sd2": (*_SD_IN, "MID", *_SD_OUT),
-    "sdxl": (*_XL_IN, "MID", *_XL_OUT),
-}
-"""Every block of a family's UNet in the order of its forward pass."""
-
-ATTENDING: dict[str, tuple[str, ...]] = {
-    "sd1": (*_row("IN", (1, 2, 4, 5, 7, 8)), "MID", *_SD_OUT[3:]),
-    "sd2": (*_row("IN", (1, 2, 4, 5, 7, 8)), "MID", *_SD_OUT[3:]),
-    "sdxl": (*_row("IN", (4, 5, 7, 8)), "MID", *_XL_OUT[:6]),
-}
-"""The blocks that have attention."""
-
-BASE = "BASE"
-"""What lies in no block: text encoders, time embedding, first and last convolution."""
-
-LAYOUTS: dict[int, tuple[str, ...]] = {
-    12: (BASE, *ATTENDING["sdxl"]),
-    17: (BASE, *ATTENDING["sd1"]),
-    20: (BASE, *BLOCKS["sdxl"]),
-    26: (BASE, *BLOCKS["sd1"]),
-}
-"""What the numbers of a block weight string stand for, by how many there are: SDXL LoRA, SD LoRA, and both
-with convolutions. Source: the block weight extension for AUTOMATIC1111 and kohya's numbering."""
-
-PRESETS: dict[str, tuple[int, ...]] = {
-    "ALL": (1,) * 17,
-    "INS": (1,) * 4 + (0,) * 13,
-    "IND": (1, 0, 0, 0, 1, 1, 1) + (0,) * 10,
-    "INALL": (1,) * 7 + (0,) * 10,
-    "MIDD": (1, 0, 0, 0) + (1,) * 8 + (0,) * 5,
-    "OUTD": (1,) + (0,) * 7 + (1,) * 4 + (0,) * 5,
-    "OUTS": (1,) + (0,) * 11 + (1,) * 5,
-    "OUTALL": (1,) + (0,) * 7 + (1,) * 9,
-}
-"""Named weights for SD 1.x and 2.x, 17 numbers each. Source: the same extension."""
-
-# SDXL: B-LoRA (arXiv:2403.14572) found content in up_blocks.0.attentions.0 and style in .1. SD 1.x and 2.x have no
-# such clear pair: that the decoder carries style is what OUTALL stands for, and the rest is then content.
-_CARRIES: dict[str, dict[str, tuple[str, ...]]] = {
-    "sdxl": {"content": ("OUT00",), "style": ("OUT01",)},
-    "sd1": {"content": (*ATTENDING["sd1"][:7],), "style": _SD_OUT[3:]},
-    "sd2": {"content": (*ATTENDING["sd2"][:7],), "style": _SD_OUT[3:]},
-}
+from engine.models.family_spec import BASE
+from engine.models.specs import FAMILIES
 
 
 def carrying(family: str, what: str) -> tuple[str, ...]:
     """The blocks of a family that carry `what`: style, content or both."""
-    table = _CARRIES[family]
+    blocks = FAMILIES[family].blocks
     if what == "both":
-        return tuple(name for name in BLOCKS[family] if name in {*table["style"], *table["content"]})
-    return table[what]
+        return tuple(name for name in blocks.order if any(name in each for each in blocks.carries.values()))
+    return blocks.carries[what]
 
 
 def parse_blocks(names: Sequence[str], family: str) -> tuple[str, ...]:
@@ -78,7 +27,7 @@ def parse_blocks(names: Sequence[str], family: str) -> tuple[str, ...]:
             continue
         stem = first.rstrip("0123456789")
         last = last if last.startswith(stem) else stem + last
-        known = BLOCKS[family]
+        known = FAMILIES[family].blocks.order
         start, end = known.index(_known(first, family)), known.index(_known(last, family))
         found += known[start : end + 1]
     return tuple(dict.fromkeys(found))
@@ -103,20 +52,26 @@ def parse_values(entries: Sequence[str], family: str) -> dict[str, float]:
 
 
 def _string(text: str, family: str) -> dict[str, float]:
-    if text.strip().upper() in PRESETS:
-        if family == "sdxl":
-            raise UserError(
-                f"{text.strip()} is a preset for SD 1.x and 2.x", fix="give SDXL 12 or 20 numbers, or names"
-            )
-        return dict(zip(LAYOUTS[17], map(float, PRESETS[text.strip().upper()]), strict=True))
+    spec, name = FAMILIES[family], text.strip().upper()
+    wanted = [str(count) for count in spec.blocks.numbered]
+    if name in spec.blocks.presets:
+        values = spec.blocks.presets[name]
+        return dict(zip(spec.blocks.numbered[len(values)], map(float, values), strict=True))
+    if owners := [other.short for other in FAMILIES.values() if name in other.blocks.presets]:
+        raise UserError(
+            f"{text.strip()} is a preset for {' and '.join(owners)}",
+            fix=f"give {spec.short} {' or '.join(wanted)} numbers, or names",
+        )
     parts = [part for part in text.split(",") if part.strip()]
-    names = LAYOUTS.get(len(parts))
-    wanted = (12, 20) if family == "sdxl" else (17, 26)
-    if names is None or len(parts) not in wanted:
+    names = spec.blocks.numbered.get(len(parts))
+    if names is None:
+        shortest = next(iter(spec.blocks.numbered.values()), ())
         raise UserError(
             f"{len(parts)} block weights",
-            f"this family takes {wanted[0]} numbers (LoRA) or {wanted[1]} (with convolutions)",
-            f"the order is {', '.join(LAYOUTS[wanted[0]])}",
+            f"this family takes {' numbers (LoRA) or '.join(wanted)} (with convolutions)"
+            if wanted
+            else "this family has no numbering of its blocks",
+            f"the order is {', '.join(shortest)}" if wanted else 'write names, such as "OUT03=0.5"',
         )
     return {name: _number(part, text) for name, part in zip(names, parts, strict=True)}
 
@@ -127,18 +82,11 @@ def shown(values: dict[str, float]) -> str:
 
 
 def _known(name: str, family: str) -> str:
-    plain = "MID" if name in ("M00", "MID00") else name
-    if plain not in BLOCKS[family]:
-        first, last = BLOCKS[family][0], BLOCKS[family][-1]
-        raise UserError(
-            f"there is no block {name!r}",
-            fix=f"blocks are {first} to IN{len(_ins(family)) - 1:02d}, MID, OUT00 to {last}",
-        )
+    blocks = FAMILIES[family].blocks
+    plain = blocks.aliases.get(name, name)
+    if plain not in blocks.order:
+        raise UserError(f"there is no block {name!r}", fix=f"blocks are {', '.join(blocks.runs())}")
     return plain
-
-
-def _ins(family: str) -> list[str]:
-    return [name for name in BLOCKS[family] if name.startswith("IN")]
 
 
 def _number(text: str, entry: str) -> float:

@@ -7,15 +7,13 @@ import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
 
 from engine.errors import UserError
 from engine.models.detect_folder import detect_folder
 from engine.models.detected import SUPPORTED, Detected, main_dtype, variant_of
+from engine.models.family_spec import FamilySpec, SingleFileMarks
+from engine.models.specs import FAMILIES
 from engine.tensorfiles.header import Header, TensorInfo, read_header, refuse_kind, sniff
-
-UNET = "model.diffusion_model."
-_FAMILY_NAMES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
 
 
 def detect(path: Path | str) -> Detected:
@@ -51,12 +49,14 @@ def detect_table(path: Path, header: Header) -> Detected:
     """The same for a single file whose names and shapes have been read."""
     tensors = header.tensors
     refuse_foreign(path, tensors)
-    family, reasons = _family(path, tensors)
-    variant = _variant(path, tensors, reasons)
-    parts = _parts(path, family, tensors)
-    prediction = _prediction(path, family, header, reasons)
-    dtype = main_dtype(info for name, info in tensors.items() if name.startswith(UNET))
-    return Detected(path, "single_file", family, prediction, variant, dtype, parts, tuple(reasons))
+    spec, marks, reasons = _family(path, tensors)
+    entry = tensors.get(marks.first)
+    channels = entry.shape[1] if entry is not None and len(entry.shape) == 4 else 0
+    variant = variant_of(path, spec, channels, reasons)
+    parts = _parts(path, spec, tensors)
+    prediction = _prediction(path, marks, header, reasons)
+    dtype = main_dtype(info for name, info in tensors.items() if name.startswith(marks.denoiser))
+    return Detected(path, "single_file", spec.name, prediction, variant, dtype, parts, tuple(reasons))
 
 
 # (pattern that some name must match, what the file then is, what to do). The order matters: the first match
@@ -93,22 +93,23 @@ def refuse_foreign(path: Path, tensors: Mapping[str, TensorInfo]) -> None:
     """Raises UserError when the names are those of something that is no base model."""
     if not tensors:
         raise UserError(f"{path} holds no tensors", fix="download or export the file again")
-    has_unet = any(name.startswith(f"{UNET}input_blocks.") for name in tensors)
+    starts = tuple(dict.fromkeys(spec.file.blocks for spec in FAMILIES.values() if spec.file is not None))
+    has_denoiser = any(name.startswith(starts) for name in tensors)
     for pattern, what, fix in FOREIGN:
-        if has_unet and "transformer, no" in what:
+        if has_denoiser and "transformer, no" in what:
             continue
         found = next((name for name in tensors if re.search(pattern, name) and not _text_name(name)), None)
         if found is not None:
             raise UserError(f"{path} is {what}", why=f"it holds {found!r}", fix=fix or SUPPORTED)
-    if not has_unet:
-        raise _no_unet(path, tensors)
+    if not has_denoiser:
+        raise _no_denoiser(path, tensors, starts)
 
 
 def _text_name(name: str) -> bool:
     return name.startswith(("cond_stage_model.", "conditioner.", "text_encoders.", "text_model."))
 
 
-def _no_unet(path: Path, tensors: Mapping[str, TensorInfo]) -> UserError:
+def _no_denoiser(path: Path, tensors: Mapping[str, TensorInfo], starts: tuple[str, ...]) -> UserError:
     first = next(iter(tensors))
     if any(name.startswith(("down_blocks.", "unet.down_blocks.")) for name in tensors) and any(
         "time_embedding" in name for name in tensors
@@ -133,27 +134,24 @@ def _no_unet(path: Path, tensors: Mapping[str, TensorInfo]) -> UserError:
         )
     return UserError(
         f"{path} is no model that sdtrain knows",
-        why=f"nothing in it is named {UNET}input_blocks...; its first tensor is {first!r}",
+        why=f"nothing in it is named {' or '.join(starts)}...; its first tensor is {first!r}",
         fix=SUPPORTED,
     )
 
 
-def _family(path: Path, tensors: Mapping[str, TensorInfo]) -> tuple[str, list[str]]:
+def _family(path: Path, tensors: Mapping[str, TensorInfo]) -> tuple[FamilySpec, SingleFileMarks, list[str]]:
     if any(name.startswith("conditioner.embedders.0.model.") for name in tensors):
         raise UserError(
             f"{path} is the SDXL refiner",
             why="it has open_clip as its only text encoder (conditioner.embedders.0.model)",
             fix="give the SDXL base model: a refiner is not trained as a base",
         )
-    groups = {
-        "sdxl": ("conditioner.embedders.",),
-        "sd2": ("cond_stage_model.model.transformer.", "cond_stage_model.model.token_embedding."),
-        "sd1": ("cond_stage_model.transformer.",),
-    }
-    for family, prefixes in groups.items():
-        found = next((name for name in tensors if name.startswith(prefixes)), None)
-        if found is not None:
-            return family, [f"{_FAMILY_NAMES[family]}: its text encoder is named {found.split('.layers')[0]}"]
+    # The newest family first: its files may also hold what marks an older one's.
+    for spec in reversed(FAMILIES.values()):
+        marks = spec.file
+        found = marks and next((name for name in tensors if name.startswith(marks.family)), None)
+        if marks is not None and found:
+            return spec, marks, [f"{spec.short}: its text encoder is named {found.split('.layers')[0]}"]
     raise UserError(
         f"{path} has no text encoder",
         why="the file holds a UNet, but none of cond_stage_model. and conditioner.embedders.",
@@ -161,61 +159,41 @@ def _family(path: Path, tensors: Mapping[str, TensorInfo]) -> tuple[str, list[st
     )
 
 
-def _variant(
-    path: Path, tensors: Mapping[str, TensorInfo], reasons: list[str]
-) -> Literal["base", "inpainting"]:
-    entry = tensors.get(f"{UNET}input_blocks.0.0.weight")
-    channels = entry.shape[1] if entry is not None and len(entry.shape) == 4 else 0
-    return variant_of(path, channels, reasons)
-
-
-_VAE, _TEXT = "first_stage_model.", "cond_stage_model."
-_PREFIXES = {
-    "sd1": {"unet": UNET, "vae": _VAE, "text_encoder": _TEXT},
-    "sd2": {"unet": UNET, "vae": _VAE, "text_encoder": _TEXT},
-    "sdxl": {
-        "unet": UNET,
-        "vae": _VAE,
-        "text_encoder": "conditioner.embedders.0.",
-        "text_encoder_2": "conditioner.embedders.1.",
-    },
-}
-
-
-def _parts(path: Path, family: str, tensors: Mapping[str, TensorInfo]) -> tuple[str, ...]:
+def _parts(path: Path, spec: FamilySpec, tensors: Mapping[str, TensorInfo]) -> tuple[str, ...]:
+    prefixes = spec.file_prefixes()
     missing = [
         f"{part} ({prefix}*)"
-        for part, prefix in _PREFIXES[family].items()
+        for part, prefix in prefixes.items()
         if not any(name.startswith(prefix) for name in tensors)
     ]
     if missing:
         raise UserError(
             f"{path} is not a whole model: {', '.join(missing)} is missing",
-            why=f"a {_FAMILY_NAMES[family]} checkpoint holds {', '.join(_PREFIXES[family])}",
+            why=f"a {spec.short} checkpoint holds {', '.join(prefixes)}",
             fix="give a checkpoint with everything in it, or a diffusers folder",
         )
-    return tuple(_PREFIXES[family])
+    return tuple(prefixes)
 
 
-def _prediction(path: Path, family: str, header: Header, reasons: list[str]) -> str:
-    """Metadata, marker tensors, a .yaml beside the file, then for SD 2.x the weights' spread."""
+def _prediction(path: Path, marks: SingleFileMarks, header: Header, reasons: list[str]) -> str:
+    """Metadata, marker tensors, a .yaml beside the file, then for some families a tensor's spread."""
     said = header.metadata.get("modelspec.prediction_type", "").lower()
     if said in ("v", "v_prediction", "epsilon"):
         reasons.append(f"prediction type {said}: the file's metadata says so")
         return "epsilon" if said == "epsilon" else "v_prediction"
-    if family == "sdxl" and "v_pred" in header.tensors:
-        reasons.append("v-prediction: the file holds the marker v_pred")
+    if marks.velocity and marks.velocity in header.tensors:
+        reasons.append(f"v-prediction: the file holds the marker {marks.velocity}")
         return "v_prediction"
     yaml = path.with_suffix(".yaml")
-    if family != "sd1" and yaml.is_file() and yaml.stat().st_size < 1_000_000:
+    if marks.yaml and yaml.is_file() and yaml.stat().st_size < 1_000_000:
         if re.search(r"parameterization:\s*[\"']?v\b", yaml.read_text(errors="replace")):
             reasons.append(f"v-prediction: {yaml.name} beside the file says so")
             return "v_prediction"
         reasons.append(f"epsilon: {yaml.name} beside the file names no v parameterization")
         return "epsilon"
-    if family == "sd2":
-        from engine.models.detect_values import sd2_prediction
+    if marks.spread is not None:
+        from engine.models.detect_values import prediction_by_spread
 
-        return sd2_prediction(path, header, reasons)
+        return prediction_by_spread(path, header, *marks.spread, reasons)
     reasons.append("epsilon: what this family predicts unless the file says otherwise")
     return "epsilon"

@@ -1,25 +1,16 @@
 """Finds out what a diffusers folder is, from its configs and the headers of its weights."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.models.detected import SUPPORTED, Detected, main_dtype, variant_of
+from engine.models.family_spec import FamilySpec
+from engine.models.specs import FAMILIES
 from engine.tensorfiles.header import read_header, refuse_kind, sniff
 
 MAX_CONFIG = 4_000_000
-_STEMS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-    "text_encoder_2": "model",
-}
-_OLD_STEMS = {"text_encoder": "pytorch_model", "text_encoder_2": "pytorch_model"}
-_NEEDED = {
-    "sd1": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    "sd2": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
-    "sdxl": ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler"),
-}
 _OTHERS = {
     "StableDiffusion3": "a Stable Diffusion 3 folder (a transformer, no UNet)",
     "Flux": "a FLUX folder (a transformer, no UNet)",
@@ -38,17 +29,17 @@ _OTHERS = {
 def detect_folder(path: Path) -> Detected:
     """What a diffusers folder holds; UserError names it otherwise, or every file that is missing."""
     _refuse_foreign(path)
-    unet = _config(path / "unet" / "config.json")
-    family, reasons = _family(path, unet)
-    missing = [problem for part in _NEEDED[family] for problem in _missing(path, part)]
+    spec, config, reason = _family(path)
+    reasons = [reason]
+    missing = [problem for part in spec.folder_parts for problem in _missing(path, part)]
     if missing:
         raise UserError(
             f"{path} is not a whole diffusers folder: {', '.join(missing)} missing",
-            why=f"a model of this family needs {', '.join(_NEEDED[family])}",
+            why=f"a model of this family needs {', '.join(spec.folder_parts)}",
             fix="copy or download the missing files into the folder",
         )
-    channels = unet.get("in_channels", 4)
-    variant = variant_of(path, channels if isinstance(channels, int) else 0, reasons)
+    channels = config.get("in_channels", spec.latent_channels)
+    variant = variant_of(path, spec, channels if isinstance(channels, int) else 0, reasons)
     scheduler = _config(path / "scheduler" / "scheduler_config.json")
     prediction = str(scheduler.get("prediction_type", "epsilon"))
     if prediction not in ("epsilon", "v_prediction"):
@@ -57,9 +48,8 @@ def detect_folder(path: Path) -> Detected:
             why="scheduler/scheduler_config.json says so; epsilon and v_prediction are what sdtrain trains",
         )
     reasons.append(f"prediction type {prediction}: scheduler/scheduler_config.json")
-    return Detected(
-        path, "diffusers", family, prediction, variant, _dtype(path), _NEEDED[family], tuple(reasons)
-    )
+    dtype, parts = _dtype(path, spec), spec.folder_parts
+    return Detected(path, "diffusers", spec.name, prediction, variant, dtype, parts, tuple(reasons))
 
 
 def weight_files(folder: Path, part: str) -> list[Path]:
@@ -67,7 +57,7 @@ def weight_files(folder: Path, part: str) -> list[Path]:
 
     Several files when the part is sharded; an empty list when there is none.
     """
-    stems = [stem for stem in (_STEMS[part], _OLD_STEMS.get(part)) if stem]
+    stems = _stems(part)
     for ending in (".safetensors", ".bin"):
         for variant in ("", ".fp16", ".bf16"):
             for stem in stems:
@@ -80,6 +70,11 @@ def weight_files(folder: Path, part: str) -> list[Path]:
                 if shards:
                     return shards
     return []
+
+
+def _stems(part: str) -> tuple[str, ...]:
+    """The names that a part's weights have, before variant and suffix; the usual one first."""
+    return ("model", "pytorch_model") if part.startswith("text_encoder") else ("diffusion_pytorch_model",)
 
 
 def _shards(index: Path) -> list[Path]:
@@ -105,17 +100,20 @@ def _missing(path: Path, part: str) -> list[str]:
     lacking = [] if (path / part / "config.json").is_file() else [f"{part}/config.json"]
     files = weight_files(path, part)
     absent = [f"{part}/{file.name}" for file in files if not file.is_file()]
-    return lacking + (absent if files else [f"{part}/{_STEMS[part]}.safetensors"])
+    return lacking + (absent if files else [f"{part}/{_stems(part)[0]}.safetensors"])
 
 
 def _refuse_foreign(path: Path) -> None:
     index = path / "model_index.json"
     kind = str(_config(index).get("_class_name", "")) if index.is_file() else ""
+    known = any(kind == spec.pipeline for spec in FAMILIES.values())
     for start, what in _OTHERS.items():
-        if what and kind.startswith(start):
+        if what and kind.startswith(start) and not known:
             raise UserError(f"{path} is {what}", why=f"model_index.json says {kind}", fix=SUPPORTED)
-    if (path / "unet" / "config.json").is_file():
+    denoisers = list(dict.fromkeys(spec.denoiser for spec in FAMILIES.values()))
+    if any((path / part / "config.json").is_file() for part in denoisers):
         return
+    lacking = " or ".join(f"{part}/" for part in denoisers)
     if (path / "transformer").is_dir():
         raise UserError(
             f"{path} is a model with a transformer, no UNet", why="it has transformer/", fix=SUPPORTED
@@ -127,34 +125,47 @@ def _refuse_foreign(path: Path) -> None:
         name = str(_config(own).get("_class_name", "a part of a model"))
         raise UserError(
             f"{path} is one part of a diffusers folder ({name}), not a whole model",
-            why="it has config.json and no unet/",
+            why=f"it has config.json and no {lacking}",
             fix="give the folder above it, with model_index.json",
         )
     files = sorted([*path.glob("*.safetensors"), *path.glob("*.ckpt")])
     found = (
-        f"it holds {', '.join(file.name for file in files[:3])}" if files else "it has no unet/config.json"
+        f"it holds {', '.join(file.name for file in files[:3])}"
+        if files
+        else f"it has no {lacking}config.json"
     )
     raise UserError(
         f"{path} is not a diffusers folder",
         why=found,
-        fix="give the file itself" if files else "give a folder with model_index.json and unet/, or a file",
+        fix="give the file itself"
+        if files
+        else f"give a folder with model_index.json and {lacking}, or a file",
     )
 
 
-def _family(path: Path, unet: dict[str, object]) -> tuple[str, list[str]]:
-    """By the UNet's added conditioning and width; a narrow SD 2.x is told by its linear projections."""
-    width = unet.get("cross_attention_dim")
-    if unet.get("addition_embed_type") == "text_time":
-        if not (path / "text_encoder").is_dir() and (width == 1280 or _has_no(path, "text_encoder")):
-            raise UserError(
-                f"{path} is the SDXL refiner",
-                "its only text encoder is text_encoder_2",
-                "give the SDXL base model: a refiner is not trained as a base",
-            )
-        return "sdxl", ["SDXL: the UNet takes size and crop (addition_embed_type is text_time)"]
-    if width == 1024 or (width != 768 and unet.get("use_linear_projection") is True):
-        return "sd2", [f"SD 2.x: the UNet attends to text of width {width}"]
-    return "sd1", [f"SD 1.x: the UNet attends to text of width {width}"]
+def _family(path: Path) -> tuple[FamilySpec, dict[str, object], str]:
+    """The family, its denoiser's config, and what says so."""
+    # The newest family first: the oldest takes what no other one knows.
+    for spec in reversed(FAMILIES.values()):
+        file = path / spec.denoiser / "config.json"
+        config = _config(file) if file.is_file() else None
+        reason = spec.recognise(config) if config is not None else ""
+        if config is None or not reason:
+            continue
+        _refuse_refiner(path, config)
+        return spec, config, reason
+    raise UserError(f"{path} is a model of a kind that sdtrain does not know", fix=SUPPORTED)
+
+
+def _refuse_refiner(path: Path, config: Mapping[str, object]) -> None:
+    if config.get("addition_embed_type") != "text_time" or (path / "text_encoder").is_dir():
+        return
+    if config.get("cross_attention_dim") == 1280 or _has_no(path, "text_encoder"):
+        raise UserError(
+            f"{path} is the SDXL refiner",
+            "its only text encoder is text_encoder_2",
+            "give the SDXL base model: a refiner is not trained as a base",
+        )
 
 
 def _has_no(path: Path, part: str) -> bool:
@@ -177,10 +188,10 @@ def _config(file: Path) -> dict[str, object]:
     return data
 
 
-def _dtype(path: Path) -> str:
-    """The UNet's dtype; every part's headers are read, so that a cut or false file is found before a run."""
+def _dtype(path: Path, spec: FamilySpec) -> str:
+    """The denoiser's dtype; every part's headers are read, so that a cut or false file is found before a run."""
     dtypes: dict[str, str] = {}
-    for part in _STEMS:
+    for part in spec.weight_parts:
         files = weight_files(path, part) if (path / part).is_dir() else []
         for file in files:
             kind = sniff(file)
@@ -188,4 +199,4 @@ def _dtype(path: Path) -> str:
                 dtypes.setdefault(part, main_dtype(read_header(file).tensors.values()))
             elif kind != "pickle":
                 raise refuse_kind(file, kind)
-    return dtypes.get("unet", "unknown")
+    return dtypes.get(spec.denoiser, "unknown")

@@ -9,21 +9,17 @@ import numpy.typing as npt
 
 from engine.tensorfiles.header import Header
 
-# ComfyUI tells SD 2.x v-prediction (768-v) from epsilon (512-base) by this bias's spread, and so do we.
-_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-_SPREAD = 0.09
 
-
-def sd2_prediction(path: Path, header: Header, reasons: list[str]) -> str:
-    """v_prediction or epsilon for an SD 2.x file that does not say which."""
-    values = _values(path, header, _MARK)
+def prediction_by_spread(path: Path, header: Header, name: str, limit: float, reasons: list[str]) -> str:
+    """v_prediction or epsilon for a file that does not say which: v where this tensor spreads further than `limit`."""
+    values = _values(path, header, name)
     if values is None:
         reasons.append("epsilon: guessed, nothing in the file tells; set base.prediction when it is wrong")
         return "epsilon"
     spread = float(values.std())
-    guess = "v_prediction" if spread > _SPREAD else "epsilon"
+    guess = "v_prediction" if spread > limit else "epsilon"
     reasons.append(
-        f"{guess}: guessed from the spread of one bias ({spread:.3f}; above {_SPREAD} means v-prediction);"
+        f"{guess}: guessed from the spread of one bias ({spread:.3f}; above {limit} means v-prediction);"
         " put a .yaml beside the file or set base.prediction when it is wrong"
     )
     return guess

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import UserError
+from engine.models.family_spec import FamilySpec
+from engine.models.specs import FAMILIES
 from engine.tensorfiles.header import TensorInfo
 
-SUPPORTED = "sdtrain trains SD 1.x, SD 2.x and SDXL models: give one of those as the base"
+_KNOWN = [spec.short for spec in FAMILIES.values()]
+SUPPORTED = f"sdtrain trains {', '.join(_KNOWN[:-1])} and {_KNOWN[-1]} models: give one of those as the base"
 
 
 @dataclass(frozen=True)
@@ -26,17 +29,20 @@ class Detected:
     reasons: tuple[str, ...]
 
 
-def variant_of(path: Path, channels: int, reasons: list[str]) -> Literal["base", "inpainting"]:
-    """The variant by the UNet's input channels; UserError for those that are no base."""
-    if channels == 4:
+def variant_of(
+    path: Path, spec: FamilySpec, channels: int, reasons: list[str]
+) -> Literal["base", "inpainting"]:
+    """The variant by the denoiser's input channels; UserError for those that are no base."""
+    own, title = spec.latent_channels, spec.denoiser_title
+    if channels == own:
         return "base"
-    if channels == 9:
-        reasons.append("inpainting: the UNet takes 9 channels")
+    if channels == 2 * own + 1:  # a mask and the masked picture beside the latents
+        reasons.append(f"inpainting: the {title} takes {channels} channels")
         return "inpainting"
     known = {8: "an InstructPix2Pix model", 7: "an upscaler", 5: "a depth model"}
     raise UserError(
         f"{path} is {known.get(channels, 'a model with an unusual input')}",
-        why=f"its UNet takes {channels} channels; text-to-image models take 4",
+        why=f"its {title} takes {channels} channels; text-to-image models take {own}",
         fix=SUPPORTED,
     )
 

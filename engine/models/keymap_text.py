@@ -3,20 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from engine.models.family_spec import TextPart
 from engine.models.keymap import KeyMap, Slot
 
 LEVEL = "text_model."
 _Value = TypeVar("_Value")
-
-# part of a family -> (prefix in the file, "hf" or "open_clip")
-LAYOUTS: dict[str, dict[str, tuple[str, str]]] = {
-    "sd1": {"text_encoder": ("cond_stage_model.transformer.", "hf")},
-    "sd2": {"text_encoder": ("cond_stage_model.model.", "open_clip")},
-    "sdxl": {
-        "text_encoder": ("conditioner.embedders.0.transformer.", "hf"),
-        "text_encoder_2": ("conditioner.embedders.1.model.", "open_clip"),
-    },
-}
 
 _LAYER = ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2", "self_attn.out_proj")
 _OPEN_LAYER = {
@@ -28,17 +19,16 @@ _OPEN_LAYER = {
 }
 
 
-def text_map(family: str, part: str, config: Mapping[str, Any]) -> KeyMap:
+def text_map(part: TextPart, config: Mapping[str, Any]) -> KeyMap:
     """{parameter name with its `text_model.` level: its place in a single file}.
 
     `config` is a CLIPTextConfig as a dict (num_hidden_layers). A part with a projection (SDXL's second
     encoder) also has `text_projection.weight`, which open_clip stores transposed.
     """
-    prefix, layout = LAYOUTS[family][part]
     layers = int(config["num_hidden_layers"])
-    if layout == "hf":
-        return {name: Slot(prefix + name) for name in _parameters(layers)}
-    return _open_clip(prefix, layers, projects=part == "text_encoder_2")
+    if part.layout == "hf":
+        return {name: Slot(part.prefix + name) for name in _parameters(layers)}
+    return _open_clip(part.prefix, layers, part.projects)
 
 
 def _parameters(layers: int) -> Iterator[str]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError, model_validator
 
+from engine.models.specs import FAMILIES
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
 from engine.plan.tables import METHOD_HELP, declare_tables
 
+if TYPE_CHECKING:
+    FamilyName = str
+else:
+    FamilyName = Literal[("auto", *FAMILIES)]
 SCHEMA_VERSION = 1
 CacheChoice = Literal["auto", "on", "off"]
 
@@ -20,9 +25,7 @@ class Base(Section):
     """The model that is taught."""
 
     model: str = option(..., "builtin:NAME, a diffusers folder, a .safetensors file, or a hub id")
-    family: Literal["auto", "sd1", "sd2", "sdxl"] = option(
-        "auto", "model family; auto reads it from the weights"
-    )
+    family: FamilyName = option("auto", "model family; auto reads it from the weights")
     prediction: Literal["auto", "epsilon", "v_prediction"] = option(
         "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
     )

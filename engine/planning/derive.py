@@ -14,7 +14,7 @@ from engine.dataset.pairs import Pairs
 from engine.dataset.repeat_folders import RepeatFolder
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
-from engine.models.specs import FAMILIES
+from engine.models.specs import FAMILIES, USUAL
 from engine.plan.files import from_dict
 from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.methods.context import Derived
@@ -137,8 +137,8 @@ def nested(values: Mapping[str, object]) -> dict[str, Any]:
 
 def _preset(builder: PlanBuilder) -> Iterator[Derived]:
     base = builder.facts.base
-    # A family that is not trained here gets SD 1.x values: the check refuses it by name.
-    family = base.family if base is not None and base.family in FAMILIES else "sd1"
+    # A family that is not trained here gets the usual one's values: the check refuses it by name.
+    family = base.family if base is not None and base.family in FAMILIES else USUAL
     found = preset(builder.method, family, builder.facts.tiny, builder.facts.vram_gb)
     for key, value in found.values.items():
         yield Derived(key, value, f"preset {found.why}: {found.sources[key]}")

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from engine.errors import UserError
 from engine.export.registry import export
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.methods.artifact import Artifact
 from engine.methods.condition_nets import artifact_of
 from engine.models.keymap_controlnet import controlnet_map

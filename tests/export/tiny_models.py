@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.export.base import About, ExportRequest, ModelFacts
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.methods.artifact import Artifact
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]

@@ -22,7 +22,8 @@ from engine.families.base import Conditioning, Geometry, Guided, ModelFamily, Re
 from engine.families.guidance import classifier_free
 from engine.families.schedule import NoiseSchedule
 from engine.families.tokenizers import load_tokenizer
-from engine.models.specs import FamilySpec
+from engine.models.family_spec import BASE, Blocks, FamilySpec, TextPart
+from engine.models.layers import Layer
 from engine.plan.schema import Objective
 
 WIDTH = 32
@@ -83,24 +84,58 @@ class FlowBySize(Flow):
         return math.exp(0.5 + (tokens - 256) * 0.65 / 3840)
 
 
-def _spec(name: str) -> FamilySpec:
+def block_of(path: str) -> str:
+    """J00.. for blocks with two streams, S00.. for those with one, or BASE."""
+    first, _, rest = path.partition("transformer_blocks.")
+    number = rest.partition(".")[0]
+    return BASE if not number else f"{'S' if first.startswith('single') else 'J'}{int(number):02d}"
+
+
+def _layers(config: Mapping[str, Any]) -> list[Layer]:
+    width = int(config["attention_head_dim"]) * int(config["num_attention_heads"])
+    return [
+        Layer(f"transformer_blocks.{index}.attn.{name}", "attention", width, width, level=1)
+        for index in range(int(config["num_layers"]))
+        for name in ("to_q", "to_k", "to_v")
+    ]
+
+
+def _spec(name: str, denoiser_class: str) -> FamilySpec:
     return FamilySpec(
         name=name,
         title=f"narrow {name}",
+        short=name,
         denoiser="transformer",
+        denoiser_title="transformer",
+        denoiser_class=denoiser_class,
         resolution=64,
         downscale=8,
         latent_channels=16,
-        text_parts=("text_encoder",),
+        text=(
+            TextPart(
+                name="text_encoder",
+                class_name="CLIPTextModelWithProjection",
+                parameters=0,
+                below="text_encoders.clip_l.",
+                prefix="text_encoders.clip_l.transformer.",
+                layout="hf",
+                kohya="lora_te1",
+                projects=True,
+            ),
+        ),
         token_limit=75,
         provides=frozenset({"text_encoder"}),
+        layers=_layers,
+        block_finder=lambda config: block_of,
+        recognise=lambda config: f"{name}: it says so" if config.get("_class_name") == denoiser_class else "",
+        blocks=Blocks(order=("J00", "J01", "S00")),
     )
 
 
 class NarrowSd3(ModelFamily):
     """A diffusers SD3Transformer2DModel with one CLIP in the place of three text encoders."""
 
-    spec = _spec("narrow_sd3")
+    spec = _spec("narrow_sd3", "SD3Transformer2DModel")
 
     def __init__(self, folder: Path, seed: int = 0) -> None:
         """Random weights; the tokenizer is written to `folder`."""
@@ -190,15 +225,13 @@ class NarrowSd3(ModelFamily):
         cast(Any, self.denoiser).enable_gradient_checkpointing()
 
     def block_of(self, path: str) -> str:
-        first, _, rest = path.partition("transformer_blocks.")
-        number = rest.partition(".")[0]
-        return "BASE" if not number else f"{'S' if first.startswith('single') else 'J'}{int(number):02d}"
+        return block_of(path)
 
 
 class NarrowFlux(NarrowSd3):
     """A diffusers FluxTransformer2DModel: packed latents, and guidance as an input of one pass."""
 
-    spec = _spec("narrow_flux")
+    spec = _spec("narrow_flux", "FluxTransformer2DModel")
 
     def new_denoiser(self) -> nn.Module:
         net: nn.Module = FluxTransformer2DModel(

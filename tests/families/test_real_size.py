@@ -19,10 +19,11 @@ from engine.export import a1111_embedding, a1111_hypernetwork, embedding
 from engine.export.base import About, ExportRequest, ModelFacts
 from engine.export.registry import get_format
 from engine.export.whole_model import whole_model
-from engine.families.load import FAMILIES
-from engine.families.sd1 import StableDiffusion1
+from engine.families.loaded import LoadedFamily
+from engine.families.published import published
+from engine.families.registry import FAMILIES
 from engine.families.single_file import single_file_tensors
-from engine.families.single_file_config import parts_of, published
+from engine.families.single_file_config import parts_of
 from engine.families.variance_preserving import VariancePreserving
 from engine.methods.artifact import Artifact
 from engine.methods.hypernetwork import Hypernetwork
@@ -59,7 +60,7 @@ PREFIXES = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "l
 
 
 @pytest.fixture(params=NAMES)
-def model(request: pytest.FixtureRequest) -> Iterator[StableDiffusion1]:
+def model(request: pytest.FixtureRequest) -> Iterator[LoadedFamily]:
     """A family at its published size, without memory for its weights: what is built in the test has none either."""
     name = str(request.param)
     configs = {part: published(name, part) for part in (*parts_of(name), "scheduler")}
@@ -75,7 +76,7 @@ def model(request: pytest.FixtureRequest) -> Iterator[StableDiffusion1]:
         yield FAMILIES[name](parts, {}, schedule, configs)
 
 
-def _request(model: StableDiffusion1, artifact: Artifact) -> ExportRequest:
+def _request(model: LoadedFamily, artifact: Artifact) -> ExportRequest:
     facts = ModelFacts(model.spec.name, "epsilon", model.configs)
     about = About("x", "p", "base", "b", 0.0)
     return ExportRequest(artifact, facts, about, 1, Path("x.safetensors"), base=lambda: model)
@@ -85,17 +86,17 @@ def _layout(tensors: dict[str, Tensor]) -> Layout:
     return {name: tuple(value.shape) for name, value in tensors.items()}
 
 
-def _composed(model: StableDiffusion1, form: str, artifact: Artifact) -> Layout:
+def _composed(model: LoadedFamily, form: str, artifact: Artifact) -> Layout:
     with torch.device("cpu"):
         return _layout(get_format(form).compose(_request(model, artifact)).tensors)
 
 
-def test_parameters_are_as_many_as_published(model: StableDiffusion1) -> None:
+def test_parameters_are_as_many_as_published(model: LoadedFamily) -> None:
     for part, count in PARAMETERS[model.spec.name].items():
         assert sum(value.numel() for value in model.parts[part].parameters()) == count
 
 
-def _lora(model: StableDiffusion1, **options: Any) -> Artifact:
+def _lora(model: LoadedFamily, **options: Any) -> Artifact:
     """A LoRA over attention and feed-forward layers; its own tensors are zeros in memory, as values are looked at."""
     asked = {"rank": 2, "alpha": 2.0, "targets": "attention_ff", "text_encoder": True} | options
     given = LoraOptions.model_validate(asked)
@@ -120,7 +121,7 @@ def _kernel(side: int) -> tuple[int, ...]:
     return (side, side) if side else ()
 
 
-def test_a_kohya_lora_has_the_published_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_kohya_lora_has_the_published_names_and_shapes(model: LoadedFamily) -> None:
     family = model.spec.name
     expected: Layout = {}
     for name, (_, inputs, outputs, side) in _adapted(family):
@@ -139,7 +140,7 @@ def test_a_kohya_lora_has_the_published_names_and_shapes(model: StableDiffusion1
     assert known[family] in found
 
 
-def test_convolutions_of_a_kohya_lora_are_those_of_the_published_unet(model: StableDiffusion1) -> None:
+def test_convolutions_of_a_kohya_lora_are_those_of_the_published_unet(model: LoadedFamily) -> None:
     family = model.spec.name
     endings = (".in_layers.2", ".emb_layers.1", ".out_layers.3", ".skip_connection", ".op", ".conv")
     layers = {name.removesuffix(".weight"): shape for name, shape in ldm_unet(family) if len(shape) > 1}
@@ -168,7 +169,7 @@ def test_convolutions_of_a_kohya_lora_are_those_of_the_published_unet(model: Sta
     assert {name for name in found if not name.endswith(stems)} == set()
 
 
-def test_a_diffusers_lora_has_pefts_names(model: StableDiffusion1) -> None:
+def test_a_diffusers_lora_has_pefts_names(model: LoadedFamily) -> None:
     expected: Layout = {}
     for part, layers in lora_layers(model.spec.name).items():
         for name, inputs, outputs, side in layers:
@@ -177,7 +178,7 @@ def test_a_diffusers_lora_has_pefts_names(model: StableDiffusion1) -> None:
     assert _composed(model, "diffusers", _lora(model)) == expected
 
 
-def test_a_loha_has_lycoris_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_loha_has_lycoris_names_and_shapes(model: LoadedFamily) -> None:
     expected: Layout = {}
     for name, (_, inputs, outputs, _) in _adapted(model.spec.name):
         for pair in ("hada_w1", "hada_w2"):
@@ -186,7 +187,7 @@ def test_a_loha_has_lycoris_names_and_shapes(model: StableDiffusion1) -> None:
     assert _composed(model, "kohya", _lora(model, kind="loha")) == expected
 
 
-def test_a_lokr_has_lycoris_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_lokr_has_lycoris_names_and_shapes(model: LoadedFamily) -> None:
     def small(side: int) -> int:
         """LyCORIS' factorization with factor -1: the divisor nearest to the square root from below."""
         return max(number for number in range(1, isqrt(side) + 1) if side % number == 0)
@@ -203,7 +204,7 @@ def test_a_lokr_has_lycoris_names_and_shapes(model: StableDiffusion1) -> None:
     assert _composed(model, "kohya", _lora(model, kind="lokr")) == expected
 
 
-def test_a_single_file_has_the_published_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_single_file_has_the_published_names_and_shapes(model: LoadedFamily) -> None:
     family = model.spec.name
     parts = {part: module.state_dict() for part, module in model.parts.items()}
     found = _layout(single_file_tensors(family, parts, {p: dict(c) for p, c in model.configs.items()}))
@@ -211,7 +212,7 @@ def test_a_single_file_has_the_published_names_and_shapes(model: StableDiffusion
     assert len(found) == WHOLE[family]
 
 
-def test_a_diffusers_folder_has_the_names_that_transformers_4_reads(model: StableDiffusion1) -> None:
+def test_a_diffusers_folder_has_the_names_that_transformers_4_reads(model: LoadedFamily) -> None:
     family = model.spec.name
     parts = whole_model(_request(model, Artifact("full", {}))).parts
     found = {part: _layout(dict(state)) for part, state in parts.items()}
@@ -253,7 +254,7 @@ def test_embeddings_have_the_text_encoders_widths(family: str) -> None:
 WIDTHS = {"sd1": [320, 640, 768, 1280], "sd2": [320, 640, 1024, 1280], "sdxl": [640, 1280, 2048]}
 
 
-def test_a_hypernetwork_has_a_pair_for_every_context_width(model: StableDiffusion1) -> None:
+def test_a_hypernetwork_has_a_pair_for_every_context_width(model: LoadedFamily) -> None:
     options = HypernetworkOptions(layer_structure=[1, 2, 1], activation="relu", self_attention=True)
     method = Hypernetwork(options, 0)
     method.prepare(model)
@@ -280,7 +281,7 @@ def _network(net: Any, kind: str) -> Artifact:
     return Artifact(kind, dict(net.state_dict()), {"config": dict(net.config)})
 
 
-def test_a_controlnet_has_the_published_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_controlnet_has_the_published_names_and_shapes(model: LoadedFamily) -> None:
     family = model.spec.name
     artifact = _network(model.new_controlnet(3), "controlnet")
     ldm, diffusers = (_composed(model, form, artifact) for form in ("controlnet_ldm", "controlnet"))
@@ -317,7 +318,7 @@ def _diffusers_adapter(family: str) -> Layout:
     return found
 
 
-def test_a_t2i_adapter_has_the_published_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_t2i_adapter_has_the_published_names_and_shapes(model: LoadedFamily) -> None:
     family = model.spec.name
     artifact = _network(model.new_t2i_adapter("auto", 3), "t2i_adapter")
     found = _composed(model, "t2i_adapter_tencent", artifact)
@@ -327,7 +328,7 @@ def test_a_t2i_adapter_has_the_published_names_and_shapes(model: StableDiffusion
         assert _composed(model, form, artifact) == _diffusers_adapter(family)
 
 
-def test_a_light_t2i_adapter_has_the_published_names_and_shapes(model: StableDiffusion1) -> None:
+def test_a_light_t2i_adapter_has_the_published_names_and_shapes(model: LoadedFamily) -> None:
     if model.spec.name == "sdxl":
         with pytest.raises(UserError, match="light_adapter does not fit"):
             model.new_t2i_adapter("light_adapter", 3)

@@ -9,7 +9,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from engine.errors import UserError
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.families.variance_preserving import VariancePreserving
 from engine.train.objective import min_snr_weight
 

@@ -11,7 +11,7 @@ from diffusers import UNet2DConditionModel
 
 from engine.errors import UserError
 from engine.families.load import load_family
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.keys import key
 from engine.models.widths import problem_of, widths_of, with_widths
 from engine.plan.schema import Plan

@@ -5,19 +5,22 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import UserError
-from engine.models.blocks import BLOCKS, LAYOUTS, PRESETS, carrying, parse_blocks, parse_values, shown
+from engine.models.blocks import carrying, parse_blocks, parse_values, shown
+from engine.models.specs import FAMILIES
 
 
 def test_the_four_numberings_have_their_lengths_and_known_names() -> None:
-    for count, names in LAYOUTS.items():
+    found = {count: names for spec in FAMILIES.values() for count, names in spec.blocks.numbered.items()}
+    assert set(found) == {12, 17, 20, 26}
+    for count, names in found.items():
         family = "sdxl" if count in (12, 20) else "sd1"
         assert len(names) == count
-        assert set(names) <= {"BASE", *BLOCKS[family]}
-    assert LAYOUTS[17][:8] == ("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID")
-    assert LAYOUTS[12] == (
+        assert set(names) <= {"BASE", *FAMILIES[family].blocks.order}
+    assert found[17][:8] == ("BASE", "IN01", "IN02", "IN04", "IN05", "IN07", "IN08", "MID")
+    assert found[12] == (
         "BASE", "IN04", "IN05", "IN07", "IN08", "MID", "OUT00", "OUT01", "OUT02", "OUT03", "OUT04", "OUT05"
     )  # fmt: skip
-    assert all(len(values) == 17 for values in PRESETS.values())
+    assert all(len(values) == 17 for values in FAMILIES["sd1"].blocks.presets.values())
 
 
 def test_numbers_get_their_names() -> None:

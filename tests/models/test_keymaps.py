@@ -10,11 +10,12 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.errors import UserError
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.models.keymap import Form, KeyMap, pack, unpack, unpacked_shape
-from engine.models.keymap_text import LAYOUTS, for_module, text_map, with_level
+from engine.models.keymap_text import for_module, text_map, with_level
 from engine.models.keymap_unet import PREFIX, unet_map, unet_module_map
 from engine.models.keymap_vae import vae_map
+from engine.models.specs import FAMILIES as SPECS
 
 FAMILIES = ("sd1", "sd2", "sdxl")
 ODD_UNETS: dict[str, dict[str, Any]] = {
@@ -139,13 +140,13 @@ def test_the_vae_map_agrees_with_diffusers_converter(change: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_text_maps_cover_every_parameter(family: str) -> None:
-    for part in LAYOUTS[family]:
-        module, config = _text(family, part)
-        assert text_map(family, part, config).keys() == with_level(module.state_dict()).keys()
+    for part in SPECS[family].text:
+        module, config = _text(family, part.name)
+        assert text_map(part, config).keys() == with_level(module.state_dict()).keys()
 
 
 @pytest.mark.parametrize(
-    ("family", "part"), [(family, part) for family in FAMILIES for part in LAYOUTS[family]]
+    ("family", "part"), [(family, part) for family in FAMILIES for part in SPECS[family].text_parts]
 )
 def test_text_weights_come_back_through_diffusers_converter(family: str, part: str) -> None:
     width = 1024 if family == "sd2" else 16
@@ -158,12 +159,13 @@ def test_text_weights_come_back_through_diffusers_converter(family: str, part: s
         name: torch.randn(value.shape, generator=draw)
         for name, value in with_level(module.state_dict()).items()
     }
-    slots = text_map(family, part, config)
+    row = SPECS[family].text_part(part)
+    slots = text_map(row, config)
     stored = _stored(slots, state)
-    if LAYOUTS[family][part][1] == "hf":
+    if row.layout == "hf":
         converted = oracle.convert_ldm_clip_checkpoint(stored)
     else:
-        converted = oracle.convert_open_clip_checkpoint(module, stored, prefix=LAYOUTS[family][part][0])
+        converted = oracle.convert_open_clip_checkpoint(module, stored, prefix=row.prefix)
     assert converted.keys() == state.keys()
     for name, value in state.items():
         assert torch.equal(converted[name], value), name

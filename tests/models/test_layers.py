@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from engine.models.bases import ASSETS
-from engine.models.layers import Layer, targeted, text_layers, unet_layers
+from engine.models.layers import Layer, targeted, text_layers
+from engine.models.unet_layers import unet_layers
 from engine.plan.methods.context import BaseShape
 from engine.plan.methods.controlnet import ControlnetOptions
 from engine.plan.methods.t2i_adapter import T2iAdapterOptions
@@ -87,7 +88,7 @@ def test_condition_networks_are_counted_within_a_hundredth(
 ) -> None:
     from diffusers import UNet2DConditionModel
 
-    from engine.families.load import FAMILIES
+    from engine.families.registry import FAMILIES
     from engine.families.variance_preserving import VariancePreserving
 
     facts = config(f"families/{family}/unet.json")

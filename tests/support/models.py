@@ -16,7 +16,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from engine.demo.recipe import new_text_encoder, new_unet, write_folder
 from engine.demo.tokenizer import MAX_LENGTH, vocabulary, write_tokenizer
 from engine.demo.vae import new_vae
-from engine.families.single_file_config import published
+from engine.families.published import published
 from engine.models.keymap_text import with_level
 
 NARROW_UNETS: dict[str, dict[str, Any]] = {

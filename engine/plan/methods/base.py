@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from engine.plan.fields import Section
 
 if TYPE_CHECKING:
+    from engine.models.family_spec import FamilySpec
     from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext
     from engine.plan.problems import Problem
 
@@ -95,7 +96,7 @@ class MethodOptions(Section):
         """Values that follow from the answers given, after the preset and the length are settled."""
         return iter(())
 
-    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
+    def whole_parts(self, family: FamilySpec) -> tuple[str, ...]:
         """The parts of the base that train with all their weights; empty for methods that add to it."""
         return ()
 

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from engine.dataset.pairs import Pairs
     from engine.dataset.report import DatasetReport
     from engine.models.bases import BaseInfo
+    from engine.models.family_spec import FamilySpec
     from engine.models.layers import Layer
-    from engine.models.specs import FamilySpec
     from engine.plan.schema import Plan
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.models.family_spec import FamilySpec
 from engine.plan.fields import option
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import PlanContext, unused_text_rate
@@ -36,8 +37,8 @@ class DreamboothOptions(MethodOptions):
             fix = "set data.class_prompt, and data.class_count = 200"
             yield warning("data.class_count", "no class pictures", why, fix)
 
-    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
-        return ("unet", *(text_parts if self.text_encoder else ()))
+    def whole_parts(self, family: FamilySpec) -> tuple[str, ...]:
+        return (family.denoiser, *(family.text_parts if self.text_encoder else ()))
 
 
 SPEC = MethodSpec(

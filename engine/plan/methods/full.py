@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from engine.models.family_spec import FamilySpec
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodOptions, MethodSpec
 from engine.plan.methods.context import PlanContext, unused_text_rate
@@ -36,8 +37,8 @@ class FullOptions(MethodOptions):
                 yield Problem("full.freeze", f"{name!r} is no block of a UNet", why, "correct or remove it")
         yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
 
-    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
-        return ("unet", *(text_parts if self.text_encoder else ()))
+    def whole_parts(self, family: FamilySpec) -> tuple[str, ...]:
+        return (family.denoiser, *(family.text_parts if self.text_encoder else ()))
 
 
 SPEC = MethodSpec(

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 from engine.errors import UserError
 from engine.models.blocks import parse_values
-from engine.models.keymap_unet import block_of, unet_module_map
-from engine.models.layers import Layer, targeted, unet_layers
+from engine.models.layers import Layer, targeted
+from engine.models.specs import FAMILIES
 from engine.plan.fields import option
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
@@ -143,9 +143,9 @@ class LoraOptions(MethodOptions):
         if chosen is None and not ranks and not factors:
             yield from ((layer, self.rank) for layer in layers)
             return
-        names = unet_module_map(shape.config)
+        block_of = FAMILIES[shape.family].block_finder(shape.config)
         for layer in layers:
-            block = block_of(names, layer.path)
+            block = block_of(layer.path)
             if (chosen is None or block in chosen) and factors.get(block, 1.0) > 0:
                 yield layer, int(ranks.get(block, self.rank))
 
@@ -166,7 +166,9 @@ def _rank(options: LoraOptions, ctx: PlanContext) -> Iterator[Problem]:
     base = ctx.base
     if base is None or base.path is None or not base.path.is_dir() or not ctx.denoiser_config:
         return
-    layers = targeted(unet_layers(dict(ctx.denoiser_config)), options.targets)
+    if ctx.family is None:
+        return
+    layers = targeted(ctx.family.layers(ctx.denoiser_config), options.targets)
     widest = max(min(layer.inputs, layer.outputs) for layer in layers)
     if options.rank > widest:
         why = f"the widest layer it adapts has {widest} channels, so the pair is larger than the layer"

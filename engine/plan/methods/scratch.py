@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
+from engine.models.family_spec import FamilySpec
 from engine.models.widths import problem_of, widths_of, with_widths
 from engine.plan.fields import option
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec, Stage
@@ -129,8 +130,8 @@ class ScratchOptions(MethodOptions):
         why = "small pictures first: a step at 256 px costs a quarter of one at 512 px (mosaicml diffusion)"
         yield Derived("scratch.stages", [*before, f"{side}:{steps - sum(counts)}"], why)
 
-    def whole_parts(self, text_parts: tuple[str, ...]) -> tuple[str, ...]:
-        return ("unet",)
+    def whole_parts(self, family: FamilySpec) -> tuple[str, ...]:
+        return (family.denoiser,)
 
     def denoiser_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         if not config or (self.size == "own" and problem_of(config, self.widths)):
@@ -152,6 +153,7 @@ SPEC = MethodSpec(
     use="research, commercial bases; very heavy",
     options=ScratchOptions,
     behaviour="engine.methods.scratch:Scratch",
+    requires=frozenset({"fresh_denoiser"}),
     formats=("diffusers_folder", "single_file"),
     default_formats=2,
     typical_pictures=(50_000, 500_000),

@@ -12,8 +12,6 @@ from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, out
 from engine.plan.methods.context import BaseShape, PlanContext
 from engine.plan.problems import Problem
 
-XL_GRID = 16
-
 
 class T2iAdapterOptions(ConditionOptions):
     """Options of method t2i_adapter."""
@@ -32,17 +30,16 @@ class T2iAdapterOptions(ConditionOptions):
         yield from super().problems(ctx)
         if ctx.family is None:
             return
-        xl = ctx.family.name == "sdxl"
-        fits = ("auto", "full_adapter_xl") if xl else ("auto", "full_adapter", "light_adapter")
-        if self.kind not in fits:
+        if self.kind not in ("auto", *ctx.family.t2i_kinds):
             what = f"{self.kind} does not fit {ctx.family.title}"
             why = "its features have other sizes than the levels of this UNet"
             yield Problem("t2i_adapter.kind", what, why, 'set it to "auto"')
         sides = set() if ctx.report is None else {side for size in ctx.report.buckets for side in size}
-        odd = sorted(side for side in sides if side % XL_GRID)
-        if xl and odd:
+        grid = ctx.family.t2i_grid
+        odd = sorted(side for side in sides if side % grid)
+        if odd:
             what = f"pictures are trained with sides of {', '.join(map(str, odd))} px"
-            why = f"this adapter folds {XL_GRID} x {XL_GRID} pixels into one place"
+            why = f"this adapter folds {grid} x {grid} pixels into one place"
             yield Problem("data.resolution", what, why, f"set a multiple of {64} px")
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:

@@ -13,7 +13,8 @@ from engine.cost.machine import Gpu, Machine
 from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
-from engine.models.specs import FAMILIES, FamilySpec
+from engine.models.family_spec import FamilySpec
+from engine.models.specs import FAMILIES
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
@@ -72,7 +73,8 @@ class Context:
     @property
     def denoiser_config(self) -> Mapping[str, Any]:
         """The config of the base's own denoiser, or as its family publishes it."""
-        return part_config(self.base, family_of(self.base, self.plan.base.family), "unet")
+        family = family_of(self.base, self.plan.base.family)
+        return part_config(self.base, family, FAMILIES[family].denoiser)
 
     @cached_property
     def estimate(self) -> Estimate:

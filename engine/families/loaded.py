@@ -1,0 +1,46 @@
+"""What every loaded family begins with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import nn
+
+from engine.families.base import ModelFamily
+from engine.families.file_layout import FileLayout
+from engine.families.schedule import NoiseSchedule
+
+
+class LoadedFamily(ModelFamily):
+    """A family from its loaded parts; see `engine.families.load` for where they come from."""
+
+    file: ClassVar[FileLayout | None] = None
+    """How one file holds a whole model; none where no such file is read or written."""
+
+    def __init__(
+        self,
+        parts: Mapping[str, nn.Module],
+        tokenizers: Mapping[str, Any],
+        schedule: NoiseSchedule,
+        configs: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        """`parts` are the spec's parts with weights; `tokenizers` are named like the text parts."""
+        self._parts = dict(parts)
+        self.tokenizers = tokenizers
+        self.schedule = schedule
+        self.configs = configs
+
+    @staticmethod
+    @abstractmethod
+    def new_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
+        """The noise schedule of a diffusers scheduler config."""
+
+    @property
+    def parts(self) -> Mapping[str, nn.Module]:
+        return self._parts
+
+    @property
+    def denoiser(self) -> nn.Module:
+        return self._parts[self.spec.denoiser]

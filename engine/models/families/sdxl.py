@@ -1,0 +1,83 @@
+"""Stable Diffusion XL: two text encoders, and a UNet that is told sizes and crops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from engine.models.families import unet
+from engine.models.families.sd1 import SD1
+from engine.models.families.unet import row
+from engine.models.family_spec import BASE, Blocks, SingleFileMarks, TextPart
+from engine.models.keymap_unet import unet_module_map
+
+_IN, _OUT = row("IN", range(9)), row("OUT", range(9))
+_ORDER = (*_IN, "MID", *_OUT)
+_ATTENDING = (*row("IN", (4, 5, 7, 8)), "MID", *_OUT[:6])
+
+
+def _recognise(config: Mapping[str, Any]) -> str:
+    told = config.get("addition_embed_type") == "text_time"
+    return "SDXL: the UNet takes size and crop (addition_embed_type is text_time)" if told else ""
+
+
+SDXL = replace(
+    SD1,
+    name="sdxl",
+    title="Stable Diffusion XL",
+    short="SDXL",
+    resolution=1024,
+    text=(
+        TextPart(
+            name="text_encoder",
+            class_name="CLIPTextModel",
+            parameters=unet.CLIP_L_PARAMETERS,
+            below="conditioner.embedders.0.",
+            prefix="conditioner.embedders.0.transformer.",
+            layout="hf",
+            kohya="lora_te1",
+            embedding="clip_l",
+        ),
+        TextPart(
+            name="text_encoder_2",
+            class_name="CLIPTextModelWithProjection",
+            parameters=694_659_840,
+            below="conditioner.embedders.1.",
+            prefix="conditioner.embedders.1.model.",
+            layout="open_clip",
+            kohya="lora_te2",
+            embedding="clip_g",
+            projects=True,
+        ),
+    ),
+    blocks=Blocks(
+        order=_ORDER,
+        attending=_ATTENDING,
+        # B-LoRA (arXiv:2403.14572) found content in up_blocks.0.attentions.0 and style in .1.
+        carries={"content": ("OUT00",), "style": ("OUT01",)},
+        numbered={12: (BASE, *_ATTENDING), 20: (BASE, *_ORDER)},
+        aliases=unet.ALIASES,
+    ),
+    denoiser_parameters=2_567_463_684,
+    file=SingleFileMarks(
+        family=("conditioner.embedders.",),
+        denoiser=unet.START,
+        blocks=unet.BLOCKS,
+        first=unet.FIRST,
+        velocity="v_pred",
+    ),
+    recognise=_recognise,
+    pipeline="StableDiffusionXLPipeline",
+    index={},
+    index_kept={"force_zeros_for_empty_prompt": True},
+    architectures={
+        "epsilon": "stable-diffusion-xl-v1-base",
+        "v_prediction": "stable-diffusion-xl-v1-base",
+    },
+    implementation="https://github.com/Stability-AI/generative-models",
+    kohya_bases={"epsilon": "sdxl_base_v1-0", "v_prediction": "sdxl_base_v1-0"},
+    kohya_paths=unet_module_map,
+    t2i_kinds=("full_adapter_xl",),
+    t2i_grid=16,
+)
