@@ -26,7 +26,8 @@ from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_resume import killed_and_resumed
 from engine.train.loop import Loop
 from engine.train.setup import AdaptedModel, configure_torch
-from engine.worker.states import CUDA_REPORT_S
+from engine.train.training import make_loop as engine_loop
+from engine.train.watch import Watch
 
 RESERVE_S = 110.0
 """What killed-and-resumed runs may take: kept free when more batch sizes are tried."""
@@ -52,20 +53,20 @@ FULL = Size(False, 512, "bf16", (1, 4, 8, 16, 32), 20, 100, 30.0, 50, (200, 20, 
 SMALL = Size(True, 64, "fp32", (1, 2), 2, 4, 5.0, 4, (24, 4, 10))
 
 
+class Notes(Watch):
+    """Gathers the codes of warnings."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def warning(self, code: str, text: str) -> None:
+        self.said.append(code)
+
+
 def make_loop(adapted: AdaptedModel, size: Size, batch: int, steps: int, said: list[str]) -> Loop:
     """The engine's loop on the prepared model with a fresh optimiser; `said` gathers its warnings."""
     plan = lora_plan(batch, steps, size.precision, adapted.device, size.side)
-    return Loop(
-        plan,
-        adapted.family,
-        adapted.method,
-        adapted.trainables,
-        make_feed(plan, adapted),
-        adapted.device,
-        adapted.autocast,
-        lambda code, text: said.append(code),
-        CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
-    )
+    return engine_loop(plan, adapted, make_feed(plan, adapted), Notes(said))
 
 
 def throughput(adapted: AdaptedModel, size: Size, batch: int) -> dict[str, Any] | None:

@@ -22,8 +22,9 @@ from benchmarks.workload import fresh_home, make_plan, new_run, write_model, wri
 from engine.families.base import Conditioning
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
+from engine.train import training
 from engine.train.loop import Loop, StepReport
-from engine.worker import session, states
+from engine.worker import session
 
 ROOT = Path(__file__).parents[1]
 GOAL = 10.0
@@ -211,7 +212,7 @@ def run_rounds(home: Path, rounds: int, steps: int, monitor: bool) -> Rounds:
         assert lock.acquire()
         if monitor:
             stack.enter_context(_attached(run))
-        stack.enter_context(patch.object(states, "Loop", paced_loop(result, probe)))
+        stack.enter_context(patch.object(training, "Loop", paced_loop(result, probe)))
         stack.enter_context(probe.backward())
         code = session.work(run)
     if code != 0:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import torch
 
-from engine.dataset.scan import scan
 from engine.demo import recipe, world
 from engine.demo.score import agreement, contact_sheet, draw_prompts
 from engine.demo.vae import train_vae
@@ -24,9 +23,7 @@ from engine.families.base import ModelFamily
 from engine.families.load import load_family
 from engine.plan.files import from_dict
 from engine.plan.schema import Plan
-from engine.train.feeding import make_feed
-from engine.train.loop import Loop
-from engine.train.setup import load_plan_family, prepare
+from engine.train.opening import open_training
 
 SEED = 0
 PICTURES = 8000
@@ -57,6 +54,7 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
                 "precision": "fp32",
                 "ema": EMA_DECAY,
             },
+            "hardware": {"device": "cpu"},
             "optimizer": {"beta2": 0.99},
             "objective": {"min_snr_gamma": 5.0},
         }
@@ -65,11 +63,8 @@ def make_plan(base: Path, pictures: Path, steps: int, seed: int) -> Plan:
 
 def train(plan: Plan, cache: Path, minutes: float) -> ModelFamily:
     """Train every weight of UNet and text encoder; the result carries the averaged weights."""
-    adapted = prepare(plan, load_plan_family(plan), torch.device("cpu"))
-    family = adapted.family
-    report = scan(Path(plan.data.path), resolution=64, bucket=False).require()
-    feed = make_feed(plan, adapted, report, cache, lambda text, done, total: None)
-    loop = Loop(plan, family, adapted.method, adapted.trainables, feed, adapted.device, None, _say)
+    training = open_training(plan, cache=cache, checked=True)
+    loop, family = training.loop, training.adapted.family
     ema = loop.ema
     assert ema is not None
     began = time.monotonic()
@@ -94,10 +89,6 @@ def measure(family: ModelFamily, count: int = HELD_OUT) -> tuple[dict[str, float
     asked = world.held_out_prompts(count)
     pictures = draw_prompts(family, [prompt for prompt, _ in asked])
     return agreement(pictures, [scene for _, scene in asked]), pictures
-
-
-def _say(code: str, text: str) -> None:
-    print(f"{code}: {text}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from engine.demo.checker import read_picture
 from engine.demo.world import Picture, Scene
 from engine.families.base import ModelFamily
+from engine.train.previews import to_image
 from engine.train.sampling import PreviewRequest, draw_batch
-from engine.worker.previews import to_image
 
 BATCH = 40
 GUIDANCE = 3.0

@@ -60,16 +60,17 @@ class Conditions:
         return torch.from_numpy(array).permute(2, 0, 1).float() / 255.0
 
     def for_previews(
-        self, prompts: Sequence[str], size: tuple[int, int], folder: Path
+        self, prompts: Sequence[str], size: tuple[int, int], folder: Path | None
     ) -> list[dict[str, Tensor]]:
         """A condition for each prompt: of the first picture with that caption, else of the next in order.
 
-        Each is also written to `folder` as NN-control.png, beside the previews that it belongs to.
+        With a `folder` each is also written there as NN-control.png, beside the previews that it belongs to.
         """
         found = []
         for index, item in enumerate(lenders(self.items, prompts)):
             control = self.picture(item, size)
-            _write(control, folder / Path(condition_name(index)).name)
+            if folder is not None:
+                _write(control, folder / Path(condition_name(index)).name)
             found.append({CONTROL: control[None]})
         return found
 
@@ -98,7 +99,9 @@ def conditions_of(feed: object) -> Conditions | None:
     return next((source for source in getattr(feed, "extras", ()) if isinstance(source, Conditions)), None)
 
 
-def preview_extras(feed: object, plan: Plan, prompts: Sequence[str], folder: Path) -> list[dict[str, Tensor]]:
+def preview_extras(
+    feed: object, plan: Plan, prompts: Sequence[str], folder: Path | None
+) -> list[dict[str, Tensor]]:
     """What previews need beside their prompts, one a prompt; empty for a method without conditions."""
     conditions = conditions_of(feed)
     return [] if conditions is None else conditions.for_previews(prompts, preview_size(plan), folder)

@@ -21,8 +21,8 @@ from engine.plan.files import load_plan
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.ema import Ema
+from engine.train.exporting import EMA, export_one, file_stem, learned
 from engine.train.setup import load_plan_family, prepare
-from engine.worker.exporting import EMA, export_one, file_stem, learned
 from engine.worker.library_logs import silence
 
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
-
-from torch import Tensor
 
 from engine.files import is_disk_full
-from engine.plan.files import plan_hash
-from engine.plan.schema import Plan
 from engine.run.paths import RunDir
 from engine.train import checkpoint
-from engine.train.loop import Loop
+from engine.train.training import Training
 from engine.worker.commands import Commands
 from engine.worker.disk_full import free_bytes, wait_for_space
 from engine.worker.telling import Telling
@@ -25,38 +19,39 @@ class Saver:
     def __init__(
         self,
         run: RunDir,
-        plan: Plan,
-        loop: Loop,
+        training: Training,
         telling: Telling,
         commands: Commands,
     ) -> None:
         self.run = run
-        self.plan = plan
-        self.loop = loop
+        self.training = training
         self.telling = telling
         self.commands = commands
         self.saved_step = -1
 
-    def save(self, step: int, state: Mapping[str, Any]) -> bool:
+    def save(self) -> bool:
         """Save unless this step is saved already; True when it was written now."""
+        step = self.training.step
         if self.saved_step == step:
             return False
         self.telling.phase("saving", f"checkpoint at step {step}")
         began = time.monotonic()
-        full = {"loop": self.loop.state(), "plan": plan_hash(self.plan), **state}
-        saved, size = self._written(step, full)
+        saved, size = self._written(step)
         self.saved_step = step
         self.telling.checkpoint(saved, size, time.monotonic() - began)
-        checkpoint.prune(self.run.checkpoints, self.plan.checkpoints.keep)
+        checkpoint.prune(self.run.checkpoints, self.training.plan.checkpoints.keep)
         return True
 
-    def _written(self, step: int, state: Mapping[str, Any]) -> tuple[checkpoint.Saved, int]:
+    def _written(self, step: int) -> tuple[checkpoint.Saved, int]:
         """The checkpoint on disk; a full disk first costs all old ones but the newest, then waits for space."""
-        folder, items = self.run.checkpoints, self.loop.trainables
+        folder, training = self.run.checkpoints, self.training
+        items, state = training.loop.trainables, training.state()
         waiting = False
         while True:
             try:
-                done = checkpoint.save(folder, step, items, self.loop.optimizer, state, self._averages())
+                done = checkpoint.save(
+                    folder, step, items, training.loop.optimizer, state, training.averages()
+                )
             except OSError as error:
                 if not is_disk_full(error) or (waiting and self._leaving()):
                     raise
@@ -69,9 +64,6 @@ class Saver:
             if waiting:
                 self.telling.unpaused()
             return done
-
-    def _averages(self) -> Mapping[str, Tensor] | None:
-        return self.loop.ema.state() if self.loop.ema is not None else None
 
     def _say_full(self, needed: int) -> None:
         free = free_bytes(self.run.path)

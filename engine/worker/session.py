@@ -57,16 +57,16 @@ def _go(run: Run) -> int:
     opening = Opening(run)
     state: State = opening
     try:
-        state = training = opening.open(saved)
-        training.train()
+        state = running = opening.open(saved)
+        running.train()
     except StopRequested as stop:
         state.save()
         telling.stopped(str(stop))
         run.commands.stopped()
         return codes.STOPPED
-    training.save()
+    running.save()
     telling.phase("exporting", "writing the output files")
-    training.export()
+    running.export()
     telling.finished()
     return codes.DONE
 

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from engine.dataset.report import DatasetReport, Item
-from engine.dataset.scan import scan
-from engine.errors import UserError
 from engine.plan.previews import preview_prompts
 from engine.plan.schema import Plan
-from engine.run.paths import RunDir, cache_root
-from engine.train import checkpoint
-from engine.train.conditions import conditions_of, preview_extras
-from engine.train.feeding import make_feed
-from engine.train.loop import Feed, Loop, StepReport
-from engine.train.setup import (
-    AdaptedModel,
-    choose_device,
-    configure_torch,
-    load_plan_family,
-    parameter_table,
-    prepare,
-)
-from engine.worker.class_pictures import class_items
+from engine.run.paths import RunDir
+from engine.train.checkpoint import Saved
+from engine.train.conditions import preview_extras
+from engine.train.exporting import export_all, run_exports
+from engine.train.loop import StepReport
+from engine.train.opening import open_training
+from engine.train.previews import Previewer
+from engine.train.training import Training
+from engine.train.watch import Watch
 from engine.worker.commands import Commands
-from engine.worker.exporting import export_all, run_exports
-from engine.worker.previews import Previewer
 from engine.worker.saving import Saver
 from engine.worker.telling import Telling
 
-MAX_SKIPPED = 20
-CUDA_REPORT_S = 0.5
 POLL_S = 0.2
 
 
@@ -92,97 +77,68 @@ class State:
             self.breathe()
 
 
+class RunWatch(Watch):
+    """Writes what a training tells into the run's events. Progress is where people are listened to, by the state
+    that the worker is in: resolution stages are cached while the training goes on."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def phase(self, phase: str, text: str = "") -> None:
+        self.state.telling.phase(phase, text)
+
+    def progress(self, text: str, done: int, total: int) -> None:
+        self.state.progress(text, done, total)
+
+    def trainables(self, table: Mapping[str, tuple[int, int]]) -> None:
+        self.state.telling.trainables(table)
+
+    def warning(self, code: str, text: str) -> None:
+        self.state.telling.warning(code, text)
+
+
 class Opening(State):
     """Loading and caching: there is nothing to save or to draw with."""
 
-    def open(self, saved: checkpoint.Saved | None) -> Training:
+    def open(self, saved: Saved | None) -> Running:
         """The training, where it was saved or at its beginning; raises StopRequested."""
-        plan, telling = self.plan, self.telling
-        telling.phase("loading", f"loading {plan.base.model}")
-        device = choose_device(plan.hardware.device)
-        configure_torch(plan, device)
-        report = self._scan()
-        report.require()
-        prior = self._class_pictures(device)
-        adapted = prepare(plan, load_plan_family(plan), device)
-        telling.trainables(parameter_table(adapted.trainables))
-        telling.phase("caching", f"{len(report.items)} pictures")
-        # Resolution stages are cached while the training goes on: its state is asked then, not this one.
-        current: list[State] = [self]
-        feed = make_feed(
-            plan, adapted, report, cache_root(), lambda *given: current[-1].progress(*given), prior
-        )
-        training = Training(self.run, adapted, feed, report)
-        current.append(training)
+        watch = RunWatch(self)
+        # The plan was checked when its run was made.
+        running = Running(self.run, open_training(self.plan, watch=watch, checked=True))
+        watch.state = running
         if saved is not None:
-            training.restore(saved)
-        return training
-
-    def _scan(self) -> DatasetReport:
-        data = self.plan.data
-        return scan(
-            Path(data.path),
-            resolution=data.resolution,
-            trigger=data.trigger,
-            bucket=data.bucket,
-            recursive=data.recursive,
-            without=self.plan.folders_apart,
-        )
-
-    def _class_pictures(self, device: torch.device) -> tuple[Item, ...]:
-        """Drawn where too few are there, by the base model before anything is injected into it."""
-        if not (self.plan.data.class_path or self.plan.data.class_count):
-            return ()
-        self.telling.phase("caching", f"class pictures: {self.plan.data.class_prompt}")
-        return class_items(self.plan, device, cache_root(), self.progress)
+            running.restore(saved)
+        return running
 
 
-class Training(State):
+class Running(State):
     """From the first update to the plan's last: whatever is asked for can be done between two of them."""
 
-    def __init__(self, run: Run, adapted: AdaptedModel, feed: Feed, report: DatasetReport) -> None:
+    def __init__(self, run: Run, training: Training) -> None:
         super().__init__(run)
-        plan = run.plan
-        self.adapted = adapted
-        conditions = conditions_of(feed)
-        self.items: Sequence[Item] = report.items if conditions is None else conditions.items
-        self.skipped = 0
-        self.loop = Loop(
-            plan,
-            adapted.family,
-            adapted.method,
-            adapted.trainables,
-            feed,
-            adapted.device,
-            adapted.autocast,
-            self.telling.warning,
-            CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
-        )
-        self.saver = Saver(run.folder, plan, self.loop, self.telling, self.commands)
-        prompts = preview_prompts(plan, tuple(self.items))
+        self.training = training
+        self.saver = Saver(run.folder, training, self.telling, self.commands)
+        plan, previews = run.plan, run.folder.previews
+        prompts = preview_prompts(plan, tuple(training.items))
+        extras = preview_extras(training.feed, plan, prompts, previews)
         self.previewer = Previewer(
             plan,
-            adapted,
-            run.folder.previews,
+            training.adapted,
+            previews,
             self.telling.preview,
             prompts,
-            preview_extras(feed, plan, prompts, run.folder.previews),
-            self.loop.averaged,
+            extras,
+            training.loop.averaged,
         )
 
     @property
     def step(self) -> int:
         """The last finished update."""
-        return self.telling.step
+        return self.training.step
 
-    def restore(self, saved: checkpoint.Saved) -> None:
+    def restore(self, saved: Saved) -> None:
         """Go on from a checkpoint."""
-        state = checkpoint.load(saved, self.adapted.trainables, self.loop.optimizer)
-        self.loop.restore(state["loop"])
-        averages = checkpoint.load_averages(saved)
-        if self.loop.ema is not None and averages is not None:
-            self.loop.ema.restore(averages)
-        self.skipped = int(state["skipped"])
+        self.training.restore(saved)
         self.saver.saved_step = saved.step
         self.telling.resumed(saved.step)
 
@@ -193,7 +149,7 @@ class Training(State):
             self._preview()
         self.telling.phase("training")
         polled = 0.0
-        for group in self.loop.run(self.step, self._boundary):
+        for group in self.training.loop.run(self.step, self._boundary):
             self._take(group)
             if self._due(plan.checkpoints.every):
                 self.save()
@@ -217,15 +173,9 @@ class Training(State):
         for report in group:
             self.telling.report(report)
         for report in group:
-            self.skipped = self.skipped + 1 if report.skipped else 0
             if report.skipped:
                 self.telling.skipped(report.step)
-            if self.skipped >= MAX_SKIPPED:
-                raise UserError(
-                    f"loss or gradients were not finite for {MAX_SKIPPED} steps in a row",
-                    "the weights are as they were before; usual causes are a rate that is too high or fp16",
-                    "lower train.learning_rate or set train.precision to bf16 or fp32, and start again",
-                )
+            self.training.note(report)
 
     def act(self) -> None:
         """Save and draw where somebody asked for it."""
@@ -233,16 +183,19 @@ class Training(State):
 
     def save(self) -> None:
         """A checkpoint of this step, unless there is one already."""
-        if self.saver.save(self.step, {"skipped": self.skipped}):
+        if self.saver.save():
             if self.plan.checkpoints.export_each:
                 self.export(label=f"-{self.step:08d}")
             self.telling.phase("training")
 
     def export(self, label: str = "") -> None:
         """The output files of the weights as they are."""
-        averaged = self.loop.averaged if self.loop.ema is not None else None
+        training = self.training
+        averaged = training.loop.averaged if training.loop.ema is not None else None
         folder = run_exports(self.run.folder)
-        for done in export_all(self.plan, self.adapted, folder, self.step, self.items, label, averaged):
+        for done in export_all(
+            self.plan, training.adapted, folder, self.step, training.items, label, averaged
+        ):
             self.telling.exported(done)
 
     def _preview(self) -> None:

@@ -16,8 +16,8 @@ from engine.families.single_file import read_single_file
 from engine.models.keymap_text import with_level
 from engine.run.paths import RunDir
 from engine.train import checkpoint
+from engine.train.exporting import export_all, learned, run_exports
 from engine.worker.export import main
-from engine.worker.exporting import export_all, learned, run_exports
 from tests.methods.test_table import ROWS
 from tests.support.pictures import write_pictures
 from tests.support.runs import new_run, quick_plan, run_to_end

@@ -19,7 +19,7 @@ from engine.export.whole_model import compare
 from engine.families.load import load_family
 from engine.families.tokenizers import load_tokenizer
 from engine.models.keymap_text import with_level
-from engine.worker.exporting import export_all
+from engine.train.exporting import export_all
 from tests.support.models import write_sd1, write_sd2, write_sdxl
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan

@@ -9,8 +9,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
+from engine.train.exporting import export_all
 from engine.train.sampling import PreviewRequest, draw, initial_noise
-from engine.worker.exporting import export_all
 from tests.support.runs import quick_plan
 from tests.support.sessions import CPU, Prepared, prepared, run_steps
 

@@ -15,8 +15,8 @@ from PIL import Image
 
 from engine.families.load import load_family
 from engine.run.kinds import Sample
+from engine.train.previews import Previewer
 from engine.train.sampling import PreviewRequest, initial_noise
-from engine.worker.previews import Previewer
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
 from tests.support.sessions import prepared

@@ -11,8 +11,8 @@ import torch
 from engine.demo import styles, world
 from engine.demo.score import GUIDANCE, STEPS
 from engine.demo.world import Picture
+from engine.train.previews import to_image
 from engine.train.sampling import PreviewRequest, draw_batch
-from engine.worker.previews import to_image
 from tests.learning.conftest import Record
 from tests.learning.lessons import SEED, Resting, lesson
 from tests.support.sessions import CPU, Prepared, run_steps

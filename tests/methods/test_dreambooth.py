@@ -15,7 +15,7 @@ from engine.plan.schema import Plan
 from engine.run.launch import launch
 from engine.run.lock import is_alive
 from engine.train import checkpoint
-from engine.worker.class_pictures import cache_folder, class_items
+from engine.train.class_pictures import cache_folder, class_items
 from tests.methods.plain import Plain, samples
 from tests.support.pictures import write_pictures
 from tests.support.runs import events_of, kill, new_run, pid_of, quick_plan, run_to_end, wait_until

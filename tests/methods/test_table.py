@@ -18,8 +18,8 @@ from engine.plan.methods import METHODS
 from engine.run.kinds import Sample
 from engine.train import checkpoint
 from engine.train.conditions import preview_extras
-from engine.worker.exporting import export_all
-from engine.worker.previews import Previewer
+from engine.train.exporting import export_all
+from engine.train.previews import Previewer
 from tests.support.pictures import write_conditions, write_pictures
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights

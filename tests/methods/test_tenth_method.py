@@ -36,8 +36,8 @@ from engine.planning.docs import markdown
 from engine.planning.presets import preset
 from engine.run.kinds import Sample
 from engine.train import checkpoint
-from engine.worker.exporting import export_all
-from engine.worker.previews import Previewer
+from engine.train.exporting import export_all
+from engine.train.previews import Previewer
 from sdtrain_tui.wizard.draft import Draft
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan

@@ -1,4 +1,4 @@
-"""A prepared loop inside the test process, put together as the worker does it."""
+"""A prepared loop inside the test process, opened as the worker opens it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import torch
 
 from engine.dataset.report import DatasetReport
-from engine.dataset.scan import scan
 from engine.families.base import ModelFamily
 from engine.plan.schema import Plan
-from engine.train.feeding import make_feed
 from engine.train.loop import Loop, StepReport
-from engine.train.setup import AdaptedModel, load_plan_family, prepare
-from engine.worker.class_pictures import class_items
+from engine.train.opening import open_training
+from engine.train.setup import AdaptedModel
+from engine.train.watch import Watch
 
 CPU = torch.device("cpu")
 
@@ -36,26 +35,23 @@ class Prepared:
     warnings: list[str]
 
 
+class Warnings(Watch):
+    """Keeps the codes of warnings."""
+
+    def __init__(self) -> None:
+        self.codes: list[str] = []
+
+    def warning(self, code: str, text: str) -> None:
+        self.codes.append(code)
+
+
 def prepared(plan: Plan, cache: Path, family: ModelFamily | None = None) -> Prepared:
     """Load, scan, cache and build the loop for a plan on the CPU; `family` stands in for the plan's base."""
     torch.set_num_threads(1)
-    data = plan.data
-    report = scan(Path(data.path), resolution=data.resolution, trigger=data.trigger, bucket=data.bucket)
-    adapted = prepare(plan, family or load_plan_family(plan), CPU)
-    prior = class_items(plan, CPU, cache, silent)
-    feed: Any = make_feed(plan, adapted, report, cache, silent, prior)
-    warnings: list[str] = []
-    loop = Loop(
-        plan,
-        adapted.family,
-        adapted.method,
-        adapted.trainables,
-        feed,
-        CPU,
-        adapted.autocast,
-        lambda code, text: warnings.append(code),
-    )
-    return Prepared(plan, adapted, report, feed, loop, warnings)
+    watch = Warnings()
+    plan = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"device": "cpu"})})
+    made = open_training(plan, watch=watch, cache=cache, family=family, checked=True)
+    return Prepared(plan, made.adapted, made.data, made.feed, made.loop, watch.codes)
 
 
 def run_steps(made: Prepared, start: int = 0, until: int | None = None) -> list[StepReport]:

@@ -18,10 +18,10 @@ from engine.families.base import Geometry, ModelFamily
 from engine.files import write_atomic
 from engine.keys import key
 from engine.plan.schema import Plan
+from engine.train.exporting import base_hash
+from engine.train.previews import to_image
 from engine.train.sampling import PreviewRequest, draw_batch
 from engine.train.setup import DTYPES, choose_precision, load_plan_family
-from engine.worker.exporting import base_hash
-from engine.worker.previews import to_image
 
 Progress = Callable[[str, int, int], None]
 TOGETHER = 4

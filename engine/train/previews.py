@@ -31,61 +31,35 @@ class Prompt:
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Previewer:
-    """Draws the plan's prompts with the model as it is and tells the run about each picture."""
+def listed(plan: Plan, prompts: Sequence[str], extras: Sequence[Mapping[str, Tensor]] = ()) -> list[Prompt]:
+    """The prompts with their seeds. `extras` are the method's own inputs (a condition picture [1, c, h, w]) by
+    prompt."""
+    return [
+        Prompt(index, text, plan.samples.seed + index, extras[index % len(extras)] if extras else {})
+        for index, text in enumerate(prompts)
+    ]
+
+
+class Painter:
+    """Draws a prompt with the model as it is, at the plan's steps, guidance and size."""
 
     def __init__(
         self,
         plan: Plan,
         adapted: AdaptedModel,
-        folder: Path,
-        tell: Callable[[Sample], object],
-        prompts: Sequence[str],
-        extras: Sequence[Mapping[str, Tensor]] = (),
         averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`extras` are the method's own inputs (a condition picture [1, c, h, w]) by prompt; inside `averaged`
-        the weights are those that are to be shown. `tell` hears of each picture, drawn or not."""
+        """Inside `averaged` the weights are those that are to be shown."""
         self.plan = plan
         self.adapted = adapted
-        self.folder = folder
-        self.tell = tell
         self.averaged = averaged
-        self.prompts = [
-            Prompt(index, text, plan.samples.seed + index, extras[index % len(extras)] if extras else {})
-            for index, text in enumerate(prompts)
-        ]
         side = plan.data.resolution
         self.size = (plan.samples.width or side, plan.samples.height or side)
         self.text_trains = any(adapted.family.parts[part].training for part in adapted.family.spec.text_parts)
         self._embedded: dict[tuple[str, bool], Conditioning] = {}
 
-    def draw_all(self, step: int) -> int:
-        """Draw every prompt; returns how many pictures came out."""
-        return sum(self.draw_one(step, prompt) for prompt in self.prompts)
-
-    def draw_extra(self, step: int, text: str) -> bool:
-        """One picture of a prompt that is not in the plan."""
-        index = len(self.prompts)
-        extra = self.prompts[0].extra if self.prompts else {}
-        return self.draw_one(step, Prompt(index, text, self.plan.samples.seed, extra))
-
-    def draw_one(self, step: int, prompt: Prompt) -> bool:
-        """Draw one prompt and write the picture, its thumbnail and its event."""
-        sample = Sample(step, prompt.index, prompt.text, prompt.seed)
-        try:
-            picture = self._picture(prompt)
-            name = f"step-{step:08d}-{prompt.index:02d}"
-            path, thumb = self._write(picture, name)
-        except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
-            if self.adapted.device.type == "cuda":
-                torch.cuda.empty_cache()
-            self.tell(replace(sample, error=f"{type(error).__name__}: {error}"[:500]))
-            return False
-        self.tell(replace(sample, path=path, thumb=thumb))
-        return True
-
-    def _picture(self, prompt: Prompt) -> Image.Image:
+    def picture(self, prompt: Prompt) -> Image.Image:
+        """One picture; nothing is written."""
         adapted, samples = self.adapted, self.plan.samples
         own = adapted.method.modules().values()
         modules = [part for part in (*adapted.family.parts.values(), *own) if part.training]
@@ -133,6 +107,51 @@ class Previewer:
                 return cond
             self._embedded[known] = cond
         return self._embedded[known]
+
+
+class Previewer(Painter):
+    """Draws the plan's prompts, writes the pictures and tells the run about each."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        adapted: AdaptedModel,
+        folder: Path,
+        tell: Callable[[Sample], object],
+        prompts: Sequence[str],
+        extras: Sequence[Mapping[str, Tensor]] = (),
+        averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`extras` as in `listed`, `averaged` as in Painter; `tell` hears of each picture, drawn or not."""
+        super().__init__(plan, adapted, averaged)
+        self.folder = folder
+        self.tell = tell
+        self.prompts = listed(plan, prompts, extras)
+
+    def draw_all(self, step: int) -> int:
+        """Draw every prompt; returns how many pictures came out."""
+        return sum(self.draw_one(step, prompt) for prompt in self.prompts)
+
+    def draw_extra(self, step: int, text: str) -> bool:
+        """One picture of a prompt that is not in the plan."""
+        index = len(self.prompts)
+        extra = self.prompts[0].extra if self.prompts else {}
+        return self.draw_one(step, Prompt(index, text, self.plan.samples.seed, extra))
+
+    def draw_one(self, step: int, prompt: Prompt) -> bool:
+        """Draw one prompt and write the picture, its thumbnail and its event."""
+        sample = Sample(step, prompt.index, prompt.text, prompt.seed)
+        try:
+            picture = self.picture(prompt)
+            name = f"step-{step:08d}-{prompt.index:02d}"
+            path, thumb = self._write(picture, name)
+        except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
+            if self.adapted.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.tell(replace(sample, error=f"{type(error).__name__}: {error}"[:500]))
+            return False
+        self.tell(replace(sample, path=path, thumb=thumb))
+        return True
 
     def _write(self, picture: Image.Image, name: str) -> tuple[str, str]:
         from io import BytesIO
