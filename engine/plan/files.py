@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +74,16 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def load_plan(path: Path, sets: list[str] | None = None) -> Plan:
-    """A plan from a file, its relative paths taken from the file's folder, `sets` applied on top."""
+def load_plan(source: Path | str | Mapping[str, Any], sets: list[str] | None = None) -> Plan:
+    """A plan from a file, or from nested tables, `sets` applied on top.
+
+    Relative paths are taken from the file's folder; those of tables from the current one.
+    """
     from engine.plan.overrides import apply_sets
 
+    if isinstance(source, Mapping):
+        return resolve(from_dict(apply_sets(dict(source), sets or [])), Path.cwd())
+    path = Path(source)
     data = apply_sets(parse(read_text(path), str(path)), sets or [])
     return resolve(from_dict(data, str(path)), path.resolve().parent)
 

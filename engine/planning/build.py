@@ -20,7 +20,7 @@ from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Plan, own_options
 from engine.planning.derive import RULES, Facts, PlanBuilder, flatten, nested
 
-__all__ = ["Built", "Derived", "Facts", "build", "gather"]
+__all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather"]
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,8 @@ def build(answers: Mapping[str, object], facts: Facts) -> Built:
             builder.take(derived)
     plan = resolve(from_dict(nested(builder.values)), Path.cwd())
     return Built(plan, tuple(builder.derived.values()))
+
+
+def build_plan(answers: Mapping[str, object]) -> Plan:
+    """The plan that `sdtrain new` makes of these answers, looking at the base, the pictures and this machine."""
+    return build(answers, gather(answers)).plan

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,16 +21,6 @@ from engine.train.feeding import make_feed
 from engine.train.setup import choose_device, configure_torch, load_plan_family, parameter_table, prepare
 from engine.train.training import Training
 from engine.train.watch import Watch
-
-
-def load_plan(source: Mapping[str, Any] | Path | str) -> Plan:
-    """A plan from nested tables, or from a TOML file.
-
-    Relative paths are read from the current folder, or from the file's. UserError names every key that is wrong.
-    """
-    if isinstance(source, Mapping):
-        return files.resolve(files.from_dict(dict(source)), Path.cwd())
-    return files.load_plan(Path(source).expanduser())
 
 
 def open_training(
