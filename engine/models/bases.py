@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engine import process
 from engine.errors import UserError
 from engine.files import is_path
 from engine.hub import cached_models, is_hub_id, snapshot
@@ -137,7 +138,7 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
 def _detect_apart(path: Path) -> Detected:
     """The same for a pickle, which takes torch to read: in a process of its own, so this one stays light."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "engine.models.bases", str(path)],
+        process.command("engine.models.bases", str(path)),
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import site
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import engine
+from engine import process
 from engine.errors import UserError
 from engine.files import last_lines
 from engine.run import codes
@@ -21,7 +19,6 @@ from engine.run.kinds import Launched
 from engine.run.paths import RunDir
 
 START_TIMEOUT_S = 30.0
-_PACKAGES = ("engine", "torch", "diffusers", "transformers", "peft", "numpy", "safetensors", "pydantic")
 
 
 def launch(
@@ -40,39 +37,37 @@ def launch(
     """
     before = _size(run.events_file)
     log_before = _size(run.log_file)
-    argv = list(engine_argv or [python, "-P", "-m", "engine", str(run.path)])
+    argv = list(engine_argv or process.command("engine", str(run.path), python=python))
     try:
         with run.log_file.open("ab") as log:
-            process = subprocess.Popen(
+            child = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 cwd=run.path,
                 start_new_session=True,
-                env=engine_env(os.environ) | dict(extra_env or {}),
+                env=process.environment(os.environ) | dict(extra_env or {}),
             )
     except OSError as error:
         raise UserError(f"The engine of {run.name} cannot be started", why=str(error)) from error
     # Somebody has to collect the exit status, or a long-lived app would gather dead processes.
-    threading.Thread(target=process.wait, name=f"engine-{process.pid}", daemon=True).start()
-    _wait(run, process, before, log_before, timeout_s)
-    return process.pid
+    threading.Thread(target=child.wait, name=f"engine-{child.pid}", daemon=True).start()
+    _wait(run, child, before, log_before, timeout_s)
+    return child.pid
 
 
-def _wait(
-    run: RunDir, process: subprocess.Popen[bytes], start: int, log_start: int, timeout_s: float
-) -> None:
+def _wait(run: RunDir, child: subprocess.Popen[bytes], start: int, log_start: int, timeout_s: float) -> None:
     reader = EventReader(run.events_file, offset=start)
     deadline = time.monotonic() + timeout_s
     while True:
-        gone = process.poll() is not None
-        if any(event["kind"] == Launched.kind and event.get("pid") == process.pid for event in reader.poll()):
+        gone = child.poll() is not None
+        if any(event["kind"] == Launched.kind and event.get("pid") == child.pid for event in reader.poll()):
             return
         if gone:
-            raise _start_error(run, process.returncode, log_start)
+            raise _start_error(run, child.returncode, log_start)
         if time.monotonic() > deadline:
-            process.terminate()
+            child.terminate()
             raise UserError(
                 f"The engine of {run.name} did not begin within {timeout_s:.0f} s and was told to leave.",
                 why=" | ".join(last_lines(run.log_file, 6, start=log_start)) or "engine.log is empty",
@@ -90,30 +85,6 @@ def _start_error(run: RunDir, code: int, log_start: int) -> UserError:
         why="\n     ".join(lines) or "engine.log is empty",
         fix=f"the whole log is {run.log_file}",
     )
-
-
-def engine_env(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment for an engine that starts in the run directory.
-
-    PYTHONPATH is passed on only as far as the engine needs it: this package's own root when it runs
-    from a source checkout, and folders of the caller's PYTHONPATH that hold what it imports. An empty
-    or relative entry would mean the run directory there and is dropped.
-    """
-    env = {key: value for key, value in environ.items() if key != "PYTHONPATH"}
-    given = [entry for entry in environ.get("PYTHONPATH", "").split(os.pathsep) if entry.startswith("/")]
-    paths = [entry for entry in given if any(Path(entry, name).is_dir() for name in _PACKAGES)]
-    root = Path(engine.__file__).resolve().parents[1]
-    if root not in _installed_roots():
-        paths = [str(root), *(entry for entry in paths if Path(entry).resolve() != root)]
-    if paths:
-        env["PYTHONPATH"] = os.pathsep.join(paths)
-    return env
-
-
-def _installed_roots() -> set[Path]:
-    roots = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), *site.getsitepackages()]
-    roots.append(site.getusersitepackages())
-    return {Path(root).resolve() for root in roots}
 
 
 def _size(path: Path) -> int:

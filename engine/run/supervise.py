@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine import process
 from engine.errors import UserError
 from engine.files import is_disk_full, last_lines
 from engine.run import codes, postmortem
@@ -31,7 +32,7 @@ class AlreadyRunning(UserError):
 
 def worker_command(run: RunDir) -> list[str]:
     """How the real worker is started; faulthandler writes where compiled code broke to engine.log."""
-    return [sys.executable, "-P", "-u", "-X", "faulthandler", "-m", "engine.worker", str(run.path)]
+    return process.command("engine.worker", str(run.path), options=("-u", "-X", "faulthandler"))
 
 
 def supervise(

@@ -5,44 +5,43 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
+from engine import process
 from engine.errors import UserError
-from engine.run.launch import engine_env
 
 Record = dict[str, Any]
 
 
 def run_module(module: str, *arguments: str, on_line: Callable[[Record], None] | None = None) -> list[Record]:
-    """The JSON objects that `python -P -m MODULE ARGUMENTS` prints, one a line, as they come.
+    """The JSON objects that `python -m MODULE ARGUMENTS` prints, one a line, as they come.
 
     An object {"error": {"what", "why", "fix"}}, or a failure that says itself on stderr, is raised as UserError.
     """
     found: list[Record] = []
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
+        process.command(module, *arguments),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=engine_env(os.environ),
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
-        for line in process.stdout:
+        env=process.environment(os.environ),
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        for line in child.stdout:
             record = _record(line)
             if record is not None:
                 found.append(record)
                 if on_line is not None and "error" not in record:
                     on_line(record)
-        said = process.stderr.read().strip().splitlines()
+        said = child.stderr.read().strip().splitlines()
     for record in found:
         if isinstance(record.get("error"), dict):
             error = record["error"]
             raise UserError(*(str(error.get(name, "")) for name in ("what", "why", "fix")))
-    if process.returncode:
-        raise _failure(module, process.returncode, said)
+    if child.returncode:
+        raise _failure(module, child.returncode, said)
     return found
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.process import command, environment
+from engine.run import codes
 from engine.run.control import send
 from engine.run.control_commands import Stop
-from engine.run.launch import engine_env, launch
+from engine.run.launch import launch
 from engine.run.lock import is_alive
 from engine.run.view import state
 from tests.run.engine_fakes import (
-    ROOT,
     child_env,
     engine_argv,
     events_of,
@@ -114,25 +115,32 @@ def test_a_run_that_has_just_ended_can_be_launched_again(tmp_path: Path) -> None
     assert [event["seq"] for event in events_of(run)] == list(range(1, 10))
 
 
-def test_a_checkout_that_is_not_installed_is_importable_from_the_run_directory(tmp_path: Path) -> None:
-    env = engine_env({"PATH": os.environ["PATH"]})
-    code = "import engine; print(engine.__file__)"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
-    )
-    assert Path(done.stdout.strip()).resolve().parents[1] == ROOT
+def test_pythonpath_means_the_same_folders_in_the_run_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = os.pathsep.join(["", "plugins", str(tmp_path / "cluster")])
+    env = environment({"PYTHONPATH": given, "HOME": "/h"})
+    assert env == {"PYTHONPATH": f"{tmp_path / 'plugins'}{os.pathsep}{tmp_path / 'cluster'}", "HOME": "/h"}
+    assert environment({"PYTHONPATH": os.pathsep}) == {}
 
 
-def test_only_folders_that_the_engine_needs_pass_in_pythonpath(tmp_path: Path) -> None:
-    (tmp_path / "cluster" / "torch").mkdir(parents=True)
-    (tmp_path / "other" / "thing").mkdir(parents=True)
-    given = os.pathsep.join(["", ".", str(tmp_path / "other"), str(tmp_path / "cluster"), str(ROOT)])
-    env = engine_env({"PYTHONPATH": given, "HOME": "/h"})
-    passed = env["PYTHONPATH"].split(os.pathsep)
-    assert str(tmp_path / "cluster") in passed
-    assert str(tmp_path / "other") not in passed
-    assert all(entry.startswith("/") for entry in passed)
-    assert env["HOME"] == "/h"
+@pytest.mark.parametrize("other", ["engine.py", "engine/__init__.py"])
+def test_a_process_runs_the_engine_that_started_it(other: str, tmp_path: Path) -> None:
+    wrong = tmp_path / other
+    wrong.parent.mkdir(exist_ok=True)
+    wrong.write_text("raise SystemExit('the wrong engine')")
+    for pythonpath in ({}, {"PYTHONPATH": str(tmp_path)}):
+        env = environment({"PATH": os.environ["PATH"], **pythonpath})
+        done = subprocess.run(
+            command("engine", "too", "many"),
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (codes.BAD_INPUT, "usage: python -P -m engine RUN_DIR\n")
 
 
 def test_importing_the_run_package_loads_nothing_heavy() -> None:
