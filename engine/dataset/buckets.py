@@ -11,9 +11,6 @@ Size = tuple[int, int]
 FINE_RESOLUTION = 128
 """Up to this resolution sizes go in steps of 8 pixels, because steps of 64 would leave only squares."""
 
-MAX_UPSCALE = 2.0
-"""A picture enlarged by more than this is blurred so much that the model learns the blur."""
-
 
 def default_step(resolution: int) -> int:
     """The step of the sizes in pixels: 64, or less where the resolution is small or no multiple of 64.

@@ -1,11 +1,8 @@
-"""Says which pictures make up batch number n, without state, and reads batches ahead of the training loop."""
+"""Says which pictures make up batch number n, without state."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -119,56 +116,3 @@ def _by_size(table: Indices) -> Iterator[tuple[tuple[int, int], Indices]]:
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     for size, items in zip(ordered[starts].tolist(), np.split(order, starts[1:]), strict=True):
         yield (size >> 32, size & 0xFFFFFFFF), items
-
-
-class ReadAhead(Generic[T]):
-    """Calls `load(n)` for the numbers in order on one thread, a few ahead of the reader, and yields the results.
-
-    The results do not depend on timing as long as `load` does not. An error of `load` is raised where its
-    result would have come, and ends it. Use it in a `with`, or call `close`; it holds `depth` results at most.
-    """
-
-    def __init__(self, load: Callable[[int], T], numbers: Iterable[int], depth: int = 2) -> None:
-        self._load = load
-        self._numbers = iter(numbers)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._waiting: deque[Future[T]] = deque()
-        self._closed = False
-        for _ in range(max(1, depth)):
-            self._submit()
-
-    def __iter__(self) -> Iterator[T]:
-        return self
-
-    def __next__(self) -> T:
-        if not self._waiting:
-            self.close()
-            raise StopIteration
-        try:
-            result = self._waiting.popleft().result()
-        except BaseException:
-            self.close()
-            raise
-        self._submit()
-        return result
-
-    def __enter__(self) -> "ReadAhead[T]":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Drops what was read ahead, waits for the load under way, ends the thread; may be called twice."""
-        self._closed = True
-        self._waiting.clear()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _submit(self) -> None:
-        if self._closed:
-            return
-        number = next(self._numbers, None)
-        if number is not None:
-            self._waiting.append(self._pool.submit(self._load, number))

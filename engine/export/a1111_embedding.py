@@ -50,7 +50,6 @@ FORMAT = PtEmbeddingFormat(
     title="A1111 embedding",
     extension=".pt",
     kind="embedding",
-    methods=frozenset({"textual_inversion"}),
     families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
     compose=compose,

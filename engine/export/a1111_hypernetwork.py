@@ -61,7 +61,6 @@ FORMAT = PickleFormat(
     title="A1111 hypernetwork",
     extension=".pt",
     kind="hypernetwork",
-    methods=frozenset({"hypernetwork"}),
     families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI"),
     compose=compose,

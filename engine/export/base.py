@@ -102,7 +102,6 @@ class Format:
     title: str
     extension: str
     kind: str
-    methods: frozenset[str]
     families: frozenset[str]
     opens_in: tuple[str, ...]
     compose: Callable[[ExportRequest], Composed]

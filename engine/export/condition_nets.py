@@ -69,7 +69,7 @@ def _formats(
     other: tuple[str, str, Callable[[ExportRequest], Composed], tuple[str, ...]],
 ) -> tuple[Format, ...]:
     """One file with diffusers' keys, the folder, and one file with the keys of `other`; each with its readers."""
-    shared: dict[str, Any] = {"kind": kind, "methods": frozenset({kind}), "families": TRAINED}
+    shared: dict[str, Any] = {"kind": kind, "families": TRAINED}
     keys, owner, compose_other, others = other
     return (
         Format(kind, f"{title} (diffusers keys)", ".safetensors", opens_in=file[1], compose=file[0], **shared),

@@ -14,7 +14,7 @@ from torch import Tensor
 from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
 from engine.export.model_card import model_card
 from engine.export.tokenizer_files import write_tokenizer
-from engine.export.whole_model import KIND, METHODS, WholeFormat, WholeModel, compare, no_table
+from engine.export.whole_model import KIND, WholeFormat, WholeModel, compare, no_table
 from engine.families.load import load_family
 from engine.files import commit_dir, fsync_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
@@ -106,7 +106,6 @@ FORMAT = DiffusersFolder(
     title="diffusers folder",
     extension="",
     kind=KIND,
-    methods=METHODS,
     families=TRAINED,
     opens_in=("diffusers", "kohya"),
     compose=no_table,

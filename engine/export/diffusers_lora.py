@@ -69,7 +69,6 @@ FORMAT = Format(
     title="diffusers LoRA",
     extension=".safetensors",
     kind="lora",
-    methods=frozenset({"lora", "style_lora", "dreambooth"}),
     families=TRAINED,
     opens_in=("diffusers",),
     compose=compose,

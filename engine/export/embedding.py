@@ -76,7 +76,6 @@ FORMAT = EmbeddingFormat(
     title="embedding",
     extension=".safetensors",
     kind="embedding",
-    methods=frozenset({"textual_inversion"}),
     families=TRAINED,
     opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
     compose=compose,

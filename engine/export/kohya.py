@@ -164,7 +164,6 @@ FORMAT = Format(
     title="kohya LoRA",
     extension=".safetensors",
     kind="lora",
-    methods=frozenset({"lora", "style_lora", "dreambooth"}),
     families=TRAINED,
     opens_in=("ComfyUI", "AUTOMATIC1111", "kohya sd-scripts", "diffusers"),
     compose=compose,

@@ -65,7 +65,6 @@ FORMAT = MergedFormat(
     title="merged single-file model",
     extension=".safetensors",
     kind="lora",
-    methods=frozenset({"lora", "style_lora"}),
     families=TRAINED,
     opens_in=OPENS_IN,
     compose=no_table,

@@ -32,11 +32,6 @@ FORMATS: dict[str, Format] = {
 }
 
 
-def formats_for(method: str, family: str) -> list[Format]:
-    """The formats in which a method's result for a family can be written, the most useful one first."""
-    return [form for form in FORMATS.values() if method in form.methods and family in form.families]
-
-
 def get_format(name: str) -> Format:
     """A format by its name; UserError offers the nearest one."""
     if name in FORMATS:

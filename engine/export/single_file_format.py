@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
-from engine.export.whole_model import KIND, METHODS, OPENS_IN, WholeFormat, WholeModel, compare, no_table
+from engine.export.whole_model import KIND, OPENS_IN, WholeFormat, WholeModel, compare, no_table
 from engine.families.single_file import read_single_file, write_single_file
 from engine.files import fsync_dir
 
@@ -43,7 +43,6 @@ FORMAT = SingleFileFormat(
     title="single-file model",
     extension=".safetensors",
     kind=KIND,
-    methods=METHODS,
     families=TRAINED,
     opens_in=OPENS_IN,
     compose=no_table,

@@ -16,7 +16,6 @@ from engine.models.keymap_text import with_level
 from engine.tensorfiles.safetensors_file import target_dtype
 
 KIND = "full"
-METHODS = frozenset({"full", "dreambooth", "scratch"})
 OPENS_IN = ("ComfyUI", "AUTOMATIC1111", "kohya", "diffusers")
 
 

@@ -33,17 +33,6 @@ def unpack(stored: torch.Tensor, form: Form) -> torch.Tensor:
     return stored
 
 
-def unpacked_shape(shape: tuple[int, ...], form: Form) -> tuple[int, ...]:
-    """The shape that `unpack` gives for a stored tensor of this shape."""
-    if form == "conv":
-        return shape[:2]
-    if form == "transposed":
-        return tuple(reversed(shape))
-    if form in THIRDS:
-        return (shape[0] // 3, *shape[1:])
-    return shape
-
-
 def pack(parameters: dict[Form, torch.Tensor]) -> torch.Tensor:
     """The stored tensor for the parameters that share one key: one of them, or open_clip's three thirds."""
     if set(parameters) == set(THIRDS):

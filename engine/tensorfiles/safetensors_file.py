@@ -6,7 +6,6 @@ written here because the library reports a full disk as text, and needs every te
 once.
 """
 
-import hashlib
 import json
 import os
 import struct
@@ -129,17 +128,6 @@ def verify(
             if not torch.equal(stored, wanted):
                 raise _differs(path, f"{name} has other values")
     return header
-
-
-def data_hash(path: Path) -> str:
-    """sha256 of the bytes behind the header: what A1111 and kohya call `sshs_model_hash`."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        file.seek(8 + length)
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _differs(path: Path, why: str) -> UserError:

@@ -1,16 +1,14 @@
 """Batches: every picture in every epoch, whole batches of one size, and the same order from any starting point."""
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from itertools import count, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.dataset.loader import BatchPlan, ReadAhead
+from engine.dataset.loader import BatchPlan
 
 SIZES = st.lists(st.sampled_from([(64, 64), (72, 56), (56, 72), (80, 48)]), min_size=1, max_size=40)
 
@@ -130,52 +128,3 @@ def test_a_picture_of_no_repeats_is_not_drawn_and_nothing_to_draw_is_an_error() 
     ):
         with pytest.raises(ValueError, match="needs"):
             BatchPlan(sizes, batch_size, 1, repeats)
-
-
-def test_read_ahead_gives_all_results_in_order() -> None:
-    with ReadAhead(lambda number: number * number, range(20), depth=3) as ahead:
-        assert list(ahead) == [number * number for number in range(20)]
-
-
-def test_read_ahead_reads_ahead_but_not_further_than_its_depth() -> None:
-    loaded: list[int] = []
-    reached = threading.Event()
-
-    def load(number: int) -> int:
-        loaded.append(number)
-        if number == 3:
-            reached.set()
-        return number
-
-    with ReadAhead(load, count(), depth=3) as ahead:
-        assert next(ahead) == 0
-        assert reached.wait(20)
-    assert loaded == [0, 1, 2, 3]
-
-
-def test_read_ahead_raises_an_error_where_its_result_would_have_come() -> None:
-    def load(number: int) -> int:
-        if number == 2:
-            raise OSError("torn")
-        return number
-
-    with ReadAhead(load, range(9), depth=4) as ahead:
-        assert [next(ahead), next(ahead)] == [0, 1]
-        with pytest.raises(OSError, match="torn"):
-            next(ahead)
-        with pytest.raises(StopIteration):
-            next(ahead)
-
-
-def test_closing_read_ahead_ends_its_thread_in_the_middle_of_endless_work() -> None:
-    def threads() -> Iterator[threading.Thread]:
-        return (thread for thread in threading.enumerate() if thread.name.startswith("read-ahead"))
-
-    ahead = ReadAhead(lambda number: number, count())
-    next(ahead)
-    assert any(threads())
-    ahead.close()
-    ahead.close()
-    assert not any(threads())
-    with pytest.raises(StopIteration):
-        next(ahead)

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from engine.errors import UserError
-from engine.export.registry import export, formats_for, get_format
+from engine.export.registry import export, get_format
 from engine.methods.artifact import Artifact
 from tests.export.tiny_models import request
 
@@ -25,12 +25,6 @@ def _artifact(*paths: str, rank: int = 2) -> Artifact:
         tensors[f"{path}.lora_A.weight"] = torch.ones(rank, 4)
         tensors[f"{path}.lora_B.weight"] = torch.ones(4, rank)
     return Artifact("lora", tensors, dict(FACTS))
-
-
-def test_the_format_that_most_programs_read_comes_first() -> None:
-    assert [form.name for form in formats_for("lora", "sd1")] == ["kohya", "diffusers", "merged"]
-    assert formats_for("lora", "flux") == []
-    assert formats_for("nothing", "sd1") == []
 
 
 def test_a_wrong_name_is_answered_with_the_nearest() -> None:

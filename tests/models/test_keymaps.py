@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from engine.errors import UserError
 from engine.families.published import published
-from engine.models.keymap import Form, KeyMap, pack, unpack, unpacked_shape
+from engine.models.keymap import Form, KeyMap, pack, unpack
 from engine.models.keymap_text import for_module, text_map, with_level
 from engine.models.keymap_unet import PREFIX, unet_map, unet_module_map
 from engine.models.keymap_vae import vae_map
@@ -134,8 +134,6 @@ def test_the_vae_map_agrees_with_diffusers_converter(change: dict[str, Any]) -> 
     for name, value in state.items():
         assert converted[name].shape == value.shape
         assert not change or torch.equal(converted[name], value)
-        slot = slots[name]
-        assert unpacked_shape(tuple(stored[slot.key].shape), slot.form) == tuple(value.shape)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,7 +1,6 @@
 """A written file is the library's own, byte for byte, appears whole or not at all, and is compared after writing."""
 
 import errno
-import hashlib
 import io
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 from engine.errors import UserError
 from engine.tensorfiles.header import read_header
-from engine.tensorfiles.safetensors_file import data_hash, serialise, verify, write_safetensors
+from engine.tensorfiles.safetensors_file import serialise, verify, write_safetensors
 
 TENSORS = {
     "half": torch.arange(6.0).half().reshape(2, 3),
@@ -48,13 +47,6 @@ def test_floating_tensors_take_the_dtype_and_single_numbers_and_integers_keep_th
     )
     assert found.metadata == {"k": "é"}
     verify(file, TENSORS, {"k": "é"}, dtype=torch.float16)
-
-
-def test_the_data_hash_is_that_of_the_bytes_behind_the_header(tmp_path: Path) -> None:
-    file = tmp_path / "m.safetensors"
-    write_safetensors(file, TENSORS, {"a": "b"})
-    raw = file.read_bytes()
-    assert data_hash(file) == hashlib.sha256(raw[8 + int.from_bytes(raw[:8], "little") :]).hexdigest()
 
 
 @pytest.mark.parametrize(
