@@ -13,7 +13,7 @@ _NAMES = {
     "check_plan": ("engine.planning.check", "check"),
     "load_plan": ("engine.plan.files", "load_plan"),
     "open_training": ("engine.train.opening", "open_training"),
-    "scan_data": ("engine.planning.check", "scan_data"),
+    "scan_data": ("engine.planning.data", "scan_data"),
 }
 
 __all__ = list(_NAMES)

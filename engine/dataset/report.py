@@ -1,9 +1,10 @@
 """What a scan found, as plain frozen data that the app shows, the command prints and the engine trains on."""
 
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from engine.dataset import buckets
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.sources import Source, Span
 from engine.errors import UserError
@@ -107,6 +108,14 @@ class DatasetReport:
         for finding in self.errors:
             raise UserError(f"{printable(self.folder)}: {finding.what}", finding.why, finding.fix)
         return self
+
+    def at(self, resolution: int, bucket: bool) -> tuple[Item, ...]:
+        """The pictures as a scan at another resolution gives them, without looking at a file again."""
+        size = (resolution, resolution)
+        return tuple(
+            replace(item, size=buckets.assign(item.width, item.height, resolution) if bucket else size)
+            for item in self.items
+        )
 
     def batches(self, batch_size: int) -> tuple[BucketBatches, ...]:
         """The bucket table at `batch_size`; no picture is dropped, a bucket's last batch is filled up."""

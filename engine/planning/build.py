@@ -10,14 +10,14 @@ from engine.cost.machine import Machine, machine
 from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.repeat_folders import only_set
 from engine.dataset.report import DatasetReport
-from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.models.bases import locate
 from engine.plan.files import from_dict, homeless, path_keys, resolve
 from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
 from engine.plan.problems import PlanErrors, Problem
-from engine.plan.schema import Plan, own_options
+from engine.plan.schema import Data, Plan, own_options
+from engine.planning.data import scan_folder
 from engine.planning.derive import RULES, Facts, PlanBuilder, flatten, nested
 
 __all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather"]
@@ -77,14 +77,12 @@ def _scan(given: Mapping[str, object], key: str, side: object, trigger: str = ""
     folder = given.get(key)
     if not (isinstance(folder, str) and folder and isinstance(side, int) and side >= 32 and side % 8 == 0):
         return None
-    return scan(
-        Path(folder).expanduser(),
+    data = Data.model_construct(
         resolution=side,
-        trigger=trigger,
         bucket=given.get("data.bucket", True) is True,
         recursive=given.get("data.recursive", True) is True,
-        without=_apart(given) if key == "data.path" else (),
     )
+    return scan_folder(data, folder, trigger, _apart(given) if key == "data.path" else ())
 
 
 def _apart(given: Mapping[str, object]) -> list[Path]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from engine.cost.machine import Machine, machine
 from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.report import DatasetReport
-from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.models.bases import BaseInfo, locate
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
+from engine.planning.data import scan_data
 from engine.planning.rules import base as base_rules
 from engine.planning.rules import class_pictures, data, hardware, method, training
 from engine.planning.rules.context import Context, Rule
@@ -47,27 +46,12 @@ def check(
             base = locate(plan.base.model, allow_download=plan.base.allow_download)
         except UserError as error:
             problems.append(Problem("base.model", error.what, error.why, error.fix))
-    if report is None:
+    if report is None and plan.data.resolution % 8 == 0:
         report = scan_data(plan)
     context = Context(plan, report, base, machine() if here is None else here, pair)
     for rule in RULES:
         problems += rule(context)
     return sorted(problems, key=lambda problem: problem.level != "error")
-
-
-def scan_data(plan: Plan) -> DatasetReport | None:
-    """The plan's folder as the engine will see it; none for a resolution that no scan can work with."""
-    data = plan.data
-    if data.resolution % 8:
-        return None
-    return scan(
-        Path(data.path).expanduser(),
-        resolution=data.resolution,
-        trigger=data.trigger,
-        bucket=data.bucket,
-        recursive=data.recursive,
-        without=plan.folders_apart,
-    )
 
 
 def errors_of(problems: list[Problem]) -> list[Problem]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from engine.dataset.report import Item
-from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.families.base import Geometry, ModelFamily
 from engine.files import write_atomic
 from engine.keys import key
 from engine.plan.schema import Plan
+from engine.planning.data import scan_folder
 from engine.train.exporting import base_hash
 from engine.train.previews import to_image
 from engine.train.sampling import PreviewRequest, draw_batch
@@ -54,8 +54,7 @@ def class_items(plan: Plan, device: torch.device, cache: Path, progress: Progres
 
 def _scanned(plan: Plan, folder: Path) -> tuple[Item, ...]:
     data = plan.data
-    report = scan(folder, resolution=data.resolution, bucket=data.bucket, recursive=data.recursive)
-    items = report.require().items
+    items = scan_folder(data, folder).require().items
     # A class picture teaches the class word: with the subject's captions it would teach the subject away.
     return tuple(replace(item, caption=data.class_prompt or item.caption) for item in items)
 

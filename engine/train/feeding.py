@@ -15,7 +15,6 @@ from engine.dataset.cache import TensorCache
 from engine.dataset.images import placement
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
-from engine.dataset.scan import scan
 from engine.families.base import Geometry
 from engine.keys import uniform
 from engine.plan.methods.base import Stage
@@ -195,7 +194,7 @@ def make_feed(
     """
     cache = TensorCache(cache_folder)
     if stages := plan.options.stages_of_resolution:
-        return StagedFeed(stages, lambda side: _stage(plan, adapted, side, cache, progress))
+        return StagedFeed(stages, lambda side: _stage(plan, adapted, report, side, cache, progress))
     conditions = conditions_for(plan, report, cache, partial(progress, "condition maps"))
     items, extras = (report.items, ()) if conditions is None else (conditions.items, (conditions,))
     main = _data_feed(plan, adapted, items, cache, progress, extras=extras)
@@ -206,18 +205,17 @@ def make_feed(
     return PriorFeed(main, _data_feed(plan, adapted, prior, cache, progress, weight, first_slot))
 
 
-def _stage(plan: Plan, adapted: AdaptedModel, side: int, cache: TensorCache, progress: Progress) -> DataFeed:
-    data = plan.data
-    report = scan(
-        Path(data.path),
-        resolution=side,
-        trigger=data.trigger,
-        bucket=data.bucket,
-        recursive=data.recursive,
-        without=plan.folders_apart,
-    )
-    own = plan.model_copy(update={"data": data.model_copy(update={"resolution": side})})
-    return _data_feed(own, adapted, report.require().items, cache, progress)
+def _stage(
+    plan: Plan,
+    adapted: AdaptedModel,
+    report: DatasetReport,
+    side: int,
+    cache: TensorCache,
+    progress: Progress,
+) -> DataFeed:
+    items = report.require().at(side, plan.data.bucket)
+    data = plan.data.model_copy(update={"resolution": side})
+    return _data_feed(plan.model_copy(update={"data": data}), adapted, items, cache, progress)
 
 
 def _data_feed(

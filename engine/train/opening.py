@@ -12,7 +12,8 @@ from engine.families.base import ModelFamily
 from engine.plan import files
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
-from engine.planning.check import check, errors_of, scan_data
+from engine.planning.check import check, errors_of
+from engine.planning.data import scan_data
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, cache_root, create_run
 from engine.train import checkpoint
@@ -87,12 +88,6 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None) -> 
     device = choose_device(plan.hardware.device)
     configure_torch(plan, device)
     report = scan_data(plan)
-    if report is None:
-        raise UserError(
-            f"data.resolution {plan.data.resolution} cannot be used",
-            "it must be a multiple of 8",
-            "change it",
-        )
     report.require()
     prior = _class_pictures(plan, device, cache, watch)
     adapted = prepare(plan, family or load_plan_family(plan), device)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.export.registry import get_format
 from engine.plan.files import load_plan
+from engine.planning.data import scan_data
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.ema import Ema
@@ -57,15 +57,7 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
     averages = checkpoint.load_averages(saved)
     _refuse(weights, averages is not None, out)
     ema = None if averages is None else Ema(adapted.trainables, plan.train.ema, averages)
-    data = plan.data
-    items = scan(
-        Path(data.path),
-        resolution=data.resolution,
-        trigger=data.trigger,
-        bucket=data.bucket,
-        recursive=data.recursive,
-        without=plan.folders_apart,
-    ).items
+    items = scan_data(plan).items
     label = "" if step is None else f"-{saved.step:08d}"
     for which, artifact in learned(adapted, asked, None if ema is None else ema.averaged):
         target = out or run.exports / f"{file_stem(plan, name, which, label)}{form.extension}"

@@ -17,11 +17,12 @@ def run(args: argparse.Namespace) -> int:
     from engine.cost.estimate import estimate
     from engine.cost.machine import machine
     from engine.models.bases import locate
-    from engine.planning.check import scan_data
+    from engine.planning.data import scan_data
 
     plan = read_plan(args)
     base = locate(plan.base.model, allow_download=plan.base.allow_download)
-    forecast = estimate(plan, base, scan_data(plan), machine())
+    report = None if plan.data.resolution % 8 else scan_data(plan)
+    forecast = estimate(plan, base, report, machine())
     if args.json:
         print_json({"plan": str(args.plan), "name": plan.name, **forecast.to_json()})
     else:

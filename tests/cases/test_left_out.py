@@ -10,7 +10,7 @@ import pytest
 from engine.dataset.pairs import pair_up
 from engine.plan.files import load_plan
 from engine.planning.build import gather
-from engine.planning.check import scan_data
+from engine.planning.data import scan_data
 from tests.cases.looking import captions, codes, found, look, picture, pictures
 from tests.cli.conftest import Cli
 from tests.support.pictures import write_conditions, write_pictures

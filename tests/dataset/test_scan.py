@@ -125,6 +125,15 @@ def test_what_is_cut_away_is_told(tmp_path: Path) -> None:
     assert "90%" in only(scan(tmp_path, resolution=64, bucket=False), "cut").what
 
 
+@pytest.mark.parametrize("bucket", [True, False])
+def test_pictures_at_another_resolution_are_what_a_scan_there_finds(tmp_path: Path, bucket: bool) -> None:
+    for index, (width, height) in enumerate([(64, 64), (96, 64), (40, 120)]):
+        picture(tmp_path / f"{index}.png", width, height, seed=index)
+    found = scan(tmp_path, resolution=128, bucket=bucket, trigger="sks")
+    for side in (64, 96, 256):
+        assert found.at(side, bucket) == scan(tmp_path, resolution=side, bucket=bucket, trigger="sks").items
+
+
 def test_kinds_of_pictures_are_counted_and_told(tmp_path: Path) -> None:
     Image.new("RGBA", (64, 64)).save(tmp_path / "alpha.png")
     Image.new("L", (64, 64)).save(tmp_path / "grey.png")

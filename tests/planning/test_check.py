@@ -11,7 +11,8 @@ from engine.cost.machine import Machine
 from engine.models.bases import BaseInfo, locate
 from engine.models.specs import FAMILIES
 from engine.plan.problems import Problem
-from engine.planning.check import check, scan_data
+from engine.planning.check import check
+from engine.planning.data import scan_data
 from tests.support.plans import card, make_plan
 
 
