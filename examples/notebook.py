@@ -30,10 +30,8 @@ for problem in check_plan(plan):
     print(problem.text())
 
 # %%
-report = scan_data(plan)
-if report is not None:
-    for item in report.items[:3]:
-        print(item.rel, item.caption)
+for item in scan_data(plan).items[:3]:
+    print(item.rel, item.caption)
 
 # %% [markdown]
 # Without a run's folder everything stays in memory until it is saved or exported to a folder of your choice.

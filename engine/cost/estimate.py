@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 from engine.cost.counts import family_of, part_config, part_parameters, scaled_parameters
@@ -11,9 +12,10 @@ from engine.cost.machine import Machine, disk_free
 from engine.cost.throughput import measured_throughput
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
-from engine.models.layers import text_layers
+from engine.models.layers import Layer, text_layers
 from engine.models.specs import FAMILIES
 from engine.plan.methods.context import BaseShape
+from engine.plan.optimizers import OPTIMIZERS, OptimizerSpec
 from engine.plan.schema import Plan
 from engine.plan.units import duration, size_text
 from engine.run.paths import runs_root
@@ -120,6 +122,7 @@ class _Model:
         self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
             shape, plan.data.trigger
         )
+        self.states = round(self.trainable * _state_share(OPTIMIZERS[plan.optimizer.name], self.unet))
         self.changes = options.whole_changes(shape)
         texts = [part for part in spec.text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)
@@ -128,6 +131,15 @@ class _Model:
         # What a caption's embedding is wide, and the sum over all layers of all encoders of their widths.
         self.text_width = width
         self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
+
+
+def _state_share(optimizer: OptimizerSpec, layers: Sequence[Layer]) -> float:
+    """Bytes of the optimiser's state a trained number, where what trains has shapes like these layers'."""
+    shapes: list[tuple[int, ...]] = [
+        (layer.outputs, layer.inputs, *((layer.kernel, layer.kernel) if layer.role == "conv" else ()))
+        for layer in layers
+    ]
+    return sum(optimizer.state_bytes(shape) for shape in shapes) / sum(prod(shape) for shape in shapes)
 
 
 def number_bytes(plan: Plan, device: str) -> int:
@@ -153,7 +165,7 @@ def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
         ("VAE, 32 bit", model.parameters["vae"] * 4),
         (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
         ("gradients", 4 * model.trainable),
-        ("AdamW states", 8 * model.trainable),
+        (f"{OPTIMIZERS[plan.optimizer.name].title} states", model.states),
         ("moving average", 4 * model.trainable if plan.train.ema else 0),
         # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
         ("copies to compute with", width * model.trainable if model.whole and width < 4 else 0),
@@ -189,7 +201,7 @@ def preview_size(plan: Plan) -> tuple[int, int]:
 
 
 def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Amounts:
-    state = model.trainable * (16 if plan.train.ema else 12)
+    state = model.trainable * (8 if plan.train.ema else 4) + model.states
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
     copies *= keep if plan.checkpoints.export_each else 1

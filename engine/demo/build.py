@@ -23,6 +23,7 @@ from engine.families.base import ModelFamily
 from engine.families.load import load_family
 from engine.plan.files import from_dict
 from engine.plan.schema import Plan
+from engine.train.ema import Ema
 from engine.train.opening import open_training
 
 SEED = 0
@@ -66,7 +67,7 @@ def train(plan: Plan, cache: Path, minutes: float) -> ModelFamily:
     training = open_training(plan, cache=cache, checked=True)
     loop, family = training.loop, training.adapted.family
     ema = loop.ema
-    assert ema is not None
+    assert isinstance(ema, Ema)
     began = time.monotonic()
     for group in loop.run(0, lambda step: True):
         last = group[-1]

@@ -11,6 +11,8 @@ from pydantic import ValidationError, model_validator
 from engine.models.specs import FAMILIES
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
+from engine.plan.optimizers import OptimizerName
+from engine.plan.schedules import ScheduleName
 from engine.plan.tables import METHOD_HELP, declare_tables
 
 if TYPE_CHECKING:
@@ -87,7 +89,7 @@ class Train(Section):
     batch_size: int = option(1, "pictures at once", ge=1, le=4096)
     gradient_accumulation: int = option(1, "batches added up for one update", ge=1, le=4096)
     learning_rate: float = option(1e-4, "learning rate", gt=0, le=10)
-    schedule: Literal["constant", "linear", "cosine"] = option("constant", "learning rate over the steps")
+    schedule: ScheduleName = option("constant", "learning rate over the steps")
     warmup: int = option(0, "steps over which the rate rises from 0", ge=0)
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
         "auto", "number format of the frozen parts and the maths"
@@ -104,7 +106,7 @@ class Train(Section):
 class Optimizer(Section):
     """What turns gradients into updates."""
 
-    name: Literal["adamw"] = option("adamw", "optimiser")
+    name: OptimizerName = option("adamw", "optimiser")
     beta1: float = option(0.9, "decay of the gradient's mean", ge=0, lt=1, advanced=True)
     beta2: float = option(0.999, "decay of the gradient's square", ge=0, lt=1, advanced=True)
     weight_decay: float = option(0.01, "decoupled weight decay", ge=0, le=1, advanced=True)

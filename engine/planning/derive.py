@@ -18,6 +18,7 @@ from engine.models.specs import FAMILIES, USUAL
 from engine.plan.files import from_dict
 from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.methods.context import Derived
+from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.overrides import put
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Plan, plan_fields
@@ -142,6 +143,12 @@ def _preset(builder: PlanBuilder) -> Iterator[Derived]:
     found = preset(builder.method, family, builder.facts.tiny, builder.facts.vram_gb)
     for key, value in found.values.items():
         yield Derived(key, value, f"preset {found.why}: {found.sources[key]}")
+
+
+def _optimizer(builder: PlanBuilder) -> Iterator[Derived]:
+    spec = OPTIMIZERS.get(str(builder.values.get("optimizer.name")))
+    if spec is not None and spec.learning_rate is not None:
+        yield Derived("train.learning_rate", spec.learning_rate, spec.learning_rate_why)
 
 
 def _name(builder: PlanBuilder) -> Iterator[Derived]:
@@ -269,6 +276,7 @@ def _formats(builder: PlanBuilder) -> Iterator[Derived]:
 # The order matters: a rule reads what the ones before it have put into the builder.
 RULES: tuple[Rule, ...] = (
     _preset,
+    _optimizer,
     _name,
     _resolution,
     _batch,

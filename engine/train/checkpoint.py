@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from torch import Tensor
 from engine.errors import UserError
 from engine.files import commit_dir, fsync_dir
 from engine.methods.base import Trainable
+from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors
+from engine.train import optimizer_state
 
 MANIFEST = "manifest.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
@@ -51,9 +54,9 @@ def save(
     temporary.mkdir(parents=True)
     try:
         save_file({item.name: _host(item.parameter) for item in trainables}, temporary / WEIGHTS)
-        tensors, numbers = _optimizer_state(trainables, optimizer)
-        save_file(tensors, temporary / OPTIMIZER)
-        text = json.dumps({**state, "step": step, "optimizer": numbers}, indent=1, sort_keys=True)
+        own = optimizer_state.read(trainables, optimizer)
+        save_file(own.tensors, temporary / OPTIMIZER)
+        text = json.dumps({**state, "step": step, **own.to_json()}, indent=1, sort_keys=True)
         (temporary / STATE).write_text(text)
         names = [WEIGHTS, OPTIMIZER, STATE]
         if averages is not None:
@@ -107,14 +110,15 @@ def latest(folder: Path) -> tuple[Saved | None, list[str]]:
 
 
 def load(saved: Saved, trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put a checkpoint's weights and moments in place; returns its state (step and what the loop saved)."""
+    """Put a checkpoint's weights and optimiser state in place; returns its state (step and what the loop saved)."""
     load_weights(saved, trainables)
     try:
-        moments = load_tensors(saved.path / OPTIMIZER)
+        tensors = load_tensors(saved.path / OPTIMIZER)
         state: dict[str, Any] = json.loads((saved.path / STATE).read_text())
     except (OSError, UserError, ValueError) as error:
         raise _unreadable(saved, error) from error
-    _restore_optimizer(trainables, optimizer, moments, state["optimizer"])
+    own = optimizer_state.OptimizerState.from_json(state, tensors)
+    optimizer_state.write(own, trainables, optimizer)
     return state
 
 
@@ -162,43 +166,14 @@ def prune(folder: Path, keep: int) -> list[Path]:
     return gone
 
 
-def size_of(trainables: Sequence[Trainable]) -> int:
-    """About how many bytes a checkpoint takes: fp32 weights and two moments, and 1 MB for the rest."""
-    return 12 * sum(item.parameter.numel() for item in trainables) + 1_000_000
+def size_of(trainables: Sequence[Trainable], optimizer: OptimizerSpec) -> int:
+    """About how many bytes a checkpoint takes: fp32 weights, the optimiser's state, and 1 MB for the rest."""
+    shapes = [tuple(item.parameter.shape) for item in trainables]
+    return sum(4 * prod(shape) + optimizer.state_bytes(shape) for shape in shapes) + 1_000_000
 
 
 def _host(tensor: Tensor) -> Tensor:
     return tensor.detach().cpu().contiguous()
-
-
-def _optimizer_state(
-    trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, dict[str, float]]]:
-    tensors: dict[str, Tensor] = {}
-    numbers: dict[str, dict[str, float]] = {}
-    for item in trainables:
-        for name, value in optimizer.state.get(item.parameter, {}).items():
-            if isinstance(value, Tensor):
-                tensors[f"{item.name}|{name}"] = _host(value)
-            else:
-                numbers.setdefault(item.name, {})[name] = value
-    return tensors, numbers
-
-
-def _restore_optimizer(
-    trainables: Sequence[Trainable],
-    optimizer: torch.optim.Optimizer,
-    tensors: Mapping[str, Tensor],
-    numbers: Mapping[str, Mapping[str, float]],
-) -> None:
-    owners = {item.name: item.parameter for item in trainables}
-    for name, values in numbers.items():
-        optimizer.state[owners[name]].update(values)
-    for key, value in tensors.items():
-        name, _, field = key.rpartition("|")
-        parameter = owners[name]
-        # A 0-d step counter stays where the optimiser made it; moments live beside their weights.
-        optimizer.state[parameter][field] = value.to(parameter.device)
 
 
 def _fingerprint(path: Path) -> dict[str, str | int]:

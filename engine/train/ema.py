@@ -1,14 +1,36 @@
-"""An exponential moving average of what trains, kept in fp32 beside the weights."""
+"""Averages of what trains: an exponential moving one kept in fp32 beside the weights, or the optimiser's own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from engine.methods.base import Trainable
+
+
+class Average(Protocol):
+    """What previews, exports and checkpoints ask of an average."""
+
+    def state(self) -> dict[str, Tensor]: ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None: ...
+
+    def update(self, step: int) -> None: ...
+
+    def averaged(self) -> AbstractContextManager[None]: ...
+
+
+def average_of(
+    trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer, decay: float
+) -> Average | None:
+    """The average of a run: the plan's (`decay` above 0), or one that the optimiser keeps, or none."""
+    if decay > 0:
+        return Ema(trainables, decay)
+    return OptimizerAverage(trainables, optimizer) if hasattr(optimizer, "eval") else None
 
 
 class Ema:
@@ -58,3 +80,33 @@ class Ema:
             own = value.detach().clone()
             value.copy_(shadow)
             shadow.copy_(own)
+
+
+class OptimizerAverage:
+    """The average of an optimiser with two modes, `train()` and `eval()`, as Schedule-Free (Defazio et al.,
+    arXiv:2405.15682): in eval mode the weights are the average. It is part of the optimiser's state."""
+
+    def __init__(self, trainables: Sequence[Trainable], optimizer: Any) -> None:
+        self.trainables = trainables
+        self.optimizer = optimizer
+        optimizer.train()
+
+    def state(self) -> dict[str, Tensor]:
+        """The averages by the trainables' names."""
+        with self.averaged():
+            return {item.name: item.parameter.detach().clone() for item in self.trainables}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The optimiser's state has it already."""
+
+    def update(self, step: int) -> None:
+        """The optimiser has done it."""
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model has the averaged weights."""
+        self.optimizer.eval()
+        try:
+            yield
+        finally:
+            self.optimizer.train()

@@ -16,9 +16,9 @@ from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.keys import key
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
-from engine.train.ema import Ema
+from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
-from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates
+from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,14 @@ class Loop:
         owned = {id(value) for module in own for value in module.parameters()}
         lost = [item.name for item in self.trainables if id(item.parameter) not in reachable | owned]
         assert not lost, f"these would train without an effect: {lost[:3]}"
-        self.optimizer = make_optimizer(self.trainables, self.plan.train, self.plan.optimizer)
+        self.optimizer = make_optimizer(self.trainables, self.plan)
+        self.update = update_of(self.optimizer, self.plan, self.device)
         fp16 = self.autocast is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
         self.parameters = [item.parameter for item in self.trainables]
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
-        self.ema = Ema(self.trainables, self.plan.train.ema) if self.plan.train.ema > 0 else None
+        self.ema = average_of(self.trainables, self.optimizer, self.plan.train.ema)
         # Dropout layers draw from the global generator, which is therefore set by key before each forward pass.
         modules = (module for part in (*self.family.parts.values(), *own) for module in part.modules())
         self.stochastic = any(isinstance(module, nn.Dropout) and module.p > 0 for module in modules)
@@ -113,6 +114,7 @@ class Loop:
     def _reports(self, waiting: list[tuple[int, float, Tensor]], seconds: float) -> list[StepReport]:
         # One copy to the host for the whole group: the only place of a step where the host waits for the device.
         rows = torch.stack([numbers for *_, numbers in waiting]).tolist()
+        self.update.settle()
         speed = len(waiting) * self.effective_batch / max(seconds, 1e-9)
         return [
             StepReport(step, loss, rate, norm, bool(bad), speed, self.feed.epoch(step))
@@ -196,14 +198,7 @@ class Loop:
         bad = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if self.plan.train.clip_norm > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.plan.train.clip_norm, norm)
-        if self.device.type == "cpu":
-            if not bad:
-                self.optimizer.step()
-        else:
-            # The fused kernel reads found_inf itself: no weight and no moment moves where it is 1.
-            self.optimizer.found_inf = bad  # type: ignore[attr-defined]
-            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
-            self.optimizer.step()
+        self.update.step(bad)
         self.scaler.update()
         return norm, bad
 

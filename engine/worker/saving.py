@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from engine.files import is_disk_full
+from engine.plan.optimizers import OPTIMIZERS
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.training import Training
@@ -46,6 +47,7 @@ class Saver:
         """The checkpoint on disk; a full disk first costs all old ones but the newest, then waits for space."""
         folder, training = self.run.checkpoints, self.training
         items, state = training.loop.trainables, training.state()
+        optimizer = OPTIMIZERS[training.plan.optimizer.name]
         waiting = False
         while True:
             try:
@@ -57,9 +59,9 @@ class Saver:
                     raise
                 checkpoint.prune(folder, 1)
                 if not waiting:
-                    self._say_full(checkpoint.size_of(items))
+                    self._say_full(checkpoint.size_of(items, optimizer))
                 waiting = True
-                wait_for_space(folder, checkpoint.size_of(items), self._leaving)
+                wait_for_space(folder, checkpoint.size_of(items, optimizer), self._leaving)
                 continue
             if waiting:
                 self.telling.unpaused()

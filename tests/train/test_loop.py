@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.methods.base import Trainable
-from engine.plan.schema import Optimizer, Train
+from engine.plan.schema import Train
 from engine.train import checkpoint, loop
 from engine.train.objective import sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor
@@ -190,5 +190,6 @@ def test_the_rate_is_a_pure_function_of_step_and_total() -> None:
 def test_the_text_encoder_has_its_own_rate() -> None:
     unet, text = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
     items = [Trainable("unet.a", unet, "unet"), Trainable("text_encoder.a", text, "text_encoder", 2e-5)]
-    groups = make_optimizer(items, Train(learning_rate=1e-4), Optimizer()).param_groups
+    plan = quick_plan(Path("/base"), Path("/data"), train__learning_rate=1e-4)
+    groups = make_optimizer(items, plan).param_groups
     assert [group["lr"] for group in groups] == [1e-4, 2e-5]

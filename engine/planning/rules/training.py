@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.dataset.captions import approximate_tokens, has_trigger
+from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
 
@@ -19,6 +20,8 @@ def learning_rates(ctx: Context) -> Iterator[Problem]:
         yield Problem(
             "train.warmup", f"{train.warmup} steps of warm-up", why, f"set {train.steps // 10} or less"
         )
+    if OPTIMIZERS[ctx.plan.optimizer.name].learning_rate is not None:
+        return
     if train.learning_rate > HIGHEST_RATE:
         why = "far above every published recipe: the weights will likely diverge"
         yield warning(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from importlib import import_module
+from typing import cast
 
 import torch
 
 from engine.methods.base import Trainable
-from engine.plan.schema import Optimizer, Train
+from engine.plan.optimizers import OPTIMIZERS
+from engine.plan.schedules import SCHEDULES
+from engine.plan.schema import Plan, Train
+from engine.train.optimizers.base import Builder
+from engine.train.optimizers.update import Update, make_update
 
 
 def schedule_factor(step: int, train: Train) -> float:
@@ -17,38 +22,36 @@ def schedule_factor(step: int, train: Train) -> float:
         return step / train.warmup
     span = max(1, train.steps - train.warmup)
     done = min(1.0, (step - 1 - train.warmup) / span)
-    if train.schedule == "linear":
-        return 1.0 - done
-    if train.schedule == "cosine":
-        return 0.5 * (1.0 + math.cos(math.pi * done))
-    return 1.0
+    return SCHEDULES[train.schedule].factor(done)
 
 
-def make_optimizer(
-    trainables: Sequence[Trainable], train: Train, options: Optimizer
-) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter, arXiv:1711.05101) with a group a (rate, decay) pair, in a stable order.
-
-    The fused kernel reads `found_inf` on the device, so a bad step is skipped without asking the host.
-    """
+def make_optimizer(trainables: Sequence[Trainable], plan: Plan) -> torch.optim.Optimizer:
+    """The plan's optimiser with a group a (learning rate, decay) pair, in a stable order."""
     groups: dict[tuple[float, bool], list[Trainable]] = {}
     for item in trainables:
-        rate = train.learning_rate if item.learning_rate is None else item.learning_rate
+        rate = plan.train.learning_rate if item.learning_rate is None else item.learning_rate
         groups.setdefault((rate, item.weight_decay), []).append(item)
-    return torch.optim.AdamW(
+    return _builder(plan).build(
         [
             {
                 "params": [item.parameter for item in items],
                 "lr": rate,
                 "initial_lr": rate,
-                "weight_decay": options.weight_decay if decay else 0.0,
+                "weight_decay": plan.optimizer.weight_decay if decay else 0.0,
             }
             for (rate, decay), items in groups.items()
         ],
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        fused=True,
+        plan,
     )
+
+
+def update_of(optimizer: torch.optim.Optimizer, plan: Plan, device: torch.device) -> Update:
+    """How the plan's optimiser moves the weights on this device, or leaves everything as it is."""
+    return make_update(optimizer, _builder(plan).skip, device)
+
+
+def _builder(plan: Plan) -> Builder:
+    return cast(Builder, import_module(OPTIMIZERS[plan.optimizer.name].builder))
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> float:

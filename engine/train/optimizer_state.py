@@ -1,0 +1,112 @@
+"""All that an optimiser remembers, as tensors for safetensors and plain data for JSON, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.methods.base import Trainable
+
+TENSOR = "tensor"
+"""The only key of what stands in plain data for a tensor: its name among the tensors."""
+PLANNED = frozenset({"params", "lr", "initial_lr", "weight_decay"})
+"""What a group is given anew at every start, by plan and step."""
+
+
+@dataclass
+class OptimizerState:
+    """`numbers` by parameter; `groups` in the optimiser's own order, each with what differs from its defaults;
+    `on_host` names tensors that lie on the CPU although their weights do not."""
+
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    numbers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    on_host: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the tensors."""
+        return {
+            "optimizer": self.numbers,
+            "optimizer_groups": self.groups,
+            "optimizer_on_host": self.on_host,
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any], tensors: dict[str, Tensor]) -> OptimizerState:
+        """The inverse of `to_json`; a checkpoint without groups leaves them as they are built."""
+        groups, on_host = state.get("optimizer_groups", []), state.get("optimizer_on_host", [])
+        return cls(tensors, state["optimizer"], groups, on_host)
+
+
+def read(trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> OptimizerState:
+    """Copies on the host of the optimiser's whole state, by the trainables' names."""
+    found = OptimizerState()
+    for item in trainables:
+        for name, value in optimizer.state.get(item.parameter, {}).items():
+            key = f"{item.name}|{name}"
+            plain = _plain(value, key, found.tensors)
+            if isinstance(value, Tensor):
+                if value.device.type == "cpu" and item.parameter.device.type != "cpu":
+                    found.on_host.append(key)
+            else:
+                found.numbers.setdefault(item.name, {})[name] = plain
+    for index, group in enumerate(optimizer.param_groups):
+        changed = {
+            name: _plain(value, f"group {index}|{name}", found.tensors)
+            for name, value in group.items()
+            if name not in PLANNED and _differs(value, optimizer.defaults, name)
+        }
+        found.groups.append(changed)
+    return found
+
+
+def write(state: OptimizerState, trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> None:
+    """The inverse of `read`: tensors go to their weights' devices, but for those that lay on the host."""
+    owners = {item.name: item.parameter for item in trainables}
+    for name, values in state.numbers.items():
+        device = owners[name].device
+        optimizer.state[owners[name]].update(
+            {field: _restored(value, state.tensors, device) for field, value in values.items()}
+        )
+    for key, value in state.tensors.items():
+        name, _, field_name = key.rpartition("|")
+        if name in owners:
+            device = torch.device("cpu") if key in state.on_host else owners[name].device
+            optimizer.state[owners[name]][field_name] = value.to(device)
+    for group, values in zip(optimizer.param_groups, state.groups, strict=False):
+        device = group["params"][0].device
+        group.update({field: _restored(value, state.tensors, device) for field, value in values.items()})
+
+
+def _differs(value: Any, defaults: Mapping[str, Any], name: str) -> bool:
+    if name not in defaults:
+        return True
+    default = defaults[name]
+    if isinstance(value, Tensor) or isinstance(default, Tensor):
+        return value is not default
+    return bool(value != default)
+
+
+def _plain(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
+    """Plain data, with tensors put aside."""
+    if isinstance(value, Tensor):
+        # A copy even on the CPU: optimisers may share one tensor between parameters, and safetensors refuses that.
+        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        return {TENSOR: key}
+    if isinstance(value, dict):
+        return {name: _plain(entry, f"{key}/{name}", tensors) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, f"{key}/{index}", tensors) for index, entry in enumerate(value)]
+    return value
+
+
+def _restored(value: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {TENSOR}:
+            return tensors[value[TENSOR]].to(device)
+        return {name: _restored(entry, tensors, device) for name, entry in value.items()}
+    return [_restored(entry, tensors, device) for entry in value] if isinstance(value, list) else value
