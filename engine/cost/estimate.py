@@ -122,7 +122,7 @@ class _Model:
         self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
             shape, plan.data.trigger
         )
-        self.states = round(self.trainable * _state_share(OPTIMIZERS[plan.optimizer.name], self.unet))
+        self.states = round(self.trainable * _state_share(OPTIMIZERS[plan.optimizer.name], self.denoiser))
         self.changes = options.whole_changes(shape)
         texts = [part for part in spec.text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)

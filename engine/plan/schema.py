@@ -11,7 +11,7 @@ from pydantic import ValidationError, model_validator
 from engine.models.specs import FAMILIES
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
-from engine.plan.optimizers import OptimizerName
+from engine.plan.optimizers import OPTIMIZER_TEXT, OptimizerName
 from engine.plan.schedules import ScheduleName
 from engine.plan.tables import METHOD_HELP, declare_tables
 
@@ -106,7 +106,7 @@ class Train(Section):
 class Optimizer(Section):
     """What turns gradients into updates."""
 
-    name: OptimizerName = option("adamw", "optimiser")
+    name: OptimizerName = option("adamw", f"optimiser: {OPTIMIZER_TEXT}")
     beta1: float = option(0.9, "decay of the gradient's mean", ge=0, lt=1, advanced=True)
     beta2: float = option(0.999, "decay of the gradient's square", ge=0, lt=1, advanced=True)
     weight_decay: float = option(0.01, "decoupled weight decay", ge=0, le=1, advanced=True)

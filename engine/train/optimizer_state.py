@@ -48,11 +48,12 @@ def read(trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> O
     for item in trainables:
         for name, value in optimizer.state.get(item.parameter, {}).items():
             key = f"{item.name}|{name}"
-            plain = _plain(value, key, found.tensors)
             if isinstance(value, Tensor):
+                found.tensors[key] = _copy(value)
                 if value.device.type == "cpu" and item.parameter.device.type != "cpu":
                     found.on_host.append(key)
             else:
+                plain = _plain(value, f"in {key}", found.tensors)
                 found.numbers.setdefault(item.name, {})[name] = plain
     for index, group in enumerate(optimizer.param_groups):
         changed = {
@@ -91,11 +92,15 @@ def _differs(value: Any, defaults: Mapping[str, Any], name: str) -> bool:
     return bool(value != default)
 
 
+def _copy(tensor: Tensor) -> Tensor:
+    # Even on the CPU: an optimiser may share one tensor between parameters, and safetensors refuses that.
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
 def _plain(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
     """Plain data, with tensors put aside."""
     if isinstance(value, Tensor):
-        # A copy even on the CPU: optimisers may share one tensor between parameters, and safetensors refuses that.
-        tensors[key] = value.detach().to("cpu", copy=True).contiguous()
+        tensors[key] = _copy(value)
         return {TENSOR: key}
     if isinstance(value, dict):
         return {name: _plain(entry, f"{key}/{name}", tensors) for name, entry in value.items()}

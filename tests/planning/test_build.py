@@ -57,6 +57,17 @@ def getattr_path(value: object, key: str) -> object:
     return value
 
 
+def test_an_optimiser_with_a_learning_rate_of_its_own_gets_it_unless_another_is_given(
+    pictures: Path, no_gpu: Machine
+) -> None:
+    asked = answers_for(pictures, **{"optimizer.name": "prodigy"})
+    built = build(asked, gather(asked, no_gpu))
+    assert built.plan.train.learning_rate == 1.0
+    assert check(built.plan, here=no_gpu) == []
+    given = {**asked, "train.learning_rate": 1e-4}
+    assert build(given, gather(given, no_gpu)).plan.train.learning_rate == 1e-4
+
+
 def test_everything_derived_is_in_the_plan_and_has_a_reason(pictures: Path, no_gpu: Machine) -> None:
     built = build(answers_for(pictures), gather(answers_for(pictures), no_gpu))
     for item in built.derived:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from engine.cost.machine import Machine
 from engine.models.bases import BaseInfo, locate
 from engine.models.specs import FAMILIES
+from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem
 from engine.planning.check import check
 from engine.planning.data import scan_data
@@ -60,6 +62,18 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"train__warmup": 100}, "train.warmup", "error"),
     ({"train__learning_rate": 1.0}, "train.learning_rate", "warning"),
     ({"train__learning_rate": 1e-8}, "train.learning_rate", "warning"),
+    ({"optimizer__name": "prodigy"}, "train.learning_rate", "error"),
+    (
+        {
+            "optimizer__name": "prodigy",
+            "train__learning_rate": 1.0,
+            "lora__text_encoder": True,
+            "lora__text_encoder_learning_rate": 1e-4,
+        },
+        "lora.text_encoder_learning_rate",
+        "warning",
+    ),
+    ({"optimizer__name": "adafactor", "optimizer__beta1": 0.8}, "optimizer.beta1", "warning"),
     ({"train__precision": "fp16"}, "train.precision", "error"),
     ({"train__batch_size": 64, "train__steps": 100}, "train.batch_size", "warning"),
     ({"train__steps": 100_000}, "train.steps", "warning"),
@@ -210,6 +224,27 @@ def test_what_the_caller_has_looked_at_is_not_looked_at_again(
     monkeypatch.setattr("engine.planning.check.scan_data", lambda plan: pytest.fail("scanned again"))
     monkeypatch.setattr("engine.planning.check.locate", lambda *words, **more: pytest.fail("located again"))
     assert check(plan, report=report, base=base, here=no_gpu) == []
+
+
+def test_an_optimiser_without_its_package_is_told_with_the_command(
+    pictures: Path, no_gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(pictures, optimizer__name="prodigy", train__learning_rate=1.0)
+    assert check(plan, here=no_gpu) == []
+    monkeypatch.setattr("engine.planning.rules.optimizers.find_spec", lambda name: None)
+    (problem,) = check(plan, here=no_gpu)
+    assert (problem.key, problem.level) == ("optimizer.name", "error")
+    assert problem.fix == 'pip install "sdtrain-tui[optimizers]"'
+
+
+def test_what_an_optimiser_rules_out_is_its_rows_to_say(
+    pictures: Path, no_gpu: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Problem("train.schedule", "has a schedule of its own")
+    row = replace(OPTIMIZERS["adamw"], contradictions=lambda plan: [said] * (plan.train.schedule == "cosine"))
+    monkeypatch.setitem(OPTIMIZERS, "adamw", row)
+    assert check(make_plan(pictures, train__schedule="cosine"), here=no_gpu) == [said]
+    assert check(make_plan(pictures, train__schedule="linear"), here=no_gpu) == []
 
 
 def test_a_problem_is_plain_data(pictures: Path, no_gpu: Machine) -> None:

@@ -12,5 +12,4 @@ class Schedule:
     of the updates after the warm-up lies behind."""
 
     name: str
-    help: str
     factor: Callable[[float], float]

@@ -9,4 +9,4 @@ def _factor(done: float) -> float:
     return 1.0
 
 
-SCHEDULE = Schedule("constant", "the same all along", _factor)
+SCHEDULE = Schedule("constant", _factor)

@@ -11,4 +11,4 @@ def _factor(done: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-SCHEDULE = Schedule("cosine", "half a cosine down to 0", _factor)
+SCHEDULE = Schedule("cosine", _factor)

@@ -9,4 +9,4 @@ def _factor(done: float) -> float:
     return 1.0 - done
 
 
-SCHEDULE = Schedule("linear", "straight down to 0", _factor)
+SCHEDULE = Schedule("linear", _factor)
