@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from benchmarks.figures import Figure, median, run_module
 from benchmarks.workload import fresh_home, make_plan, new_run, write_model, write_pictures
-from engine.families.base import Conditioning
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from engine.train import training
@@ -184,8 +183,7 @@ class _PacedLoop(Loop):
         rows = []
         for step in range(1, 5):
             for batch in self.feed.step(step, BATCH):
-                assert isinstance(batch.cond, Conditioning), "the text is cached"
-                hidden = batch.cond.hidden
+                hidden = batch.cond().hidden
                 rows += [(batch.mean[i].clone(), hidden[i].clone()) for i in range(len(batch.slots))]
         unet = copy.deepcopy(self.family.denoiser)
         return BareLoop(unet, self.family.schedule, rows, self.plan.train.learning_rate)

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.cost.estimate import preview_size
 from engine.dataset.annotators import VERSION, maker
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
 from engine.dataset.images import Pixels, load_rgb, placement
@@ -40,15 +39,14 @@ class Conditions:
         self._pool = ThreadPoolExecutor(READERS)
 
     def rows(
-        self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
+        self, items: Sequence[Item], flips: Sequence[bool], crops: Sequence[Crop]
     ) -> Mapping[str, Tensor]:
         """One row a picture; decoded side by side, as a picture of a megapixel takes some 10 ms."""
 
-        def one(index: int, flip: bool, crop: Crop) -> Tensor:
-            item = self.items[index]
+        def one(item: Item, flip: bool, crop: Crop) -> Tensor:
             return self.picture(item, item.size, crop, flip)
 
-        return {CONTROL: torch.stack(list(self._pool.map(one, indexes, flips, crops)))}
+        return {CONTROL: torch.stack(list(self._pool.map(one, items, flips, crops)))}
 
     def picture(self, item: Item, size: tuple[int, int], crop: Crop = CENTRE, flip: bool = False) -> Tensor:
         """One condition, [c, h, w], at `size` (width and height)."""
@@ -92,19 +90,6 @@ def conditions_for(
         why, fix = (first.why, first.fix) if first else ("", "add pictures")
         raise UserError("no picture has a condition picture", why, fix)
     return Conditions(pairs.report.items, lambda item: load_condition(pairs.files[item.rel]), source.channels)
-
-
-def conditions_of(feed: object) -> Conditions | None:
-    """The conditions that a feed shows to the method, if it has any."""
-    return next((source for source in getattr(feed, "extras", ()) if isinstance(source, Conditions)), None)
-
-
-def preview_extras(
-    feed: object, plan: Plan, prompts: Sequence[str], folder: Path | None
-) -> list[dict[str, Tensor]]:
-    """What previews need beside their prompts, one a prompt; empty for a method without conditions."""
-    conditions = conditions_of(feed)
-    return [] if conditions is None else conditions.for_previews(prompts, preview_size(plan), folder)
 
 
 class MadeMaps:

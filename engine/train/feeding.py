@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from engine import draws
 from engine.dataset.cache import TensorCache
@@ -19,24 +18,25 @@ from engine.families.base import Geometry
 from engine.keys import uniform
 from engine.plan.methods.base import Stage
 from engine.plan.schema import Plan
-from engine.train.conditions import conditions_for
-from engine.train.latents import Crop, LatentTable, LiveLatents
-from engine.train.loop import Batch
+from engine.train.extras import ExtraSource, extra_sources
+from engine.train.latents import LatentTable, LiveLatents
+from engine.train.loop import Batch, Feed
 from engine.train.setup import AdaptedModel
 from engine.train.texts import LiveTexts, TextTable
+from engine.train.world import ALONE, World
 
 Progress = Callable[[str, int, int], None]
 """What is being made, how many are done, of how many."""
 
 
-class ExtraSource(Protocol):
-    """More of a sample than picture and caption, for the method: a condition picture, a mask."""
+class SampleFeed(Feed, Protocol):
+    """A feed that says which pictures it shows, and where what belongs to them beside captions comes from."""
 
-    def rows(
-        self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
-    ) -> Mapping[str, Tensor]:
-        """Named tensors, each [b, ...], placed and turned as the pictures are."""
-        ...
+    @property
+    def items(self) -> Sequence[Item]: ...
+
+    @property
+    def extras(self) -> Sequence[ExtraSource]: ...
 
 
 class DataFeed:
@@ -52,6 +52,7 @@ class DataFeed:
         extras: Sequence[ExtraSource] = (),
         weight: float = 1.0,
         first_slot: int = 0,
+        world: World = ALONE,
     ) -> None:
         """`weight` and `first_slot` are for pictures that run beside others (class pictures)."""
         self.plan = plan
@@ -62,6 +63,7 @@ class DataFeed:
         self.extras = extras
         self.weight = weight
         self.first_slot = first_slot
+        self.world = world
         self.order = BatchPlan(
             [item.size for item in items], plan.train.batch_size, plan.seed, plan.data.repeats
         )
@@ -75,21 +77,24 @@ class DataFeed:
         return 1.0
 
     def step(self, step: int, limit: int) -> Iterator[Batch]:
-        """The batches of update `step` (1-based), each in pieces of at most `limit` samples."""
+        """The batches of update `step` (1-based), each in pieces of at most `limit` samples of this process."""
         size, count = self.plan.train.batch_size, self.plan.train.gradient_accumulation
         for micro in range(count):
             rows = self.order.batch((step - 1) * count + micro)
-            for first in range(0, size, limit):
-                part = rows[first : first + limit]
-                start = self.first_slot + micro * size + first
-                slots = tuple(range(start, start + len(part)))
-                yield self._batch(step, [int(row) for row in part], slots)
+            start = self.first_slot + micro * size
+            # The places in this batch whose slots are the process's own: all of them where it is alone.
+            own = range((self.world.rank - start) % self.world.size, size, self.world.size)
+            for first in range(0, len(own), limit):
+                places = own[first : first + limit]
+                slots = tuple(start + place for place in places)
+                yield self._batch(step, [int(rows[place]) for place in places], slots)
 
     def _batch(self, step: int, rows: list[int], slots: tuple[int, ...]) -> Batch:
         data, seed = self.plan.data, self.plan.seed
         flips = draws.flags(seed, "flip", step, slots, 0.5) if data.flip else [False] * len(rows)
         crops = [self._crop(step, slot) for slot in slots]
         mean, std = self.latents.rows(rows, flips, crops)
+        items = [self.items[row] for row in rows]
         epoch = int(self.epoch(step - 1))
         dropped = draws.flags(seed, "caption-dropout", step, slots, data.caption_dropout)
         # Numbers the draws, not the pictures: one that comes twice in an epoch has its tags shuffled anew.
@@ -105,7 +110,7 @@ class DataFeed:
             extra={
                 name: value.to(self.device, non_blocking=True)
                 for source in self.extras
-                for name, value in source.rows(rows, flips, crops).items()
+                for name, value in source.rows(items, flips, crops).items()
             },
         )
 
@@ -129,6 +134,8 @@ class PriorFeed:
     def __init__(self, main: DataFeed, prior: DataFeed) -> None:
         self.main = main
         self.prior = prior
+        self.items = main.items
+        self.extras = main.extras
 
     def epoch(self, step: int) -> float:
         """How often the pictures, not the class pictures, have been seen."""
@@ -146,8 +153,14 @@ class PriorFeed:
 class StagedFeed:
     """Resolution stages, one feed after the other; the next one is made when the training reaches it."""
 
-    def __init__(self, stages: Sequence[Stage], build: Callable[[int], DataFeed]) -> None:
+    extras: Sequence[ExtraSource] = ()
+
+    def __init__(
+        self, stages: Sequence[Stage], items: Sequence[Item], build: Callable[[int], DataFeed]
+    ) -> None:
+        """`items` are the pictures at the plan's own resolution."""
         self.stages = stages
+        self.items = items
         self._build = build
         self._current: tuple[int, DataFeed] | None = None
         self._epochs_a_step: dict[int, float] = {}
@@ -187,43 +200,38 @@ def make_feed(
     cache_folder: Path,
     progress: Progress,
     prior: Sequence[Item] = (),
-) -> DataFeed | PriorFeed | StagedFeed:
+    world: World = ALONE,
+) -> SampleFeed:
     """Encode what the plan lets be encoded once, and put the feed together; `progress` may raise to leave.
 
     `prior` are the class pictures. Resolution stages are encoded when the training reaches them.
     """
     cache = TensorCache(cache_folder)
+    build = partial(_data_feed, adapted=adapted, cache=cache, progress=progress, world=world)
     if stages := plan.options.stages_of_resolution:
-        return StagedFeed(stages, lambda side: _stage(plan, adapted, report, side, cache, progress))
-    conditions = conditions_for(plan, report, cache, partial(progress, "condition maps"))
-    items, extras = (report.items, ()) if conditions is None else (conditions.items, (conditions,))
-    main = _data_feed(plan, adapted, items, cache, progress, extras=extras)
+        return StagedFeed(stages, report.items, lambda side: build(*_stage(plan, report, side)))
+    items, extras = extra_sources(plan, report, cache, partial(progress, "condition maps"))
+    main = build(plan, items, extras=extras)
     if not prior:
         return main
     first_slot = plan.train.batch_size * plan.train.gradient_accumulation
-    weight = plan.data.class_weight
-    return PriorFeed(main, _data_feed(plan, adapted, prior, cache, progress, weight, first_slot))
+    return PriorFeed(main, build(plan, prior, weight=plan.data.class_weight, first_slot=first_slot))
 
 
-def _stage(
-    plan: Plan,
-    adapted: AdaptedModel,
-    report: DatasetReport,
-    side: int,
-    cache: TensorCache,
-    progress: Progress,
-) -> DataFeed:
-    items = report.require().at(side, plan.data.bucket)
+def _stage(plan: Plan, report: DatasetReport, side: int) -> tuple[Plan, Sequence[Item]]:
+    """The plan and the pictures of a stage of this resolution."""
     data = plan.data.model_copy(update={"resolution": side})
-    return _data_feed(plan.model_copy(update={"data": data}), adapted, items, cache, progress)
+    return plan.model_copy(update={"data": data}), report.require().at(side, plan.data.bucket)
 
 
 def _data_feed(
     plan: Plan,
-    adapted: AdaptedModel,
     items: Sequence[Item],
+    *,
+    adapted: AdaptedModel,
     cache: TensorCache,
     progress: Progress,
+    world: World,
     weight: float = 1.0,
     first_slot: int = 0,
     extras: Sequence[ExtraSource] = (),
@@ -238,4 +246,4 @@ def _data_feed(
         texts = TextTable.build(items, adapted, cache, partial(progress, "captions"))
     else:
         texts = LiveTexts(items, adapted, plan)
-    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot)
+    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot, world)

@@ -19,26 +19,28 @@ from engine.plan.schema import Plan
 from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
+from engine.train.world import ALONE, World
 
 
 @dataclass(frozen=True)
 class Batch:
     """Samples that run together. `slots` are their places in the step's whole batch; `mean` and `std`
-    [b, c, h, w] describe the latents; `cond` is an embedding, or token ids where a text encoder trains;
-    `weights` [b] weigh the loss, `extra` is for the method."""
+    [b, c, h, w] describe the latents; `cond` gives the conditioning, and is called inside the step, where a text
+    encoder may train; `weights` weigh the loss, [b] a sample's or [b, 1, h, w] each place's; `extra` is for the
+    method."""
 
     slots: tuple[int, ...]
     mean: Tensor
     std: Tensor
-    cond: Conditioning | Mapping[str, Tensor]
+    cond: Callable[[], Conditioning]
     weights: Tensor
     sizes: tuple[Geometry, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Feed(Protocol):
-    """Where batches come from: all of a step's, each with at most `limit` samples; `learning_rate_factor`
-    is what the plan's rate is multiplied by."""
+    """Where batches come from: all of a step's that are this process's, each with at most `limit` samples;
+    `learning_rate_factor` is what the plan's rate is multiplied by."""
 
     def step(self, step: int, limit: int) -> Iterator[Batch]: ...
 
@@ -73,6 +75,7 @@ class Loop:
     autocast: torch.dtype | None
     warn: Callable[[str, str], None]
     report_every_s: float = 0.0
+    world: World = ALONE
 
     def __post_init__(self) -> None:
         reachable = {id(value) for part in self.family.parts.values() for value in part.parameters()}
@@ -161,11 +164,20 @@ class Loop:
             loss = self._loss(step, batch)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        if self.world.size > 1:
+            self.world.add_up([total, *self._gradients()])
         norm, bad = self._update(total)
         self.method.after_step(self.family)
         if self.ema is not None:
             self.ema.update(step)
         return torch.stack([total, norm, bad])
+
+    def _gradients(self) -> list[Tensor]:
+        """Every parameter's gradient; zeros where no sample of this process has reached it."""
+        for value in self.parameters:
+            if value.grad is None:
+                value.grad = torch.zeros_like(value)
+        return [value.grad for value in self.parameters if value.grad is not None]
 
     def _loss(self, step: int, batch: Batch) -> Tensor:
         """This batch's share of the step's mean loss."""
@@ -183,12 +195,12 @@ class Loop:
         if self.stochastic:
             torch.manual_seed(key(seed, "dropout", step, slots[0]) >> 1)
         with self._autocast():
-            cond = batch.cond if isinstance(batch.cond, Conditioning) else self.family.encode_text(batch.cond)
-            cond = self.family.with_geometry(cond, batch.sizes)
+            cond = self.family.with_geometry(batch.cond(), batch.sizes)
             extra = self.method.residuals(self.family, noisy, times, cond, batch.extra)
             prediction = self.family.denoise(noisy, times, cond, extra)
-        losses = sample_losses(prediction, schedule.target(latents, noise, times), times, schedule, objective)
-        return (losses * batch.weights).sum() / self.effective_batch
+        target = schedule.target(latents, noise, times)
+        losses = sample_losses(prediction, target, times, schedule, objective, batch.weights)
+        return losses.sum() / self.effective_batch
 
     def _update(self, loss: Tensor) -> tuple[Tensor, Tensor]:
         """Clip and apply the gradients unless something is not finite; returns (norm, 1.0 if skipped)."""

@@ -11,17 +11,28 @@ from engine.plan.schema import Objective
 
 
 def sample_losses(
-    prediction: Tensor, target: Tensor, timesteps: Tensor, schedule: NoiseSchedule, objective: Objective
+    prediction: Tensor,
+    target: Tensor,
+    timesteps: Tensor,
+    schedule: NoiseSchedule,
+    objective: Objective,
+    weights: Tensor,
 ) -> Tensor:
-    """The weighted loss of each sample, [b] in fp32; prediction and target are [b, c, h, w]."""
+    """The weighted loss of each sample, [b] in fp32; prediction and target are [b, c, h, w].
+
+    `weights` are [b], or [b, 1, h, w] for each place of the latents. The mean is over all places, whatever they weigh:
+    a map of ones is a weight of 1, and half a picture masked out halves its loss.
+    """
     if objective.loss == "huber":
         errors = functional.smooth_l1_loss(prediction.float(), target.float(), reduction="none")
     else:
         errors = functional.mse_loss(prediction.float(), target.float(), reduction="none")
+    if weights.ndim == 4:
+        errors = errors * weights
     losses = errors.mean(dim=(1, 2, 3))
     if objective.min_snr_gamma > 0:
         losses = losses * min_snr_weight(schedule, timesteps, objective.min_snr_gamma)
-    return losses
+    return losses * weights if weights.ndim == 1 else losses
 
 
 def min_snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tensor:

@@ -22,6 +22,7 @@ from engine.train.feeding import make_feed
 from engine.train.setup import choose_device, configure_torch, load_plan_family, parameter_table, prepare
 from engine.train.training import Training
 from engine.train.watch import Watch
+from engine.train.world import ALONE, World
 
 
 def open_training(
@@ -32,13 +33,15 @@ def open_training(
     cache: Path | None = None,
     family: ModelFamily | None = None,
     checked: bool = False,
+    world: World = ALONE,
 ) -> Training:
     """Load the base model, put the method into it, encode the pictures; `with` closes it again.
 
     With `run_dir` it is a run as `sdtrain run` makes one: a new folder gets the plan, a folder of the same plan
     goes on from its newest checkpoint, and no engine can work in it meanwhile. Without, nothing is written but the
     cache (`cache`, by default the one of all runs). `family` is a loaded model in the place of the plan's
-    base; the method changes it. `checked` leaves out the rules of `sdtrain check`. Sets torch's threads,
+    base; the method changes it. `checked` leaves out the rules of `sdtrain check`. `world` is for a run of several
+    processes, of which this is one. Sets torch's threads,
     TF32 and determinism for the whole process, as the plan's `hardware` says. UserError for everything that the
     plan, its data or its folder have wrong.
     """
@@ -46,13 +49,13 @@ def open_training(
     if not checked and (problems := errors_of(check(plan))):
         raise PlanErrors(problems)
     if run_dir is None:
-        return _open(plan, watch, cache or cache_root(), family)
+        return _open(plan, watch, cache or cache_root(), family, world)
     run, lock = _claim(plan, Path(run_dir).expanduser().absolute())
     try:
         saved, broken = checkpoint.latest(run.checkpoints)
         for text in broken:
             watch.warning("broken-checkpoint", f"an older checkpoint is used, because {text}")
-        training = _open(plan, watch, cache or cache_root(), family)
+        training = _open(plan, watch, cache or cache_root(), family, world)
         training.hold(run, lock)
         if saved is not None:
             training.restore(saved)
@@ -83,7 +86,7 @@ def _claim(plan: Plan, path: Path) -> tuple[RunDir, RunLock]:
     return run, lock
 
 
-def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None) -> Training:
+def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, world: World) -> Training:
     watch.phase("loading", f"loading {plan.base.model}")
     device = choose_device(plan.hardware.device)
     configure_torch(plan, device)
@@ -93,8 +96,8 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None) -> 
     adapted = prepare(plan, family or load_plan_family(plan), device)
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
-    feed = make_feed(plan, adapted, report, cache, watch.progress, prior)
-    return Training(plan, adapted, feed, report, watch)
+    feed = make_feed(plan, adapted, report, cache, watch.progress, prior, world)
+    return Training(plan, adapted, feed, report, watch, world)
 
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,14 +55,17 @@ class TextTable:
         )
         return cls(captions, EncodedTable.build(encoder, distinct, progress), adapted.device)
 
-    def rows(self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]) -> Conditioning:
-        """The conditioning of these pictures, the empty caption's where dropped."""
+    def rows(
+        self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
+    ) -> Callable[[], Conditioning]:
+        """What gives the conditioning of these pictures, the empty caption's where dropped."""
         texts = ["" if drop else self._captions[row] for row, drop in zip(indexes, dropped, strict=True)]
         table = self._table
         found = table.many(texts) if isinstance(table, EncodedTable) else [table[text] for text in texts]
         names = found[0].keys()
         stacked = {name: torch.stack([rows[name] for rows in found]) for name in names}
-        return Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))
+        cond = Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))
+        return lambda: cond
 
 
 @torch.no_grad()
@@ -83,8 +87,8 @@ class LiveTexts:
 
     def rows(
         self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
-    ) -> Conditioning | Mapping[str, Tensor]:
-        """Token ids of this draw's captions, or their embeddings where no encoder trains."""
+    ) -> Callable[[], Conditioning]:
+        """What gives the conditioning of this draw's captions, embedded when it is asked where an encoder trains."""
         data = self._data
         texts = [
             ""
@@ -99,8 +103,10 @@ class LiveTexts:
             )
             for row, drop, (epoch, draw) in zip(indexes, dropped, draws, strict=True)
         ]
-        ids = self._ready.family.tokenize(texts)
+        family = self._ready.family
+        ids = family.tokenize(texts)
         if self._trains:
-            return ids
+            return partial(family.encode_text, ids)
         with torch.no_grad():
-            return self._ready.family.encode_text(ids)
+            cond = family.encode_text(ids)
+        return lambda: cond

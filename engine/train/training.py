@@ -18,18 +18,22 @@ from engine.plan.schema import Plan
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from engine.train import checkpoint
-from engine.train.conditions import conditions_of, preview_extras
 from engine.train.exporting import export_all, run_exports
-from engine.train.loop import Feed, Loop, StepReport
+from engine.train.extras import preview_extras
+from engine.train.feeding import SampleFeed
+from engine.train.loop import Loop, StepReport
 from engine.train.previews import Painter, Prompt, listed
 from engine.train.setup import AdaptedModel
 from engine.train.watch import Watch
+from engine.train.world import ALONE, World
 
 MAX_SKIPPED: Final = 20
 CUDA_REPORT_S: Final = 0.5
 
 
-def make_loop(plan: Plan, adapted: AdaptedModel, feed: Feed, watch: Watch) -> Loop:
+def make_loop(
+    plan: Plan, adapted: AdaptedModel, feed: SampleFeed, watch: Watch, world: World = ALONE
+) -> Loop:
     """The loop on a prepared model; on CUDA it reports in groups, so that the host seldom waits."""
     return Loop(
         plan,
@@ -41,6 +45,7 @@ def make_loop(plan: Plan, adapted: AdaptedModel, feed: Feed, watch: Watch) -> Lo
         adapted.autocast,
         watch.warning,
         CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
+        world,
     )
 
 
@@ -54,9 +59,10 @@ class Training:
         self,
         plan: Plan,
         adapted: AdaptedModel,
-        feed: Feed,
+        feed: SampleFeed,
         data: DatasetReport,
         watch: Watch,
+        world: World = ALONE,
     ) -> None:
         self.plan = plan
         self.adapted = adapted
@@ -64,13 +70,12 @@ class Training:
         self.data = data
         self.watch = watch
         self.run: RunDir | None = None
-        self.loop = make_loop(plan, adapted, feed, watch)
+        self.loop = make_loop(plan, adapted, feed, watch, world)
         self.step = 0
         self.skipped = 0
         self.reports: list[StepReport] = []
         self._lock: RunLock | None = None
-        conditions = conditions_of(feed)
-        self.items: Sequence[Item] = data.items if conditions is None else conditions.items
+        self.items: Sequence[Item] = feed.items
         self._painter = Painter(plan, adapted, self.loop.averaged)
         self._prompts: list[Prompt] | None = None
 
@@ -130,7 +135,7 @@ class Training:
         if self._prompts is None:
             texts = preview_prompts(self.plan, tuple(self.items))
             folder = self.run.previews if self.run is not None else None
-            extras = preview_extras(self.feed, self.plan, texts, folder)
+            extras = preview_extras(self.feed.extras, self.plan, texts, folder)
             self._prompts = listed(self.plan, texts, extras)
         first = self._prompts[0] if self._prompts else Prompt(0, "", self.plan.samples.seed)
         chosen = Prompt(0, prompt or first.text, first.seed if seed is None else seed, first.extra)

@@ -10,8 +10,8 @@ from engine.plan.previews import preview_prompts
 from engine.plan.schema import Plan
 from engine.run.paths import RunDir
 from engine.train.checkpoint import Saved
-from engine.train.conditions import preview_extras
 from engine.train.exporting import export_all, run_exports
+from engine.train.extras import preview_extras
 from engine.train.loop import StepReport
 from engine.train.opening import open_training
 from engine.train.previews import Previewer
@@ -120,7 +120,7 @@ class Running(State):
         self.saver = Saver(run.folder, training, self.telling, self.commands)
         plan, previews = run.plan, run.folder.previews
         prompts = preview_prompts(plan, tuple(training.items))
-        extras = preview_extras(training.feed, plan, prompts, previews)
+        extras = preview_extras(training.feed.extras, plan, prompts, previews)
         self.previewer = Previewer(
             plan,
             training.adapted,

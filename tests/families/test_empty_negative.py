@@ -89,5 +89,5 @@ def test_dropped_captions_train_the_encoded_empty_text(
     with torch.no_grad():
         encoded = family.encode_text(family.tokenize([""]))
     for name, value in encoded.rows().items():
-        assert float((batch.cond.rows()[name] - value).abs().max()) < 1e-5
+        assert float((batch.cond().rows()[name] - value).abs().max()) < 1e-5
         assert float(value.abs().max()) > 0.01

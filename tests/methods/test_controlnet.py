@@ -92,12 +92,12 @@ def test_the_first_prediction_is_the_base_models_own(sd1_folder: Path, tmp_path:
     times = torch.tensor([10, 900])
     family = made.adapted.family
     with torch.no_grad():
-        extra = made.adapted.method.residuals(family, batch.mean, times, batch.cond, batch.extra)
+        extra = made.adapted.method.residuals(family, batch.mean, times, batch.cond(), batch.extra)
         values = [*extra["down_block_additional_residuals"], extra["mid_block_additional_residual"]]
         assert all(int(value.count_nonzero()) == 0 for value in values)
         assert len(values) == 13
-        guided = family.denoise(batch.mean, times, batch.cond, extra)
-        assert torch.equal(guided, family.denoise(batch.mean, times, batch.cond, {}))
+        guided = family.denoise(batch.mean, times, batch.cond(), extra)
+        assert torch.equal(guided, family.denoise(batch.mean, times, batch.cond(), {}))
 
 
 def test_controlnet_steps_equal_plain_diffusers(sd1_folder: Path, tmp_path: Path) -> None:

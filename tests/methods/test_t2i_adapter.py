@@ -48,7 +48,7 @@ def test_the_xl_adapters_features_reach_three_levels_and_the_middle(
     made = prepared(control_plan(base, tmp_path, "t2i_adapter"), tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
     family, times = made.adapted.family, torch.tensor([10, 900])
-    cond = family.with_geometry(batch.cond, batch.sizes)
+    cond = family.with_geometry(batch.cond(), batch.sizes)
     net = twin(
         made, in_channels=3, channels=[16, 32, 64, 64], downscale_factor=16, adapter_type="full_adapter_xl"
     )

@@ -17,8 +17,8 @@ import torch
 from engine.plan.methods import METHODS
 from engine.run.kinds import Sample
 from engine.train import checkpoint
-from engine.train.conditions import preview_extras
 from engine.train.exporting import export_all
+from engine.train.extras import preview_extras
 from engine.train.previews import Previewer
 from tests.support.pictures import write_conditions, write_pictures
 from tests.support.runs import quick_plan
@@ -142,7 +142,7 @@ def _resumed(plan: Any, cache: Path, saved: checkpoint.Saved) -> dict[str, torch
 def _assert_previews(made: Prepared, folder: Path) -> None:
     plan, samples = made.plan, folder / "samples"
     told: list[Sample] = []
-    extras = preview_extras(made.feed, plan, plan.samples.prompts, samples)
+    extras = preview_extras(made.feed.extras, plan, plan.samples.prompts, samples)
     previewer = Previewer(
         plan,
         made.adapted,

@@ -15,6 +15,7 @@ from engine.train.loop import Loop, StepReport
 from engine.train.opening import open_training
 from engine.train.setup import AdaptedModel
 from engine.train.watch import Watch
+from engine.train.world import ALONE, World
 
 CPU = torch.device("cpu")
 
@@ -45,12 +46,12 @@ class Warnings(Watch):
         self.codes.append(code)
 
 
-def prepared(plan: Plan, cache: Path, family: ModelFamily | None = None) -> Prepared:
+def prepared(plan: Plan, cache: Path, family: ModelFamily | None = None, world: World = ALONE) -> Prepared:
     """Load, scan, cache and build the loop for a plan on the CPU; `family` stands in for the plan's base."""
     torch.set_num_threads(1)
     watch = Warnings()
     plan = plan.model_copy(update={"hardware": plan.hardware.model_copy(update={"device": "cpu"})})
-    made = open_training(plan, watch=watch, cache=cache, family=family, checked=True)
+    made = open_training(plan, watch=watch, cache=cache, family=family, checked=True, world=world)
     return Prepared(plan, made.adapted, made.data, made.feed, made.loop, watch.codes)
 
 

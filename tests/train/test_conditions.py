@@ -65,11 +65,11 @@ def test_maps_are_made_once_at_the_size_that_is_trained(
     Image.fromarray(wide).save(pictures / "a.png")
     first = made(pictures, tmp_path / "cache", controlnet__condition="canny")
     (item,) = first.items
-    row = first.rows([0], [False], [(0.5, 0.5)])["control"][0]
+    row = first.rows(first.items[:1], [False], [(0.5, 0.5)])["control"][0]
     monkeypatch.setattr(annotators, "canny", lambda picture: pytest.fail("made again"))
     annotators.maker.cache_clear()
     again = made(pictures, tmp_path / "cache", controlnet__condition="canny")
-    assert torch.equal(again.rows([0], [False], [(0.5, 0.5)])["control"][0], row)
+    assert torch.equal(again.rows(again.items[:1], [False], [(0.5, 0.5)])["control"][0], row)
     annotators.maker.cache_clear()
     monkeypatch.undo()
     expected = annotators.canny(fit(wide, *item.size))
@@ -89,7 +89,7 @@ def test_flips_and_crops_move_picture_and_condition_together(tmp_path: Path) -> 
     found = made(pictures, tmp_path / "cache", controlnet__condition_path=str(conditions))
     (item,) = found.items
     for crop, flip in (((0.0, 0.0), False), ((0.9, 0.4), True)):
-        row = found.rows([0], [flip], [crop])["control"][0]
+        row = found.rows(found.items[:1], [flip], [crop])["control"][0]
         wanted = (pixels(item, flip, crop) + 1) / 2
         assert row.shape == wanted.shape
         assert float((row - wanted).abs().mean()) < 0.01

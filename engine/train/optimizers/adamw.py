@@ -11,6 +11,5 @@ skip: Skip = "found_inf"
 
 
 def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
-    options = plan.optimizer
-    betas = (options.beta1, options.beta2)
-    return torch.optim.AdamW(list(groups), betas=betas, eps=options.epsilon, fused=True)
+    betas = (plan.optimizer.beta1, plan.optimizer.beta2)
+    return torch.optim.AdamW(list(groups), betas=betas, eps=plan.optimizer.epsilon, fused=True)

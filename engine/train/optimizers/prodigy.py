@@ -33,11 +33,10 @@ def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
             finally:
                 self.param_groups = groups
 
-    options = plan.optimizer
     made: torch.optim.Optimizer = ForEachRate(
         list(groups),
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
+        betas=(plan.optimizer.beta1, plan.optimizer.beta2),
+        eps=plan.optimizer.epsilon,
         decouple=True,
         use_bias_correction=True,
         # As its authors advise where the learning rate rises from 0.
