@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -42,6 +43,53 @@ def write_atomic(path: Path, data: bytes | str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_dir(path.parent)
+
+
+def write_new(path: Path, data: bytes | str) -> None:
+    """Write a file that is not there yet, whole or not at all; FileExistsError where it is."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    write_atomic(beside, data)
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        raise
+    except OSError:  # FAT and some network shares have no links
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "the file is already there", str(path)) from None
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    fsync_dir(path.parent)
+
+
+def open_plain(path: Path | str) -> int:
+    """A descriptor of a plain file; a named pipe is refused instead of waited on for ever. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(0, "it is not a plain file")
+
+
+def read_plain(path: Path, most: int) -> bytes:
+    """The first `most` bytes of a plain file; raises OSError, also for devices, pipes and folders."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):
+        # Looked at before it is opened: opening a device may already do something.
+        raise OSError(0, "it is a folder" if stat.S_ISDIR(kind) else "it is not a plain file")
+    with os.fdopen(open_plain(path), "rb") as file:
+        return file.read(most)
+
+
+def text_obstacle(text: str) -> str:
+    """Why the text can stand in no plan and name no file of a run; empty when it can."""
+    if "\0" in text:
+        return "it has a NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "it is not UTF-8"
+    return ""
 
 
 def fsync_dir(path: Path) -> None:

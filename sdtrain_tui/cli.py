@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -52,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code. Never raises for a user's mistake."""
     words = sys.argv[1:] if argv is None else argv
     as_json = "--json" in words
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name may hold what the terminal's encoding has not: it is shown escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -45,12 +45,15 @@ class Machine:
         return max((gpu.gigabytes for gpu in self.gpus), default=None)
 
     def gpu_for(self, device: str) -> Gpu | None:
-        """The card that a plan's hardware.device means; auto and cuda take the first that CUDA shows."""
+        """The card that a plan's hardware.device means; auto and cuda take the first that CUDA shows.
+
+        None for a CPU, for a card that is not there, and for a text that is no device.
+        """
         visible = visible_gpus(self.gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
         if device == "cpu":
             return None
-        index = int(device.partition(":")[2] or 0)
-        return visible[index] if index < len(visible) else None
+        number = device.partition(":")[2] or "0"
+        return next((gpu for index, gpu in enumerate(visible) if str(index) == number), None)
 
 
 def visible_gpus(gpus: tuple[Gpu, ...], mask: str | None) -> tuple[Gpu, ...]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.plan.files import from_dict, parse, read_text
+from engine.plan.files import from_dict
+from engine.plan.reading import parse, read_text
 from engine.plan.schema import Plan
 from engine.run.event import as_float
 from engine.run.jsonl import head, tail
@@ -57,7 +58,7 @@ def _alike(plan: Plan, run: RunDir) -> bool:
         return False
     try:
         data = parse(read_text(run.plan_file))
-        earlier = from_dict(data)
+        earlier = from_dict(data, stored=True)
     except UserError:
         return False
     return (

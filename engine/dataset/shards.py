@@ -15,9 +15,10 @@ from engine.dataset.metadata import clean
 from engine.dataset.names import PICTURES
 from engine.dataset.refusals import PictureError
 from engine.dataset.sidecars import MAX_JSON_BYTES, MAX_SIDECAR_BYTES, SIDECARS
-from engine.dataset.sources import Shard, Span, open_plain, stamp_of
+from engine.dataset.sources import Shard, Span, stamp_of
 from engine.dataset.tar import Member, TarDamage, members
 from engine.dataset.walk import unpack_first
+from engine.files import open_plain
 
 CONDITIONS = ("condition", "conditioning_image", "control")
 """KEY.condition.png beside KEY.jpg is the sample's condition picture, for ControlNet and T2I-Adapter."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from engine.files import open_plain
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -72,15 +73,6 @@ class Stretch:
 def stamp_of(status: os.stat_result) -> Stamp:
     """The stamp in a file's status."""
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-def open_plain(path: Path | str) -> int:
-    """A descriptor of a plain file; a named pipe is refused instead of waited on for ever. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(0, "it is not a plain file")
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,66 +12,83 @@ import tomli_w
 from pydantic import ValidationError
 
 from engine.errors import UserError
-from engine.files import is_path
+from engine.files import is_path, text_obstacle, write_atomic, write_new
 from engine.plan.methods import DEFAULT_METHOD, METHODS
-from engine.plan.problems import PlanErrors, Problem, from_validation
+from engine.plan.problems import PlanErrors, Problem, from_validation, shown
+from engine.plan.reading import parse, read_text
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
 
+# What TOML makes of a path such as "C:\new\test".
+_ESCAPED = "\b\t\n\f\r\x1b"
 
-def from_dict(data: dict[str, Any], where: str = "the plan") -> Plan:
-    """A plan from nested tables; raises PlanErrors with all problems."""
+
+def from_dict(data: dict[str, Any], where: str = "the plan", *, stored: bool = False) -> Plan:
+    """A plan from nested tables; raises PlanErrors with all problems.
+
+    A table of a method that is not the plan's own is one of them; `stored` reads a run's own plan, which keeps it.
+    """
     version = data.get("version", SCHEMA_VERSION)
-    if version != SCHEMA_VERSION:
-        fix = (
-            "upgrade sdtrain-tui"
-            if isinstance(version, int) and version > SCHEMA_VERSION
-            else "set version = 1"
+    if type(version) is not int or version != SCHEMA_VERSION:
+        newer = type(version) is int and version > SCHEMA_VERSION
+        why, fix = (
+            f"this program reads {SCHEMA_VERSION}",
+            "upgrade sdtrain-tui" if newer else "set version = 1",
         )
-        problem = Problem(
-            "version", f"{version!r} is not known here", f"this program reads {SCHEMA_VERSION}", fix
-        )
-        raise PlanErrors([problem], where)
+        raise PlanErrors([Problem("version", f"{shown(version)} is not known here", why, fix)], where)
+    named = data.get("method", DEFAULT_METHOD)
+    method = named if isinstance(named, str) and named in METHODS else DEFAULT_METHOD
+    problems = list(_unfit(data))
+    if not stored and method == named:
+        others = other_tables(data, method)
+        problems += others
+        data = {key: value for key, value in data.items() if key == method or key not in METHODS}
     try:
-        return Plan.model_validate(data)
+        plan = Plan.model_validate(data)
     except ValidationError as error:
-        method = str(data.get("method", DEFAULT_METHOD))
-        known = [field.key for field in plan_fields(method if method in METHODS else DEFAULT_METHOD)]
-        raise PlanErrors(from_validation(error, known), where) from None
+        known, told = [field.key for field in plan_fields(method)], {problem.key for problem in problems}
+        found = from_validation(error, known, method)
+        raise PlanErrors([*problems, *(item for item in found if item.key not in told)], where) from None
+    if problems:
+        raise PlanErrors(problems, where)
+    return plan
 
 
-def parse(text: str, where: str = "the plan") -> dict[str, Any]:
-    """TOML text to tables; a syntax error names line and column."""
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UserError(
-            f"{where} is not valid TOML", str(error), "correct the line, or make a new plan: sdtrain new"
-        ) from None
+def _unfit(table: dict[str, Any], prefix: str = "") -> Iterator[Problem]:
+    """Texts and numbers that no field takes and that no file can hold."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _unfit(value, f"{key}.")
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, str) and (why := text_obstacle(item)):
+                yield Problem(key, f"{shown(item)} cannot be used", why, f"change {key}")
+                break
+            if isinstance(item, int) and not -(2**63) <= item < 2**63:
+                yield Problem(key, "the number is too large", "a number has 64 bits", f"change {key}")
+                break
+
+
+def other_tables(data: Mapping[str, Any], method: str) -> list[Problem]:
+    """One problem for each key of a table that belongs to another method than the plan's."""
+    problems: list[Problem] = []
+    own = {field.key.partition(".")[2] for field in plan_fields(method) if field.key.startswith(f"{method}.")}
+    for other in METHODS:
+        if other == method or data.get(other) is None:
+            continue
+        what, why = "is not read", f"the plan's method is {method}, which reads the table [{method}]"
+        leave = f'leave it out, or set method = "{other}"'
+        table = data[other] if isinstance(data[other], Mapping) else {}
+        for name in table:
+            fix = f"did you mean {method}.{name}?" if name in own else leave
+            problems.append(Problem(f"{other}.{name}", what, why, fix))
+        if not table:
+            problems.append(Problem(other, what, why, leave))
+    return problems
 
 
 def loads(text: str, where: str = "the plan") -> Plan:
     """A plan from TOML text."""
     return from_dict(parse(text, where), where)
-
-
-def read_text(path: Path) -> str:
-    """A plan file's text; a missing, unreadable or non-text file is a UserError."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"there is no plan at {path}", fix="make one: sdtrain new -o plan.toml") from None
-    except OSError as error:
-        raise UserError(
-            f"cannot read the plan {path}", error.strerror or str(error), "check the path and its rights"
-        ) from None
-    if len(data) > 1_000_000:
-        raise UserError(f"{path} is too large for a plan", f"{len(data)} bytes", "give a plan file in TOML")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise UserError(
-            f"{path} is not a text file", "a plan is TOML in UTF-8", "give a plan, not a model"
-        ) from None
 
 
 def load_plan(source: Path | str | Mapping[str, Any], sets: list[str] | None = None) -> Plan:
@@ -88,6 +105,27 @@ def load_plan(source: Path | str | Mapping[str, Any], sets: list[str] | None = N
     return resolve(from_dict(data, str(path)), path.resolve().parent)
 
 
+def load_stored(path: Path) -> tuple[Plan, list[Problem]]:
+    """A run's own plan, and what of it is not read; unlike `load_plan` that is no error, so an old run goes on."""
+    data = parse(read_text(path), str(path))
+    plan = resolve(from_dict(data, str(path), stored=True), path.resolve().parent)
+    return plan, other_tables(data, plan.method)
+
+
+def save_plan(path: Path, plan: Plan, *, replace: bool = False) -> None:
+    """Write a plan's file whole or not at all, over another one only with `replace`.
+
+    Raises FileExistsError and other OSErrors, and UserError for a name that cannot be a plan's.
+    """
+    if why := text_obstacle(str(path)):
+        raise UserError(f"{path} cannot be a plan's file", why, "give another name")
+    target = path.resolve() if replace else path
+    if replace and target.exists() and not target.is_file():
+        what = f"{path} is no plain file"
+        raise UserError(what, "a plan is written beside it and renamed", "give another name; -o - is stdout")
+    (write_atomic if replace else write_new)(target, dumps(plan))
+
+
 def path_keys(method: str) -> tuple[str, ...]:
     """The fields of a method's plan that name a file or folder; base.model may also be another name."""
     own = METHODS[method].options.path_fields if method in METHODS else ()
@@ -101,24 +139,27 @@ def path_keys(method: str) -> tuple[str, ...]:
     )
 
 
-def homeless(key: str, value: object) -> Problem | None:
-    """A path that begins with the home of a user whom this machine does not have."""
-    if not isinstance(value, str) or not value.startswith("~"):
+def unusable(key: str, value: object, folder: Path | None = None) -> Problem | None:
+    """Why a path can name nothing on this machine, read relative to `folder` (the working folder where it is none)."""
+    if not isinstance(value, str):
         return None
+    if why := text_obstacle(value):
+        return Problem(key, f"{shown(value)} cannot be used", why, "give another path")
     try:
-        Path(value).expanduser()
+        place = (folder or Path()) / Path(value).expanduser()
     except RuntimeError:
         user = value.split("/")[0]
         return Problem(key, f"{user} is no user's home here", "~ alone is your own home", "give another path")
+    if any(mark in value for mark in _ESCAPED) and not os.path.lexists(place):
+        why = "in double quotes a single backslash and the letter after it are one character"
+        fix = r"write paths with / or in single quotes: 'C:\pictures\cats'"
+        return Problem(key, f"{shown(value)} has a control character", why, fix)
     return None
 
 
 def resolve(plan: Plan, folder: Path) -> Plan:
-    """The same plan with absolute paths, read relative to `folder`; PlanErrors for homes that nobody has."""
-    values = ((key, _value(plan, key)) for key in path_keys(plan.method))
-    problems = [found for key, value in values if (found := homeless(key, value)) is not None]
-    if problems:
-        raise PlanErrors(problems)
+    """The same plan with absolute paths, read relative to `folder`; PlanErrors for paths that name nothing."""
+    _refuse_paths(plan, folder)
     places = {name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path")}
     data = plan.data.model_copy(update=places)
     options = plan.options
@@ -131,7 +172,16 @@ def resolve(plan: Plan, folder: Path) -> Plan:
         for name, value in (("model", base.model), ("tokenizer", base.tokenizer), ("vae", base.vae))
         if isinstance(value, str) and is_path(value, folder)
     }
-    return plan.model_copy(update={"data": data, "base": base.model_copy(update=changes), plan.method: own})
+    plan = plan.model_copy(update={"data": data, "base": base.model_copy(update=changes), plan.method: own})
+    _refuse_paths(plan, folder)  # a folder on the way, or where a link leads, may have another kind of name
+    return plan
+
+
+def _refuse_paths(plan: Plan, folder: Path) -> None:
+    values = ((key, _value(plan, key)) for key in path_keys(plan.method))
+    problems = [found for key, value in values if (found := unusable(key, value, folder)) is not None]
+    if problems:
+        raise PlanErrors(problems)
 
 
 def _value(plan: Plan, key: str) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.plan.methods import METHODS
+from engine.plan.reading import DEEPEST, line_of_long_key
 from engine.plan.schema import plan_fields
 
 
@@ -29,6 +30,9 @@ def parse_set(item: str) -> tuple[str, object]:
             "a field and its value are needed",
             "for example --set train.steps=200",
         )
+    if key.count(".") >= DEEPEST:
+        why = f"it has {key.count('.') + 1:,} parts"
+        raise UserError("--set: there is no such key", why, "plan keys have two parts: TABLE.KEY")
     return key.strip(), parse_value(text.strip(), _kinds().get(key.strip(), ""))
 
 
@@ -60,11 +64,11 @@ def parse_value(text: str, kind: str = "") -> object:
 
 
 def _toml(text: str) -> object:
-    if "\n" in text:
+    if "\n" in text or line_of_long_key(text):
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: no TOML, or a number of thousands of digits
         return text
 
 

@@ -10,6 +10,10 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from engine.errors import UserError
+from engine.plan import other_tools
+
+MOST = 40
+"""Problems of one plan that are told one by one."""
 
 Level = Literal["error", "warning"]
 
@@ -52,14 +56,22 @@ class PlanErrors(UserError):
         return [self.what, *(problem.text() for problem in self.problems)]
 
 
-def from_validation(error: ValidationError, known: Iterable[str]) -> list[Problem]:
-    """The problems behind a pydantic error; `known` are all keys, for suggestions."""
+def from_validation(error: ValidationError, known: Iterable[str], method: str = "") -> list[Problem]:
+    """The problems behind a pydantic error, MOST at most.
+
+    `known` are all keys of the method's plan, for suggestions.
+    """
     keys = list(known)
-    return [_problem(dict(item), keys) for item in error.errors(include_url=False)]
+    items = error.errors(include_url=False)
+    problems = [_problem(dict(item), keys, method) for item in items[:MOST]]
+    if len(items) > MOST:
+        problems.append(Problem("", f"{len(items) - MOST:,} more problems", "", "mend these first"))
+    return problems
 
 
-def _problem(item: dict[str, Any], keys: list[str]) -> Problem:
+def _problem(item: dict[str, Any], keys: list[str], method: str) -> Problem:
     key = ".".join(str(part) for part in item["loc"])
+    key = key if len(key) <= 120 else f"{key[:117]}..."
     kind, value = str(item["type"]), item.get("input")
     context = item.get("ctx", {})
     if kind == "extra_forbidden":
@@ -69,30 +81,31 @@ def _problem(item: dict[str, Any], keys: list[str]) -> Problem:
         inside = [name for name in keys if name.rpartition(".")[0] == table]
         inside = inside if table else sorted({name.split(".")[0] for name in keys})
         fix = f"did you mean {close[0]}?" if close else f"known here: {', '.join(inside) or 'nothing'}"
+        fix = other_tools.for_key(key, method, keys) or fix
         return Problem(key, "no such key", "a plan only has keys that the engine reads", fix)
     if kind == "missing":
         return Problem(key, "is missing", "there is no default for it", f"add {key} to the plan")
     if kind == "literal_error":
         expected = str(context.get("expected", ""))
-        return Problem(
-            key, f"{_short(value)} is not a choice", f"it must be {expected}", _closest(value, expected)
-        )
+        choices = expected.replace("'", '"')
+        fix = other_tools.for_value(key, value, choices) or _closest(value, expected)
+        return Problem(key, f"{shown(value)} is not a choice", f"it must be {expected}", fix)
     if kind in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
         sign = {"greater_than_equal": "at least", "greater_than": "more than"}.get(kind)
         sign = sign or {"less_than_equal": "at most", "less_than": "less than"}[kind]
         bound = next(iter(context.values()))
         return Problem(
             key,
-            f"{_short(value)} is out of range",
+            f"{shown(value)} is out of range",
             f"it must be {sign} {bound}",
             f"set {key} within the range",
         )
     if kind == "string_pattern_mismatch":
         return Problem(
-            key, f"{_short(value)} has a form that is not allowed", _pattern_reason(key), f"change {key}"
+            key, f"{shown(value)} has a form that is not allowed", _pattern_reason(key), f"change {key}"
         )
     reason = _KINDS.get(kind, str(item["msg"]))
-    return Problem(key, f"{_short(value)} is not right here", reason, f"see `sdtrain schema` for {key}")
+    return Problem(key, f"{shown(value)} is not right here", reason, f"see `sdtrain schema` for {key}")
 
 
 _KINDS = {
@@ -107,8 +120,12 @@ _KINDS = {
 }
 
 
-def _short(value: object) -> str:
-    text = repr(value)
+def shown(value: object) -> str:
+    """A value as a message shows it, shortened; what has no short form is named by its kind."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list in a list in a list
+        return f"a value of kind {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -121,4 +138,4 @@ def _closest(value: object, expected: str) -> str:
 def _pattern_reason(key: str) -> str:
     if key == "name":
         return "a name becomes a folder and file: letters, digits, dot, dash and underscore, 80 at most"
-    return "the device is auto, cpu, cuda or cuda:N"
+    return "the device is auto, cpu, cuda or cuda:N: one device, by its number"

@@ -156,7 +156,7 @@ class Checkpoints(Section):
 class Hardware(Section):
     """Where and how thriftily it runs."""
 
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
     gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
     threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
     channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)

@@ -12,7 +12,7 @@ from engine.dataset.repeat_folders import only_set
 from engine.dataset.report import DatasetReport
 from engine.errors import UserError
 from engine.models.bases import locate
-from engine.plan.files import from_dict, homeless, path_keys, resolve
+from engine.plan.files import from_dict, path_keys, resolve, unusable
 from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
 from engine.plan.problems import PlanErrors, Problem
@@ -20,7 +20,7 @@ from engine.plan.schema import Data, Plan, own_options
 from engine.planning.data import scan_folder
 from engine.planning.derive import RULES, Facts, PlanBuilder, flatten, nested
 
-__all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather"]
+__all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather", "refuse_wrong"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,16 @@ class Built:
 
     plan: Plan
     derived: tuple[Derived, ...]
+
+
+def refuse_wrong(answers: Mapping[str, object]) -> None:
+    """PlanErrors for answers that are wrong by themselves, before anything is looked at."""
+    given = flatten(answers)
+    # The name alone is needed by the schema and derived later.
+    from_dict(nested({"name": "run", **given}))
+    problems = _unusable(given, str(given.get("method", DEFAULT_METHOD)))
+    if problems:
+        raise PlanErrors(problems)
 
 
 def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
@@ -40,7 +50,7 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
     given = flatten(answers)
     here = machine() if here is None else here
     method = str(given.get("method", DEFAULT_METHOD))
-    problems = _homeless(given, method)
+    problems = _unusable(given, method)
     wrong = {problem.key for problem in problems}
     base = None
     model = given.get("base.model")
@@ -68,8 +78,8 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
     return Facts(report, base, vram, here.gpus, here, tuple(problems), pairs, prior, found)
 
 
-def _homeless(given: Mapping[str, object], method: str) -> list[Problem]:
-    found = (homeless(key, given.get(key)) for key in path_keys(method))
+def _unusable(given: Mapping[str, object], method: str) -> list[Problem]:
+    found = (unusable(key, given.get(key)) for key in path_keys(method))
     return [problem for problem in found if problem is not None]
 
 
@@ -90,7 +100,7 @@ def _apart(given: Mapping[str, object]) -> list[Path]:
     options = own_options(str(given.get("method", DEFAULT_METHOD)), given)
     source = options.conditions if options is not None else None
     path = source.path if source is not None and source.maker == "files" else ""
-    return [Path(path).expanduser()] if path and homeless("", path) is None else []
+    return [Path(path).expanduser()] if path and unusable("", path) is None else []
 
 
 def _pairs(given: Mapping[str, object], method: str, report: DatasetReport) -> Pairs | None:
@@ -111,7 +121,7 @@ def build(answers: Mapping[str, object], facts: Facts) -> Built:
     answer that does not fit the schema.
     """
     given = flatten(answers)
-    problems = _homeless(given, str(given.get("method", DEFAULT_METHOD)))
+    problems = _unusable(given, str(given.get("method", DEFAULT_METHOD)))
     if problems:
         raise PlanErrors(problems)
     builder = PlanBuilder(given, facts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.files import write_atomic
+from engine.files import text_obstacle, write_atomic
 
 _ELSEWHERE = ".elsewhere"
 
@@ -105,6 +105,10 @@ def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunD
     Without `directory` it is `runs_root()/name`, or name-2, name-3... when that is taken. A given
     `directory` is the run's own and must be new or empty. Raises UserError.
     """
+    place = str(runs_root() if directory is None else directory.expanduser().absolute())
+    if why := text_obstacle(place):
+        what = f"A run cannot be kept in {place}"
+        raise UserError(what, why, "give another place with --dir, or set SDTRAIN_HOME")
     try:
         run = RunDir(_claim_name(safe_name(name)) if directory is None else _claim_directory(directory))
         for folder in (run.previews, run.exports):

@@ -16,7 +16,7 @@ import torch
 
 from engine.errors import UserError
 from engine.export.registry import get_format
-from engine.plan.files import load_plan
+from engine.plan.files import load_stored
 from engine.planning.data import scan_data
 from engine.run.paths import RunDir
 from engine.train import checkpoint
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
 def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: Path | None) -> int:
     silence()
     form = get_format(name)
-    plan = load_plan(run.plan_file)
+    plan, _ = load_stored(run.plan_file)
     asked = weights or plan.output.weights
     saved = choose(run, step)
     adapted = prepare(plan, load_plan_family(plan), torch.device("cpu"))

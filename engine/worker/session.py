@@ -9,7 +9,8 @@ import torch
 
 from engine.errors import UserError
 from engine.files import is_disk_full
-from engine.plan.files import load_plan
+from engine.plan.files import load_stored
+from engine.plan.problems import Problem
 from engine.run import codes
 from engine.run.control import ControlReader
 from engine.run.paths import RunDir
@@ -31,7 +32,8 @@ def work(run: RunDir) -> int:
             commands = Commands(ControlReader(run.control_file), telling)
             commands.listen()
             writer.leaving = lambda: commands.signalled
-            return _go(Run(run, load_plan(run.plan_file), commands, telling))
+            plan, unread = load_stored(run.plan_file)
+            return _go(Run(run, plan, commands, telling), unread)
         except UserError as error:
             return _failed(telling, codes.BAD_INPUT, error)
         except torch.OutOfMemoryError as error:
@@ -48,10 +50,12 @@ def work(run: RunDir) -> int:
             return _unexpected(telling, error)
 
 
-def _go(run: Run) -> int:
+def _go(run: Run, unread: list[Problem]) -> int:
     telling = run.telling
     saved, broken = checkpoint.latest(run.folder.checkpoints)
     telling.started(run.plan, resumed=saved is not None)
+    for problem in unread:
+        telling.warning("plan-key-not-read", f"{problem.key} {problem.what}: {problem.why}")
     for text in broken:
         telling.warning("broken-checkpoint", f"an older checkpoint is used, because {text}")
     opening = Opening(run)

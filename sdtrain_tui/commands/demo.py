@@ -13,7 +13,7 @@ from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.child import run_module
 from sdtrain_tui.commands.start import detached, need_torch, start, watch, watch_arguments
 from sdtrain_tui.commands.terminal import has_terminal
-from sdtrain_tui.commands.texts import clean
+from sdtrain_tui.commands.texts import clean, writable_name
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,10 +35,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.plan.files import dumps
+    from engine.plan.files import save_plan
     from engine.planning.build import build, gather
 
     need_torch()
+    writable_name("--dir", args.dir)
     folder = args.dir or runs_root().parent / "demo" / args.method
     answers: dict[str, object] = run_module(
         "engine.demo", "prepare", args.method, str(folder.expanduser().absolute())
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         answers["train.steps"] = args.steps
     plan = build(answers, gather(answers)).plan
     path = folder / "plan.toml"
-    path.write_text(dumps(plan), encoding="utf-8")
+    save_plan(path, plan, replace=True)
     if not args.json:
         print(f"pictures: {plan.data.path}\nplan: {path}")
     started = start(plan, None)

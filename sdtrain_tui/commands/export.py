@@ -11,7 +11,7 @@ from engine.run.paths import find_run
 from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.child import Record, run_module
 from sdtrain_tui.commands.start import need_torch
-from sdtrain_tui.commands.texts import clean, print_json
+from sdtrain_tui.commands.texts import clean, print_json, writable_name
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +32,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    writable_name("-o", args.output)
     found = find_run(args.run)
     need_torch()
     words = [str(found.path), "--format", args.format]

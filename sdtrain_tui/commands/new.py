@@ -11,11 +11,12 @@ from engine.errors import UserError
 from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.plans import counted, print_problems, set_argument
 from sdtrain_tui.commands.terminal import has_terminal, open_app
-from sdtrain_tui.commands.texts import clean, print_json
+from sdtrain_tui.commands.texts import clean, print_json, writable_name
 
 if TYPE_CHECKING:
     from engine.plan.fields import PlanField
     from engine.plan.problems import Problem
+    from engine.plan.schema import Plan
     from engine.planning.build import Built
 
 # Flags that have a name of their own; every other field is reached by --set.
@@ -37,16 +38,17 @@ NEEDED = {"base.model": "--base", "data.path": "--data"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     fields = _fields()
-    for flag, key in _flags().items():
-        field = fields[key]
-        repeat = field.kind == "list"
+    for flag, keys in _flags().items():
+        first = fields[keys[0]]
+        repeat = first.kind == "list"
+        alike = all(fields[key].choices == first.choices for key in keys)
         parser.add_argument(
             flag,
-            dest=key,
+            dest=flag,
             metavar=flag.lstrip("-").upper().replace("-", "_"),
             action="append" if repeat else "store",
-            choices=field.choices or None,
-            help=_help(field, repeat),
+            choices=(first.choices if alike else None) or None,
+            help=_help(first, repeat),
         )
     set_argument(parser)
     parser.add_argument(
@@ -62,15 +64,32 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _flags() -> dict[str, str]:
-    """All flags by their field; of two methods that declare the same one, the first has it."""
+def _flags() -> dict[str, list[str]]:
+    """All flags, each with its field, or with that of every method which declares it."""
     from engine.plan.methods import METHODS
 
-    flags = dict(FLAGS)
+    flags = {flag: [key] for flag, key in FLAGS.items()}
     for name, spec in METHODS.items():
         for flag, field in spec.flags.items():
-            flags.setdefault(flag, f"{name}.{field}")
+            if flag not in FLAGS:
+                flags.setdefault(flag, []).append(f"{name}.{field}")
     return flags
+
+
+def _key(flag: str, method: str) -> str:
+    """The field that a flag means in a plan of this method; UserError where the method has none."""
+    from engine.plan.methods import METHODS
+    from engine.plan.schema import plan_fields
+
+    if flag in FLAGS:
+        return FLAGS[flag]
+    spec = METHODS[method]
+    if flag in spec.flags:
+        return f"{method}.{spec.flags[flag]}"
+    takers = ", ".join(name for name, other in METHODS.items() if flag in other.flags)
+    own = [field.key for field in plan_fields(method) if field.key.startswith(f"{method}.")]
+    what, why = f"{flag}: {spec.title} has nothing like it", f"methods that take it: {takers}"
+    raise UserError(what, why, f"leave it out; with --set it takes {', '.join(own)}")
 
 
 def _fields() -> dict[str, PlanField]:
@@ -102,26 +121,38 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answers(args: argparse.Namespace) -> dict[str, object]:
-    from engine.plan.overrides import parse_set, parse_value
+    from engine.plan.files import other_tables
+    from engine.plan.methods import DEFAULT_METHOD, METHODS
+    from engine.plan.overrides import parse_set, parse_value, put
+    from engine.plan.problems import PlanErrors
 
+    sets = dict(parse_set(item) for item in args.sets)
+    given = {flag: getattr(args, flag) for flag in _flags() if getattr(args, flag) is not None}
+    named = sets.get("method", given.get("--method", DEFAULT_METHOD))
+    method = named if isinstance(named, str) and named in METHODS else DEFAULT_METHOD
     fields = _fields()
     answers: dict[str, object] = {}
-    for key in _flags().values():
-        value = getattr(args, key)
-        if isinstance(value, str):
-            # A flag's text stands for itself; only numbers and truth values have to be read.
-            kind = fields[key].kind
-            answers[key] = value if kind == "str" else parse_value(value, kind)
-        elif value is not None:
-            answers[key] = value
-    return answers | dict(parse_set(item) for item in args.sets)
+    for flag, value in given.items():
+        key = _key(flag, method)
+        kind = fields[key].kind
+        # A flag's text stands for itself; only numbers and truth values have to be read.
+        answers[key] = parse_value(value, kind) if isinstance(value, str) and kind != "str" else value
+    answers |= sets
+    tables: dict[str, object] = {}
+    for key, value in answers.items():
+        put(tables, key, value)
+    if method == named and (problems := other_tables(tables, method)):
+        raise PlanErrors(problems, "the command")
+    return answers
 
 
 def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
     from engine.plan.files import dumps
-    from engine.planning.build import build, gather
+    from engine.planning.build import build, gather, refuse_wrong
     from engine.planning.check import check, errors_of
 
+    writable_name("-o", args.output)
+    refuse_wrong(answers)
     facts = gather(answers)
     if facts.problems:
         first = facts.problems[0]
@@ -136,7 +167,7 @@ def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
     elif to_stdout:
         sys.stdout.write(dumps(built.plan))
     else:
-        _save(path, dumps(built.plan), args.force)
+        _save(path, built.plan, args.force)
     if not to_stdout:
         _tell(args, built, problems, path)
     elif problems:
@@ -144,10 +175,11 @@ def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
     return BAD_INPUT if refused else DONE
 
 
-def _save(path: Path, text: str, force: bool) -> None:
+def _save(path: Path, plan: Plan, force: bool) -> None:
+    from engine.plan.files import save_plan
+
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(text)
+        save_plan(path, plan, replace=force)
     except FileExistsError:
         raise UserError(
             f"{path} is there already", "a plan is never overwritten unasked", "give another -o, or --force"

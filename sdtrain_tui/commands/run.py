@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdtrain_tui.commands.plans import read_plan, set_argument
 from sdtrain_tui.commands.start import detached, start, watch, watch_arguments
+from sdtrain_tui.commands.texts import writable_name
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,5 +19,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    writable_name("--dir", args.dir)
     started = start(read_plan(args), args.dir)
     return detached(started, args.json) if args.detach else watch(started, args)

@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 
+from engine.errors import UserError
+from engine.files import text_obstacle
+
 
 def clean(text: str) -> str:
     """Text without control characters: what comes from a file may not steer the terminal."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else " " if char in "\t\n" else "\ufffd" for char in text)
+
+
+def writable_name(flag: str, path: Path | None) -> None:
+    """UserError for a name that plans, events and messages could not hold, before anything is written there."""
+    if path is not None and (why := text_obstacle(str(path))):
+        raise UserError(f"{flag} {path} cannot be used", why, "give another name")
 
 
 def print_json(value: object) -> None:

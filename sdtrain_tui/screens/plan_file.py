@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from engine.errors import UserError
 from sdtrain_tui.screens.dialogs import Message
 from sdtrain_tui.wizard.paths import expanded
 
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
 
 def saved_as(name: str, plan: Plan) -> Message:
     """Write the plan, never over another file; the message says where it is, or what, why and what to do."""
-    from engine.plan.files import dumps
+    from engine.plan.files import save_plan
 
     path = expanded(name)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(dumps(plan))
+        save_plan(path, plan)
+    except UserError as error:
+        return Message.of(error, "not saved")
     except FileExistsError:
         return Message("not saved", [f"{path} is there already.", "fix: give another name"], bad=True)
     except OSError as error:

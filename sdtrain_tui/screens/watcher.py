@@ -117,8 +117,8 @@ class Watcher:
 
 def stages_of(plan_file: Path) -> tuple[str, ...]:
     """The resolution stages of a plan as SIDE:STEPS; none where it has none, or cannot be read."""
-    from engine.plan.files import parse, read_text
     from engine.plan.methods import DEFAULT_METHOD
+    from engine.plan.reading import parse, read_text
     from engine.plan.schema import own_options
 
     try:

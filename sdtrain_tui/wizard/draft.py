@@ -92,9 +92,11 @@ class Draft:
         if not changed and key not in self._wrong:
             return False
         self.touched = True
-        from engine.plan.files import homeless
+        from engine.plan.files import path_keys, unusable
 
-        problem = None if value is None else validate(key, value) or homeless(key, value)
+        problem = None if value is None else validate(key, value)
+        if problem is None and key in path_keys(self.method):
+            problem = unusable(key, value)
         self._wrong.pop(key, None)
         if problem is not None:
             self._wrong[key] = problem

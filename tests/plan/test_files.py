@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from engine.errors import UserError
 from engine.plan.fields import PlanField
 from engine.plan.files import dumps, from_dict, load_plan, loads, plan_hash
+from engine.plan.methods import METHODS
 from engine.plan.overrides import put
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan, plan_fields
 
 SMALLEST = 'name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "pictures"\n'
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+# Lists of numbers; all other lists are of texts.
+NUMBERS = ("scratch.widths", "hypernetwork.layer_structure", "hypernetwork.dropout")
 DEVICES = st.sampled_from(["auto", "cpu", "cuda", "cuda:1"])
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
 def values_of(field: PlanField) -> st.SearchStrategy[Any]:
@@ -28,12 +31,16 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
         return NAMES
     if field.key == "hardware.device":
         return DEVICES
+    if field.key == "scratch.stages":
+        return st.lists(st.sampled_from(["256:10", "512:20"]), max_size=3)
     if field.choices:
         return st.sampled_from([1] if field.kind == "int" else list(field.choices))
     low = 0 if field.minimum is None else field.minimum
     high = 1e6 if field.maximum is None else field.maximum
     if field.kind == "int":
         return st.integers(int(low), min(int(high) - field.exclusive_maximum, 2**62))
+    if field.key in NUMBERS:
+        return st.lists(st.integers(1, 64) if field.key == "scratch.widths" else st.floats(1, 4), max_size=3)
     if field.kind == "float":
         return st.floats(low, high, exclude_min=field.exclusive_minimum, exclude_max=field.exclusive_maximum)
     return {"bool": st.booleans(), "list": st.lists(TEXTS, max_size=3)}.get(field.kind, TEXTS)
@@ -43,8 +50,10 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
 def plans(draw: st.DrawFn) -> Plan:
     """Plans with any subset of their fields set."""
     data: dict[str, Any] = {}
-    for field in plan_fields("lora"):
-        if field.required or draw(st.booleans()):
+    method = draw(st.sampled_from(list(METHODS)))
+    data["method"] = method
+    for field in plan_fields(method):
+        if field.key != "method" and (field.required or draw(st.booleans())):
             put(data, field.key, draw(values_of(field)))
     return from_dict(data)
 

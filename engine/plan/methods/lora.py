@@ -15,6 +15,9 @@ from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
 from engine.plan.problems import Problem, warning
 
+FLAGS = {"--rank": "rank", "--alpha": "alpha"}
+# Above this effective scale the learning rates of recipes overshoot: their alpha is twice the rank at most.
+MOST_SCALE = 2.0
 Adapted = tuple[Layer, int]
 """A layer and its rank."""
 
@@ -25,7 +28,9 @@ class LoraOptions(MethodOptions):
     block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates")
 
     rank: int = option(16, "width of the low-rank pair; more learns more and weighs more", ge=1, le=1024)
-    alpha: float = option(16.0, "strength; the effective scale is alpha / rank", gt=0, le=65536)
+    alpha: float = option(
+        16.0, "strength; the effective scale is alpha / rank, with rslora alpha / sqrt(rank)", gt=0, le=65536
+    )
     targets: Literal["attention", "attention_ff", "all"] = option(
         "attention", "layers: attention; with feed-forward and projections; with convolutions too"
     )
@@ -81,7 +86,7 @@ class LoraOptions(MethodOptions):
     @property
     def effective_scale(self) -> float:
         """What the trained pair is multiplied with: alpha/rank, or alpha/sqrt(rank) for rsLoRA."""
-        return float(self.alpha / (self.rank**0.5 if self.rslora else self.rank))
+        return float(self.alpha / unit_alpha(self.rank, self.rslora))
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         table = ctx.plan.method
@@ -111,9 +116,11 @@ class LoraOptions(MethodOptions):
 
     @classmethod
     def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
-        rank = plan.given.get(f"{plan.method}.rank")
-        if isinstance(rank, int) and rank > 0:
-            yield Derived(f"{plan.method}.alpha", float(rank), "equal to the rank: the effective scale is 1")
+        stable = plan.given.get(f"{plan.method}.rslora") is True
+        if stable or f"{plan.method}.rank" in plan.given:
+            alpha = unit_alpha(plan.whole(f"{plan.method}.rank"), stable)
+            why = "the rank's square root, as rsLoRA divides by it" if stable else "equal to the rank"
+            yield Derived(f"{plan.method}.alpha", round(alpha, 4), f"{why}: the effective scale is 1")
 
     def chosen_blocks(self, family: str) -> tuple[str, ...] | None:
         """The denoiser's blocks that are adapted; none is all. So is what the check will refuse."""
@@ -150,15 +157,21 @@ class LoraOptions(MethodOptions):
                 yield layer, int(ranks.get(block, self.rank))
 
 
+def unit_alpha(rank: int, rslora: bool) -> float:
+    """The alpha whose effective scale is 1: the rank, or its square root for rsLoRA (arXiv:2312.03732)."""
+    return rank**0.5 if rslora else float(rank)
+
+
 def _scale(options: LoraOptions, table: str) -> Iterator[Problem]:
-    scale = options.effective_scale
-    formula = "alpha / sqrt(rank)" if options.rslora else "alpha / rank"
-    if scale > 4 or scale < 1 / 64:
+    scale, unit = options.effective_scale, unit_alpha(options.rank, options.rslora)
+    # kohya's alpha of 1 at rank 64 is the smallest that recipes take.
+    if scale > MOST_SCALE or scale < 1 / 64:
+        formula = "alpha / sqrt(rank)" if options.rslora else "alpha / rank"
         what = f"the effective scale is {scale:.3g} ({formula}, {options.alpha:g} and {options.rank})"
         why = "it multiplies the learning rate's effect: " + (
-            "steps overshoot" if scale > 4 else "little is learnt"
+            "steps overshoot" if scale > MOST_SCALE else "little is learnt"
         )
-        fix = f"set {table}.alpha between {options.rank / 2:g} and {options.rank} for the usual rates"
+        fix = f"set {table}.alpha between {unit / 2:.4g} and {unit:.4g} for the usual rates"
         yield warning(f"{table}.alpha", what, why, fix)
 
 
@@ -248,6 +261,6 @@ SPEC = MethodSpec(
     behaviour="engine.methods.lora:Lora",
     formats=("kohya", "diffusers", "merged"),
     default_formats=2,
-    flags={"--rank": "rank", "--alpha": "alpha"},
+    flags=FLAGS,
     lesson=style_lesson(48, "a style: gold frame, dark violet ground, objects as outlines"),
 )

@@ -10,7 +10,7 @@ from engine.models.blocks import carrying, parse_blocks
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
 from engine.plan.methods.context import PlanContext
-from engine.plan.methods.lora import LoraOptions, style_lesson
+from engine.plan.methods.lora import FLAGS, LoraOptions, style_lesson
 from engine.plan.problems import Problem, warning
 
 
@@ -74,6 +74,7 @@ SPEC = MethodSpec(
     behaviour="engine.methods.style_lora:StyleLora",
     formats=("kohya", "diffusers", "merged"),
     default_formats=2,
+    flags=FLAGS,
     typical_pictures=(20, 100),
     lesson=style_lesson(24, "a style, in the decoder's blocks alone"),
 )
