@@ -13,11 +13,11 @@ from engine.plan.methods.lora import LoraOptions, unit_alpha
 from engine.plan.problems import PlanErrors
 from engine.planning.build import build, gather
 from engine.planning.check import check
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, Done
 from tests.support.plans import make_plan
 
 
-def new(cli: Cli, pictures: Path, *more: str) -> Cli:
+def new(cli: Cli, pictures: Path, *more: str) -> Done:
     return cli("new", "--base", "builtin:tiny", "--data", str(pictures), "-o", "my.toml", *more)
 
 
