@@ -70,7 +70,7 @@ def _claim(plan: Plan, path: Path) -> tuple[RunDir, RunLock]:
     run = RunDir(path)
     if not run.exists():
         run = create_run(files.dumps(plan), plan.name, path)
-    elif files.plan_hash(files.load_plan(run.plan_file)) != files.plan_hash(plan):
+    elif files.plan_hash(files.load_stored(run.plan_file)[0]) != files.plan_hash(plan):
         raise UserError(
             f"the run in {path} has another plan",
             "a run goes on with the plan that it was started with",
