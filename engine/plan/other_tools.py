@@ -99,7 +99,7 @@ KEYS: dict[str, str] = {
     "max_token_length": "it is not offered: a caption is read up to 75 tokens",
 }
 
-_NO_OPTIMIZER = "is not offered here: set {choices}"
+_NO_OPTIMIZER = "it is not offered here: set {choices}"
 VALUES: dict[str, dict[str, str]] = {
     "train.schedule": {
         "cosine_with_restarts": 'restarts are not offered: set "cosine"',
@@ -117,8 +117,6 @@ VALUES: dict[str, dict[str, str]] = {
             "pagedadamw",
             "adam8bit",
             "adam",
-            "adafactor",
-            "prodigy",
             "lion",
             "lion8bit",
             "dadaptation",

@@ -162,7 +162,8 @@ def test_what_is_no_plain_file_is_never_read(tmp_path: Path) -> None:
     [
         ('[train]\nschedule = "cosine_with_restarts"', 'restarts are not offered: set "cosine"'),
         ('[train]\nschedule = "constant_with_warmup"', "train.warmup"),
-        ('[optimizer]\nname = "prodigy_nobody"', "choose one of"),
+        ('[optimizer]\nname = "dadaptation"', "is not offered here"),
+        ('[optimizer]\nname = "AdamW8bit"', "is not offered here"),
         ("[lora]\nnetwork_dim = 32", "did you mean lora.rank?"),
         ("[lora]\nnetwork_alpha = 32", "did you mean lora.alpha?"),
         ('[train]\nlr-scheduler = "cosine"', "did you mean train.schedule?"),
