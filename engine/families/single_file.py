@@ -12,9 +12,10 @@ from engine.families.markers import ZERO_SNR
 from engine.families.published import Config
 from engine.families.registry import file_layout
 from engine.families.single_file_config import hints_for, infer_configs, parts_of
+from engine.families.stored_forms import pack, unpack
 from engine.models import keymap_vae
 from engine.models.detect import detect_table
-from engine.models.keymap import Form, KeyMap, Slot, pack, unpack
+from engine.models.keymap import Form, KeyMap, Slot
 from engine.models.keymap_text import text_map, with_level
 from engine.models.specs import FAMILIES
 from engine.tensorfiles import pickles

@@ -23,6 +23,7 @@ def test_there_is_a_recipe_for_each_thing_that_is_added() -> None:
     assert set(RECIPES) == {
         "A method",
         "A family",
+        "An optimiser",
         "A monitor pane",
         "A plan field",
         "An export format",

@@ -11,7 +11,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from engine.errors import UserError
 from engine.families.published import published
-from engine.models.keymap import Form, KeyMap, pack, unpack
+from engine.families.stored_forms import pack, unpack
+from engine.models.keymap import Form, KeyMap
 from engine.models.keymap_text import for_module, text_map, with_level
 from engine.models.keymap_unet import PREFIX, unet_map, unet_module_map
 from engine.models.keymap_vae import vae_map
