@@ -45,6 +45,22 @@ def test_every_python_that_is_promised_is_tested(project: dict[str, Any]) -> Non
     assert tested == promised and project["project"]["requires-python"] == f">={promised[0]}"
 
 
+def test_torch_is_bound_above_what_is_tested_and_the_newest_is_tried_every_day(
+    project: dict[str, Any],
+) -> None:
+    bound = next(word for word in project["project"]["dependencies"] if word.startswith("torch"))
+    upper = re.search(r"<(\d+)\.(\d+)$", bound)
+    tested = re.search(r"^torch==(\d+)\.(\d+)", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert upper and tested
+    assert (int(upper[1]), int(upper[2])) == (int(tested[1]), int(tested[2]) + 1)
+    newest = load(ROOT / ".github/workflows/newest.yml")
+    # YAML reads the key `on` as true.
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", newest[True]["schedule"][0]["cron"])
+    said = [step.get("run", "") for step in newest["jobs"]["newest"]["steps"]]
+    upgrade = next(index for index, line in enumerate(said) if "--upgrade torch" in line)
+    assert "constraints.txt" not in said[upgrade] and "pytest" in said[upgrade + 1]
+
+
 def test_targets_tests_and_options_that_workflows_name_are_there() -> None:
     said = "\n".join(
         step.get("run", "")
