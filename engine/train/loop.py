@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +16,14 @@ from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.keys import key
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
+from engine.train.compiling import CompileError, gradient_error, make_eager
 from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
 from engine.train.world import ALONE, World
+
+# What compiled gradients may differ by, of their norm: rounding makes some 1e-6 of it in fp32 and a few % in bf16.
+MOST_ERROR, MOST_ERROR_HALF = 1e-3, 0.1
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Loop:
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
         self.ema = average_of(self.trainables, self.optimizer, self.plan.train.ema)
+        self.compile: Literal["no", "asked", "done"] = "asked" if self.plan.hardware.compile else "no"
         # Dropout layers draw from the global generator, which is therefore set by key before each forward pass.
         modules = (module for part in (*self.family.parts.values(), *own) for module in part.modules())
         self.stochastic = any(isinstance(module, nn.Dropout) and module.p > 0 for module in modules)
@@ -142,7 +147,14 @@ class Loop:
         """The step; when memory runs out, the same step again in smaller pieces."""
         while True:
             try:
+                if self.compile == "asked":
+                    self._compile(step)
                 return self._step(step)
+            except CompileError as error:
+                if self.compile == "no":
+                    raise
+                self._run_eager(str(error).strip().splitlines()[0])
+                continue
             except torch.OutOfMemoryError:
                 if self.limit == 1:
                     raise
@@ -155,6 +167,23 @@ class Loop:
                 f"out of memory: batches now run in pieces of {self.limit}; "
                 f"the effective batch stays {self.effective_batch}",
             )
+
+    def _compile(self, step: int) -> None:
+        """Compile the denoiser, unless its gradients on this step's first batch come out wrong."""
+        batch = next(iter(self.feed.step(step, self.limit)), None)
+        if batch is None:
+            return
+        error = gradient_error(
+            self.family.denoiser, self.parameters, lambda: torch.autograd.backward(self._loss(step, batch))
+        )
+        self.compile = "done"
+        if not error <= (MOST_ERROR if self.autocast is None else MOST_ERROR_HALF):
+            self._run_eager(f"compiled, its gradients are {error:.1%} off")
+
+    def _run_eager(self, reason: str) -> None:
+        self.compile = "no"
+        make_eager(self.family.denoiser)
+        self.warn("not-compiled", f"the denoiser runs as it is, only slower, for compiling failed: {reason}")
 
     def _step(self, step: int) -> Tensor:
         """One update; returns [loss, gradient norm, skipped] on the device, unread."""

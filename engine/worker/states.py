@@ -147,10 +147,16 @@ class Running(State):
         plan = self.plan
         if self.step == 0 and plan.samples.at_start and plan.samples.every:
             self._preview()
-        self.telling.phase("training")
+        compiling = plan.hardware.compile
+        self.telling.phase(
+            *(("compiling", "the denoiser, during the first step") if compiling else ("training",))
+        )
         polled = 0.0
         for group in self.training.loop.run(self.step, self._boundary):
             self._take(group)
+            if compiling:
+                compiling = False
+                self.telling.phase("training")
             if self._due(plan.checkpoints.every):
                 self.save()
             if self._due(plan.samples.every) or (plan.samples.every and self.step == plan.train.steps):
