@@ -71,7 +71,7 @@ def _unfit(table: dict[str, Any], prefix: str = "") -> Iterator[Problem]:
 def other_tables(data: Mapping[str, Any], method: str) -> list[Problem]:
     """One problem for each key of a table that belongs to another method than the plan's."""
     problems: list[Problem] = []
-    own = {field.key.partition(".")[2] for field in plan_fields(method) if field.key.startswith(f"{method}.")}
+    own = METHODS[method].options.model_fields
     for other in METHODS:
         if other == method or data.get(other) is None:
             continue

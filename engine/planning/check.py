@@ -13,7 +13,7 @@ from engine.plan.problems import Problem
 from engine.plan.schema import Plan
 from engine.planning.data import scan_data
 from engine.planning.rules import base as base_rules
-from engine.planning.rules import class_pictures, data, hardware, method, optimizers, training
+from engine.planning.rules import class_pictures, data, hardware, memory, method, optimizers, training
 from engine.planning.rules.context import Context, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -24,6 +24,7 @@ RULES: tuple[Rule, ...] = (
     *training.RULES,
     *optimizers.RULES,
     *hardware.RULES,
+    *memory.RULES,
 )
 
 

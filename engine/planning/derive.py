@@ -205,9 +205,11 @@ def _steps(builder: PlanBuilder) -> Iterator[Derived]:
         return  # the preset of a method with a length of its own has said it
     effective = builder.whole("train.batch_size") * builder.whole("train.gradient_accumulation")
     wanted = -(-SEEN * pictures // effective)
-    steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
+    epoch = -(-pictures // effective)
+    steps = max(min(max(wanted, FEWEST_STEPS), MOST_STEPS), epoch)
     times = steps * effective / pictures
     bound = "" if steps == wanted else f", kept between {FEWEST_STEPS} and {MOST_STEPS} steps"
+    bound = ", more than the usual steps so that none is left out" if steps > MOST_STEPS else bound
     yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
 
 
@@ -246,11 +248,37 @@ def _intervals(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
 
 
-def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:
-    facts, plan = builder.facts, builder.plan()
-    if plan is None or not facts.vram_gb:
+def _forecast(builder: PlanBuilder, **changes: object) -> int:
+    """Bytes that the plan so far would take of the card with other values, keys written with __ for the dot."""
+    facts = builder.facts
+    given = {key.replace("__", "."): value for key, value in changes.items()}
+    plan = from_dict(nested({"name": "builder", **builder.values, **given}))
+    return estimate(plan, facts.base, facts.report, facts.machine).vram_total
+
+
+def _pieces(builder: PlanBuilder) -> Iterator[Derived]:
+    """A batch that is over the card goes through it in more pieces, where fewer pictures at once fit."""
+    facts, keys = builder.facts, ("train.batch_size", "train.gradient_accumulation")
+    if builder.plan() is None or not facts.vram_gb or any(key in builder.given for key in keys):
         return
-    cost = estimate(plan, facts.base, facts.report, facts.machine).vram_total
+    card = facts.vram_gb * 2**30
+    size, pieces = (builder.whole(key) for key in keys)
+    saving = builder.given.get("hardware.gradient_checkpointing", True)
+    for less in (count for count in range(size, 0, -1) if size * pieces % count == 0):
+        if _forecast(builder, train__batch_size=less, hardware__gradient_checkpointing=saving) <= card:
+            if less == size:
+                return
+            why = f"{size * pieces} pictures a step, as many at once as a card of {size_text(card)} takes"
+            yield Derived(keys[0], less, why)
+            yield Derived(keys[1], size * pieces // less, why)
+            return
+
+
+def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:
+    facts = builder.facts
+    if builder.plan() is None or not facts.vram_gb:
+        return
+    cost = _forecast(builder, hardware__gradient_checkpointing=False)
     card = facts.vram_gb * 2**30
     fits = cost <= VRAM_SHARE * card
     why = f"about {size_text(cost)} without it, on a card of {size_text(card)}"
@@ -287,6 +315,7 @@ RULES: tuple[Rule, ...] = (
     _warmup,
     _prompts,
     _intervals,
+    _pieces,
     _gradient_checkpointing,
     _text_cache,
     _formats,

@@ -109,6 +109,9 @@ def _presets() -> str:
             "|---|---|---|",
         ]
         rows.append(f"| all | {_values(recipe['values'])} | {_cell(recipe['source'])} |")
+        if rates := recipe.get("rates"):
+            span = f"learning rates {_literal(rates['low'])} to {_literal(rates['high'])}"
+            rows.append(f"| recipes | {span} | {_cell(rates['source'])} |")
         for card in recipe["card"]:
             size = f"{card['vram_gb']} GB" if card["vram_gb"] else "none"
             rows.append(f"| {size} | {_values(card.get('values', {}))} | {_cell(card['source'])} |")

@@ -13,6 +13,8 @@ from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.schema import plan_fields
 
 FILE = Path(__file__).with_name("presets.toml")
+# Beside a choice of ours that names no published range: a tenth and ten times of it.
+AROUND = 10
 # Cards report a little less than they are sold as: a 12 GB card has 11.6 to 12.0 GiB.
 SOLD_AS = 0.9
 
@@ -25,6 +27,20 @@ class Preset:
     source: str
     why: str
     sources: dict[str, str] = field(default_factory=dict)
+    lowest_rate: float = 0.0
+    highest_rate: float = float("inf")
+    rates_source: str = ""
+    """The lowest and the highest learning rate of recipes, and whose they are."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples the recipe's own length comes to; 0 where it leaves the length to the pictures."""
+        steps = self.values.get("train.steps")
+        size, pieces = (
+            self.values.get(f"train.{name}", 1) for name in ("batch_size", "gradient_accumulation")
+        )
+        whole = isinstance(steps, int) and isinstance(size, int) and isinstance(pieces, int)
+        return steps * size * pieces if whole else 0  # type: ignore[operator]
 
 
 Recipe = dict[str, Any]
@@ -79,6 +95,8 @@ def _for_method(spec: MethodSpec, recipe: Recipe) -> Recipe:
     known = {field.key for field in plan_fields(spec.name)}
     own = f"{', '.join(spec.preset)}: {spec.title}'s own; " if spec.preset else ""
     changes = {"method": spec.name, "source": own + recipe["source"], "values": dict(spec.preset)}
+    if "train.learning_rate" in spec.preset:
+        changes["rates"] = {}
     merged = _merged(recipe, changes)
     for table in (merged, *merged["card"]):
         table["values"] = {key: value for key, value in table["values"].items() if key in known}
@@ -104,4 +122,15 @@ def _with_card(recipe: dict[str, Any], vram_gb: float) -> Preset:
     own: dict[str, object] = card.get("values", {})
     sources = dict.fromkeys(recipe["values"], recipe["source"]) | dict.fromkeys(own, card["source"])
     why = f"for cards of {size} GB and more" if size else "for any machine"
-    return Preset({**recipe["values"], **own}, f"{recipe['source']}; {card['source']}", why, sources)
+    values = {**recipe["values"], **own}
+    source = f"{recipe['source']}; {card['source']}"
+    return Preset(values, source, why, sources, *_rates(recipe, values))
+
+
+def _rates(recipe: Recipe, values: dict[str, object]) -> tuple[float, float, str]:
+    rates = recipe.get("rates")
+    if rates:
+        return float(rates["low"]), float(rates["high"]), str(rates["source"])
+    rate = values["train.learning_rate"]
+    assert isinstance(rate, float)
+    return rate / AROUND, rate * AROUND, recipe["source"]

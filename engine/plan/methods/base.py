@@ -83,6 +83,11 @@ class MethodOptions(Section):
         """What the trained change is multiplied with; none where the method has no such factor."""
         return None
 
+    @property
+    def thrift(self) -> Mapping[str, object]:
+        """Values of the table's own fields with which the method takes the least memory; empty where none saves any."""
+        return {}
+
     def format_obstacle(self, name: str) -> str:
         """Why these options cannot be written in one of the method's formats; empty when they can."""
         return ""
@@ -127,7 +132,8 @@ class MethodSpec:
     that belong to the pictures and are asked for with them, `labels` what a form calls some of them;
     `class_obstacle` says why the method takes no class pictures, and is empty where it does. `flags` are options
     of `sdtrain new` for fields of the method's table. `like` names the method whose presets it starts from,
-    `preset` values of its own on any base; `lesson` is its demo.
+    `preset` values of its own on any base; `lighter` names a method that does alike with less memory, which is
+    offered where this one does not fit; `lesson` is its demo.
     """
 
     name: str
@@ -149,6 +155,7 @@ class MethodSpec:
     flags: Mapping[str, str] = field(default_factory=dict)
     like: str = ""
     preset: Mapping[str, object] = field(default_factory=dict)
+    lighter: str = ""
     lesson: Lesson | None = None
 
     @property

@@ -80,6 +80,7 @@ SPEC = MethodSpec(
     notes=(
         "the condition takes hold suddenly, after 3,000 to 7,000 steps at batch 4; the loss does not show it",
     ),
+    lighter="t2i_adapter",
     lesson=outline_lesson(
         "controlnet", "to draw the thing where a white outline on black says, and in its shape"
     ),

@@ -54,6 +54,7 @@ SPEC = MethodSpec(
     default_formats=2,
     typical_pictures=(4, 30),
     asks=("data.trigger", "data.class_prompt", "data.class_count", "data.class_path", "data.flip"),
+    lighter="lora",
     lesson=Lesson(
         "subject",
         8,

@@ -53,5 +53,6 @@ SPEC = MethodSpec(
     formats=("single_file", "diffusers_folder"),
     default_formats=2,
     typical_pictures=(1000, 100_000),
+    lighter="lora",
     lesson=style_lesson(48, "a style, with every weight of the UNet and the text encoder"),
 )

@@ -10,7 +10,7 @@ from engine.plan.fields import option
 from engine.plan.methods.base import MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, PlanContext
 from engine.plan.methods.lora import style_lesson
-from engine.plan.problems import Problem, warning
+from engine.plan.problems import Problem
 
 
 class HypernetworkOptions(MethodOptions):
@@ -43,10 +43,6 @@ class HypernetworkOptions(MethodOptions):
             yield Problem(key, what, "each layer has one, the first is 0", fix)
         elif any(not 0 <= drop < 1 for drop in drops) or (drops and drops[0]):
             yield Problem(key, f"{drops} is no dropout", "0 to below 1, the first is 0", fix)
-        rate = ctx.plan.train.learning_rate
-        if rate > 1e-3 and not ctx.tiny:
-            why = "recipes take 5e-6 to 1e-5 and hypernetworks diverge early"
-            yield warning("train.learning_rate", f"{rate:g} is high", why, "set 1e-5")
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         # Two networks for each width of what keys and values are made from.

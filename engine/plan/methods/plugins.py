@@ -39,6 +39,8 @@ def obstacle(spec: object, known: Container[str]) -> str:
         return f"a method cannot be named {spec.name!r}"
     if spec.name in known:
         return f"there is a method {spec.name!r} already"
+    if spec.lighter and spec.lighter not in known:
+        return f"the lighter method {spec.lighter!r} is no method"
     return (
         f"its presets are like those of {spec.like!r}, which is no method" if spec.like not in known else ""
     )

@@ -62,6 +62,10 @@ class ScratchOptions(MethodOptions):
             found.append(Stage(int(side), last, self.stage_rate**number))
         return tuple(found)
 
+    @property
+    def thrift(self) -> Mapping[str, object]:
+        return {} if self.size in ("narrow", "own") else {"size": "narrow"}
+
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from self._shape_problems(ctx)
         yield from self._stage_problems(ctx)

@@ -40,14 +40,11 @@ class TextualInversionOptions(MethodOptions):
         return self.initial[index] if len(self.initial) > 1 else self.initial[0]
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
-        words, rate = self.words(ctx.plan.data.trigger), ctx.plan.train.learning_rate
+        words = self.words(ctx.plan.data.trigger)
         yield from _named(words)
         yield from _started(self, words)
         yield from _in_captions(words, ctx)
         yield from _made_up(words, ctx)
-        if rate < 2e-5:
-            why = "recipes take 3e-4 to 5e-3; kohya's 1e-6 leaves the word where it started"
-            yield warning("train.learning_rate", f"{rate:g} hardly moves a word", why, "set 5e-4")
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         return len(self.words(trigger)) * self.vectors * shape.text_width

@@ -14,10 +14,11 @@ from engine.dataset.pairs import Pairs, pair_up
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
 from engine.models.family_spec import FamilySpec
-from engine.models.specs import FAMILIES
+from engine.models.specs import FAMILIES, USUAL
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
+from engine.planning.presets import Preset, preset
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,12 @@ class Context:
         """The config of the base's own denoiser, or as its family publishes it."""
         family = family_of(self.base, self.plan.base.family)
         return part_config(self.base, family, FAMILIES[family].denoiser)
+
+    @cached_property
+    def preset(self) -> Preset:
+        """What a plan of this method on this base and card starts from."""
+        name = self.family.name if self.family is not None else USUAL
+        return preset(self.plan.method, name, self.tiny, self.gpu.gigabytes if self.gpu else None)
 
     @cached_property
     def estimate(self) -> Estimate:

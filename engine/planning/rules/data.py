@@ -103,19 +103,17 @@ def batches(ctx: Context) -> Iterator[Problem]:
 
 
 def seen(ctx: Context) -> Iterator[Problem]:
+    """Pictures seen far too often, or not at all; a length that the method's recipe has of its own is meant so."""
     if not ctx.pictures:
         return
-    times = ctx.images_seen / ctx.pictures
-    if times > SEEN_OFTEN:
-        steps = max(1, round(ctx.plan.train.steps * 200 / times))
+    times, own = ctx.images_seen / ctx.pictures, ctx.preset.samples
+    if times > SEEN_OFTEN and ctx.images_seen > own:
+        usual = max(own, 200 * ctx.pictures)
+        steps = max(1, round(ctx.plan.train.steps * usual / ctx.images_seen))
         why = "the model will repeat the pictures instead of learning from them"
-        yield warning(
-            "train.steps",
-            f"each picture is seen {times:,.0f} times",
-            why,
-            f"about 200 times is {steps} steps",
-        )
-    elif times < 1:
+        fix = f"about {usual / ctx.pictures:,.0f} times is {steps} steps"
+        yield warning("train.steps", f"each picture is seen {times:,.0f} times", why, fix)
+    elif times < 1 and not 0 < own <= ctx.images_seen:
         why = f"{ctx.images_seen} of {ctx.pictures} are drawn"
         yield warning(
             "train.steps", "not every picture is seen even once", why, "raise train.steps or train.batch_size"

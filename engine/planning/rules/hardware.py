@@ -46,22 +46,6 @@ def threads(ctx: Context) -> Iterator[Problem]:
         yield warning("hardware.threads", f"{asked} threads on {ctx.machine.cpus} cores", why, "set 0")
 
 
-def memory(ctx: Context) -> Iterator[Problem]:
-    if ctx.base is None or (ctx.gpu is None and not ctx.on_cpu):
-        return
-    cost, available = ctx.estimate.vram_total, ctx.estimate.vram_available
-    if available is None or cost <= available:
-        return
-    what = f"about {size_text(cost)} are needed, and {ctx.estimate.device} has {size_text(available)}"
-    train = ctx.plan.train
-    why = "computed, not measured; the engine splits a batch that does not fit, which is slower"
-    if not ctx.plan.hardware.gradient_checkpointing:
-        yield warning("hardware.gradient_checkpointing", what, why, "set it to true")
-    else:
-        fix = f"set {max(1, train.batch_size // 2)}, and raise train.gradient_accumulation"
-        yield warning("train.batch_size", what, why, fix if train.batch_size > 1 else "use a larger card")
-
-
 def disk(ctx: Context) -> Iterator[Problem]:
     cost, free = ctx.estimate.disk_total, ctx.estimate.disk_free
     if free is None or cost <= free * DISK_SHARE:
@@ -86,4 +70,4 @@ def file_name(ctx: Context) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (device, precision, threads, memory, disk, file_name)
+RULES: tuple[Rule, ...] = (device, precision, threads, disk, file_name)

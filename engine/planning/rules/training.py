@@ -9,8 +9,8 @@ from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
 
-# LoRA rates that public recipes use lie between 1e-5 and 1e-3; a factor of ten beyond is likely a slip.
-HIGHEST_RATE, LOWEST_RATE = 1e-2, 1e-6
+# Published recipes of a method lie within a factor of ten or so; further beyond them than this is likely a slip.
+FAR = 5.0
 
 
 def learning_rates(ctx: Context) -> Iterator[Problem]:
@@ -22,16 +22,17 @@ def learning_rates(ctx: Context) -> Iterator[Problem]:
         )
     if OPTIMIZERS[ctx.plan.optimizer.name].learning_rate is not None:
         return
-    if train.learning_rate > HIGHEST_RATE:
-        why = "far above every published recipe: the weights will likely diverge"
-        yield warning(
-            "train.learning_rate", f"{train.learning_rate:g} is very high", why, "set 1e-4 to start with"
+    rate, found = train.learning_rate, ctx.preset
+    high, low = rate > found.highest_rate * FAR * (1 + 1e-9), rate < found.lowest_rate / FAR * (1 - 1e-9)
+    if high or low:
+        title, effect = (
+            ctx.spec.title,
+            "the weights will likely diverge" if high else "hardly anything is learnt",
         )
-    elif train.learning_rate < LOWEST_RATE:
-        why = "far below every published recipe: hardly anything will be learnt"
-        yield warning(
-            "train.learning_rate", f"{train.learning_rate:g} is very low", why, "set 1e-4 to start with"
-        )
+        recipes = f"recipes for {title} take {found.lowest_rate:g} to {found.highest_rate:g}"
+        what = f"{rate:g} is very {'high' if high else 'low'} for {title}"
+        fix = f"set {found.values['train.learning_rate']:g} to start with"
+        yield warning("train.learning_rate", what, f"{recipes} ({found.rates_source}): {effect}", fix)
 
 
 def timesteps(ctx: Context) -> Iterator[Problem]:
