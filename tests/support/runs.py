@@ -34,7 +34,9 @@ QUICK: dict[str, object] = {
 
 def quick_plan(base: Path | str, pictures: Path, **changes: object) -> Plan:
     """A plan that trains in a second; `changes` name fields with `__` for the dot."""
-    return make_plan(base, pictures, QUICK, **changes)
+    method = changes.get("method", "lora")
+    quick = {key: value for key, value in QUICK.items() if method == "lora" or not key.startswith("lora.")}
+    return make_plan(base, pictures, quick, **changes)
 
 
 def view_of(run: RunDir) -> RunView:
