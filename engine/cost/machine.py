@@ -12,6 +12,16 @@ from typing import Any
 PROC_DRIVER = Path("/proc/driver/nvidia/version")
 
 
+BF16_FROM = (8, 0)
+"""The compute capability from which NVIDIA cards compute bf16. torch emulates it on older ones, and cuDNN has no
+convolutions for it there."""
+
+
+def half_format(capability: tuple[int, int]) -> str:
+    """The half format for a card of this compute capability: bf16 where it computes with it, else fp16."""
+    return "bf16" if capability >= BF16_FROM else "fp16"
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One NVIDIA device as NVML numbers it. Memory is in bytes; `capability` is CUDA's, (0, 0) if unknown."""

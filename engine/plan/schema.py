@@ -92,7 +92,9 @@ class Train(Section):
     schedule: ScheduleName = option("constant", "learning rate over the steps")
     warmup: int = option(0, "steps over which the rate rises from 0", ge=0)
     precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
-        "auto", "number format of the frozen parts and the maths"
+        "auto",
+        "number format of the frozen parts and the maths; auto: bf16 from compute capability 8.0, fp16 below it, "
+        "fp32 on a CPU",
     )
     ema: float = option(
         0.0,
@@ -116,7 +118,18 @@ class Optimizer(Section):
 class Objective(Section):
     """What the model is asked to predict and how errors are weighed."""
 
-    loss: Literal["mse", "huber"] = option("mse", "distance between prediction and target", advanced=True)
+    loss: Literal["mse", "huber"] = option(
+        "mse",
+        "distance between prediction and target; huber is the squared error up to huber_delta and a line beyond",
+        advanced=True,
+    )
+    huber_delta: float = option(
+        0.1,
+        "huber only: error e costs e^2 up to this delta, and 2 delta |e| - delta^2 beyond",
+        gt=0,
+        le=100,
+        advanced=True,
+    )
     min_snr_gamma: float = option(0.0, "min-SNR loss weight (5 is usual); 0 is off", ge=0, le=100)
     timesteps: Literal["uniform", "cubic"] = option(
         "uniform",

@@ -22,9 +22,13 @@ def sample_losses(
 
     `weights` are [b], or [b, 1, h, w] for each place of the latents. The mean is over all places, whatever they weigh:
     a map of ones is a weight of 1, and half a picture masked out halves its loss.
+
+    Huber's loss (Huber 1964) is twice torch's, as kohya's scripts scale theirs: up to delta it is the squared error,
+    so that the loss, rates and min-SNR weights mean the same as with mse.
     """
     if objective.loss == "huber":
-        errors = functional.smooth_l1_loss(prediction.float(), target.float(), reduction="none")
+        delta = objective.huber_delta
+        errors = 2 * functional.huber_loss(prediction.float(), target.float(), reduction="none", delta=delta)
     else:
         errors = functional.mse_loss(prediction.float(), target.float(), reduction="none")
     if weights.ndim == 4:

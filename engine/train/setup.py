@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from engine.cost.machine import half_format
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.families.load import load_family
@@ -50,12 +51,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """auto: bf16 where the GPU has it, else fp16; fp32 on a CPU, where half formats are slower."""
+    """auto: bf16 where the GPU itself computes with it, else fp16; fp32 on a CPU, where half formats are slower."""
     if name != "auto":
         return name
     if device.type == "cpu":
         return "fp32"
-    return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    # torch.cuda.is_bf16_supported says yes to emulation, and asks the current device, which may be another.
+    return half_format(torch.cuda.get_device_capability(device))
 
 
 def configure_torch(plan: Plan, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from engine.cost.machine import Machine, disk_free, machine
+from engine.cost.machine import Machine, disk_free, half_format, machine
 from engine.hub import cached_models, hub_cache
 from engine.plan.units import size_text
 from engine.run.paths import cache_root, runs_root
@@ -56,6 +56,7 @@ def examine(here: Machine) -> dict[str, Any]:
                 "memory_total": gpu.memory_total,
                 "memory_free": gpu.memory_free,
                 "capability": f"{gpu.capability[0]}.{gpu.capability[1]}",
+                "precision": half_format(gpu.capability) if gpu.capability > (0, 0) else None,
             }
             for gpu in here.gpus
         ],
@@ -190,6 +191,7 @@ def lines(facts: dict[str, Any]) -> list[str]:
     rows += [
         f"GPU {gpu['index']}     {gpu['name']}, {size_text(gpu['memory_total'])} "
         f"({size_text(gpu['memory_free'])} free), compute {gpu['capability']}"
+        + (f", trains in {gpu['precision']}" if gpu["precision"] else "")
         for gpu in facts["gpus"]
     ] or [f"GPU       none: {facts['gpu_reason']}"]
     rows += [f"driver    {facts['driver']}"] if facts["driver"] else []

@@ -80,6 +80,7 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"train__steps": 1, "samples__every": 1, "checkpoints__every": 1}, "train.steps", "warning"),
     ({"objective__min_timestep": 500, "objective__max_timestep": 500}, "objective.min_timestep", "error"),
     ({"objective__noise_offset": 0.9}, "objective.noise_offset", "warning"),
+    ({"objective__huber_delta": 0.2}, "objective.huber_delta", "warning"),
     ({"samples__prompts": ["word " * 90]}, "samples.prompts", "warning"),
     ({"samples__negative": "word " * 90}, "samples.negative", "warning"),
     ({"data__trigger": "zqx", "samples__prompts": ["a cat"]}, "samples.prompts", "warning"),

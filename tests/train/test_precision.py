@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from engine.cost.machine import half_format
 from engine.families.load import load_family
-from engine.train.setup import DTYPES, load_plan_family, prepare
+from engine.train.setup import DTYPES, choose_precision, load_plan_family, prepare
 from tests.methods.test_table import ROWS
 from tests.support.runs import quick_plan
 from tests.support.sessions import CPU, prepared, run_steps, weights
@@ -91,3 +92,23 @@ def test_new_words_train_in_fp32_beside_a_bf16_encoder(
     assert not torch.equal(after.bfloat16().float(), after), "smaller steps than bf16 has digits for are kept"
     encoder: Any = made.adapted.family.parts["text_encoder"]
     assert encoder.get_input_embeddings().weight.dtype == torch.bfloat16
+
+
+CARDS = [  # capability, format
+    ((6, 1), "fp16"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((8, 6), "bf16"), ((9, 0), "bf16"),
+    ((12, 0), "bf16"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("capability", "expected"), CARDS)
+def test_auto_takes_bf16_only_where_the_card_computes_with_it(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The second card is the one that is asked, whatever the first can do.
+    others = {0: (9, 0), 1: capability}
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda device=None: others[torch.device(device).index or 0]
+    )
+    assert choose_precision("auto", torch.device("cuda:1")) == expected == half_format(capability)
+    assert choose_precision("bf16", torch.device("cuda:1")) == "bf16"
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.cost.machine import BF16_FROM
 from engine.plan.problems import Problem, warning
 from engine.plan.units import size_text
 from engine.planning.rules.context import Context, Rule
@@ -33,9 +34,9 @@ def precision(ctx: Context) -> Iterator[Problem]:
     if asked == "fp16" and ctx.on_cpu:
         why = "half-precision sums overflow, and CPUs have no fast fp16"
         yield Problem("train.precision", "fp16 does not work on a CPU", why, 'set "auto" or "fp32"')
-    if asked == "bf16" and ctx.gpu is not None and (0, 0) < ctx.gpu.capability < (8, 0):
+    if asked == "bf16" and ctx.gpu is not None and (0, 0) < ctx.gpu.capability < BF16_FROM:
         major, minor = ctx.gpu.capability
-        why = f"{ctx.gpu.name} has compute capability {major}.{minor}, below 8.0"
+        why = f"{ctx.gpu.name} has compute capability {major}.{minor}, below {BF16_FROM[0]}.{BF16_FROM[1]}"
         yield warning("train.precision", "bf16 is slow on this card", why, 'set "auto" or "fp16"')
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from engine.dataset.captions import approximate_tokens, has_trigger
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem, warning
+from engine.plan.schema import Objective
 from engine.planning.rules.context import Context, Rule
 
 # Published recipes of a method lie within a factor of ten or so; further beyond them than this is likely a slip.
@@ -44,6 +45,10 @@ def timesteps(ctx: Context) -> Iterator[Problem]:
         why = "its noise schedule has no signal-to-noise ratio to weigh the loss by"
         what = f"does not go with {ctx.family.title}"
         yield Problem("objective.min_snr_gamma", what, why, "set 0")
+    if objective.loss != "huber" and objective.huber_delta != Objective().huber_delta:
+        why = f"objective.loss is {objective.loss}, and only huber reads it"
+        fix = 'set objective.loss = "huber", or leave it out'
+        yield warning("objective.huber_delta", f"{objective.huber_delta:g} changes nothing", why, fix)
     if objective.noise_offset > 0.2:
         why = "above 0.1 pictures tend to turn too dark or too bright"
         yield warning("objective.noise_offset", f"{objective.noise_offset:g} is a lot", why, "set 0.05 or 0")
