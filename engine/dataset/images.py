@@ -104,15 +104,21 @@ def load_rgb(path: Source, background: Colour = WHITE) -> Pixels:
 
 
 def placement(
-    width: int, height: int, size: tuple[int, int], crop: tuple[float, float] = (0.5, 0.5)
+    width: int,
+    height: int,
+    size: tuple[int, int],
+    crop: tuple[float, float] = (0.5, 0.5),
+    mirrored: bool = False,
 ) -> Placement:
     """How a width x height picture is enlarged or reduced to cover `size` and cropped to it.
 
-    `crop`: the fractions, 0 to 1, of the spare width and height that are cut off on the left and at the top.
+    `crop`: the fractions, 0 to 1, of the spare width and height that are cut off on the left and at the top. With
+    `mirrored` the corner is where the same cut lies in the mirrored picture.
     """
     scale = max(size[0] / width, size[1] / height)
     wide, high = width * scale, height * scale
-    return Placement(wide, high, round((wide - size[0]) * crop[0]), round((high - size[1]) * crop[1]))
+    left, top = round((wide - size[0]) * crop[0]), round((high - size[1]) * crop[1])
+    return Placement(wide, high, round(wide - size[0]) - left if mirrored else left, top)
 
 
 def fit(array: Pixels, width: int, height: int, crop: tuple[float, float] = (0.5, 0.5)) -> Pixels:

@@ -106,7 +106,7 @@ class DataFeed:
             std=std.to(self.device, non_blocking=True),
             cond=cond,
             weights=torch.full((len(rows),), self.weight, device=self.device),
-            sizes=tuple(self._geometry(row, crop) for row, crop in zip(rows, crops, strict=True)),
+            sizes=tuple(map(self._geometry, rows, flips, crops)),
             extra={
                 name: value.to(self.device, non_blocking=True)
                 for source in self.extras
@@ -120,12 +120,10 @@ class DataFeed:
         seed = self.plan.seed
         return uniform(seed, "crop-x", step, slot), uniform(seed, "crop-y", step, slot)
 
-    def _geometry(self, row: int, crop: tuple[float, float]) -> Geometry:
+    def _geometry(self, row: int, flip: bool, crop: tuple[float, float]) -> Geometry:
         item = self.items[row]
-        placed = placement(item.width, item.height, item.size, crop)
-        return Geometry(
-            (item.height, item.width), (int(placed.top), int(placed.left)), (item.size[1], item.size[0])
-        )
+        placed = placement(item.width, item.height, item.size, crop, flip)
+        return Geometry((item.height, item.width), (placed.top, placed.left), (item.size[1], item.size[0]))
 
 
 class PriorFeed:
