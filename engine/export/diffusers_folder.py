@@ -76,9 +76,7 @@ def _index(model: WholeModel, request: ExportRequest, scheduler: str) -> dict[st
     index |= {"scheduler": ["diffusers", scheduler], "feature_extractor": [None, None]}
     index["image_encoder"] = [None, None]
     index["_diffusers_version"] = "0.32.0"
-    own = model.configs.get("pipeline", {})
-    kept = {name: own.get(name, value) for name, value in spec.index_kept.items()}
-    return {"_class_name": spec.pipeline, **spec.index, **kept, **index}
+    return {"_class_name": spec.pipeline, **spec.index, **index}
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -91,11 +91,6 @@ class ModelFamily(Protocol):
         """Embeddings of tokenised captions, differentiable in the text encoders' weights."""
         ...
 
-    def encode_negative(self, text: str) -> Conditioning:
-        """What guidance leads a preview away from, for one picture: this text, or where it is empty what the family
-        was published with."""
-        ...
-
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         """The conditioning with sizes and crops where the family uses them; else unchanged."""
         ...

@@ -85,8 +85,6 @@ def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mappi
         configs[part] = _json(folder / "config.json")
         parts[part] = _load_part(spec, part, folder, _variant(found.path, part))
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
-    index = found.path / "model_index.json"
-    configs["pipeline"] = _json(index) if index.is_file() else {}
     return parts, configs
 
 

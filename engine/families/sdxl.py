@@ -56,12 +56,6 @@ class StableDiffusionXL(StableDiffusion1):
         assert pooled is not None
         return Conditioning(torch.cat(hidden, dim=-1), {"text_embeds": pooled})
 
-    def encode_negative(self, text: str) -> Conditioning:
-        """Zeros for no text where model_index.json says so or nothing, as SDXL's own training drops captions."""
-        cond = super().encode_negative(text)
-        zeros = self.configs.get("pipeline", {}).get("force_zeros_for_empty_prompt", True)
-        return cond.map(torch.zeros_like) if zeros and not text else cond
-
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         # Always fp32: bf16 rounds sizes above 256 px, and the embedding of a size changes with each pixel.
         rows = [[*size.original, *size.crop, *size.target] for size in sizes]

@@ -126,8 +126,6 @@ class FamilySpec:
     """diffusers' class of the whole."""
     index: Mapping[str, object] = field(default_factory=dict)
     """More of its model_index.json."""
-    index_kept: Mapping[str, object] = field(default_factory=dict)
-    """The same, where a base's own value is kept."""
     architectures: Mapping[str, str] = field(default_factory=dict)
     """modelspec.architecture by what the model predicts."""
     implementation: str = "diffusers"

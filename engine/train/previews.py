@@ -56,7 +56,7 @@ class Painter:
         side = plan.data.resolution
         self.size = (plan.samples.width or side, plan.samples.height or side)
         self.text_trains = any(adapted.family.parts[part].training for part in adapted.family.spec.text_parts)
-        self._embedded: dict[tuple[str, bool], Conditioning] = {}
+        self._embedded: dict[str, Conditioning] = {}
 
     def picture(self, prompt: Prompt) -> Image.Image:
         """One picture; nothing is written."""
@@ -73,10 +73,9 @@ class Painter:
                     adapted.device.type, dtype=adapted.autocast, enabled=adapted.autocast is not None
                 ),
             ):
-                negative = self._cond(samples.negative, negative=True)
                 request = PreviewRequest(
                     self._cond(prompt.text),
-                    negative,
+                    self._cond(samples.negative),
                     prompt.seed,
                     samples.steps,
                     samples.guidance,
@@ -97,16 +96,16 @@ class Painter:
 
         return residuals
 
-    def _cond(self, text: str, negative: bool = False) -> Conditioning:
-        family, known = self.adapted.family, (text, negative)
-        if self.text_trains or known not in self._embedded:
-            cond = family.encode_negative(text) if negative else family.encode_text(family.tokenize([text]))
+    def _cond(self, text: str) -> Conditioning:
+        family = self.adapted.family
+        if self.text_trains or text not in self._embedded:
+            cond = family.encode_text(family.tokenize([text]))
             sizes = [Geometry((self.size[1], self.size[0]), (0, 0), (self.size[1], self.size[0]))]
             cond = family.with_geometry(cond, sizes)
             if self.text_trains:
                 return cond
-            self._embedded[known] = cond
-        return self._embedded[known]
+            self._embedded[text] = cond
+        return self._embedded[text]
 
 
 class Previewer(Painter):

@@ -91,7 +91,7 @@ def test_sdxls_pipeline_loads_both_tensors_and_draws_the_preview(
     family, sizes = made.adapted.family, [Geometry((64, 64), (0, 0), (64, 64))]
     with torch.no_grad():
         cond = family.with_geometry(family.encode_text(family.tokenize([prompt])), sizes)
-        negative = family.with_geometry(family.encode_negative(""), sizes)
+        negative = family.with_geometry(family.encode_text(family.tokenize([""])), sizes)
         plain = family.with_geometry(family.encode_text(family.tokenize(["a photo of , red"])), sizes)
     requests = [PreviewRequest(text, negative, 3, 4, 5.0, 64, 64) for text in (cond, plain)]
     ours, other = (draw(family, request, torch.device("cpu")) / 2 + 0.5 for request in requests)
@@ -99,7 +99,7 @@ def test_sdxls_pipeline_loads_both_tensors_and_draws_the_preview(
         pipe.scheduler.config, timestep_spacing="trailing", clip_sample=False
     )
     theirs = pipe(
-        prompt, num_inference_steps=4, guidance_scale=5.0, width=64, height=64, output_type="pt",
+        prompt, negative_prompt="", num_inference_steps=4, guidance_scale=5.0, width=64, height=64, output_type="pt",
         latents=initial_noise(family, requests[0]),
     ).images[0]  # fmt: skip
     assert float((ours - theirs).abs().max()) < 1e-5

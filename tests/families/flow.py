@@ -202,9 +202,6 @@ class NarrowSd3(ModelFamily):
         answer = cast(Any, self._parts["text_encoder"])(ids["text_encoder"], output_hidden_states=True)
         return Conditioning(answer.hidden_states[-2], {"pooled": answer.text_embeds})
 
-    def encode_negative(self, text: str) -> Conditioning:
-        return self.encode_text(self.tokenize([text]))
-
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         return cond
 

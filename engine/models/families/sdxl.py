@@ -69,8 +69,8 @@ SDXL = replace(
     ),
     recognise=_recognise,
     pipeline="StableDiffusionXLPipeline",
-    index={},
-    index_kept={"force_zeros_for_empty_prompt": True},
+    # diffusers would lead away from zeros, which no dropped caption trained and no preview shows.
+    index={"force_zeros_for_empty_prompt": False},
     architectures={
         "epsilon": "stable-diffusion-xl-v1-base",
         "v_prediction": "stable-diffusion-xl-v1-base",
