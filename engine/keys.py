@@ -25,11 +25,20 @@ def encode(parts: Iterable[KeyPart]) -> bytes:
 
 
 def key(seed: int, *parts: KeyPart) -> int:
-    """A 64-bit unsigned key: the first 8 bytes, little-endian, of BLAKE2b over `encode((seed, *parts))`.
+    """A 64-bit unsigned key: BLAKE2b-64, read little-endian, over `encode((seed, *parts))`.
 
     The same on every machine, Python version and hash seed.
     """
-    return int.from_bytes(hashlib.blake2b(encode((seed, *parts)), digest_size=8).digest(), "little")
+    return _digest(8, seed, *parts)
+
+
+def wide_key(seed: int, *parts: KeyPart) -> int:
+    """A 128-bit unsigned key in the same way, by BLAKE2b-128: no two of 2**40 meet (chance below 2**-48)."""
+    return _digest(16, seed, *parts)
+
+
+def _digest(size: int, *parts: KeyPart) -> int:
+    return int.from_bytes(hashlib.blake2b(encode(parts), digest_size=size).digest(), "little")
 
 
 def uniform(seed: int, *parts: KeyPart) -> float:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from engine.draws import keyed
 from engine.errors import UserError
 from engine.families.base import (
     AttentionLayer,
@@ -26,7 +27,6 @@ from engine.families.loaded import LoadedFamily
 from engine.families.schedule import NoiseSchedule
 from engine.families.unet_config import infer_unet
 from engine.families.variance_preserving import VariancePreserving
-from engine.keys import key
 from engine.models.families.sd1 import SD1
 from engine.models.family_spec import FamilySpec
 from engine.models.keymap_unet import block_of, unet_map, unet_module_map
@@ -90,9 +90,6 @@ class StableDiffusion1(LoadedFamily):
         device = next(encoder.parameters()).device
         return Conditioning(encoder(ids["text_encoder"].to(device))[0])
 
-    def encode_negative(self, text: str) -> Conditioning:
-        return self.encode_text(self.tokenize([text]))
-
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         return cond
 
@@ -136,9 +133,7 @@ class StableDiffusion1(LoadedFamily):
         from diffusers import UNet2DConditionModel
 
         config = with_widths(self.configs["unet"], widths)
-        # diffusers draws fresh weights from the global generator: it is set by key, and put back afterwards.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(seed, "init", "unet") >> 1)
+        with keyed(seed, "init", "unet"):
             fresh = cast(nn.Module, UNet2DConditionModel.from_config(config))
         self._parts["unet"] = frozen(fresh)
         self.configs = {**self.configs, "unet": config}

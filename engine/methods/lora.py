@@ -10,9 +10,8 @@ import torch
 from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
-from engine.draws import generator
+from engine.draws import generator, keyed
 from engine.families.base import ModelFamily
-from engine.keys import key
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
 from engine.models.blocks import parse_values
@@ -86,9 +85,8 @@ class Lora(Method):
         if self.options.dora:
             # DoRA's magnitudes are norms of the base weights, which fp16 would round to three digits.
             module.float()
-        # LoHa's and LoKr's first weights come from the global generator: it is set by key, and put back afterwards.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(key(self.seed, "init", part, self.options.kind) >> 1)
+        # LoHa's and LoKr's first weights come from the global generator.
+        with keyed(self.seed, "init", part, self.options.kind):
             inject_adapter_in_model(self._config(family, part, targets), module, adapter_name=ADAPTER)
         found = []
         for name, parameter in module.named_parameters():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from engine import draws
 from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.families.base import Geometry, ModelFamily
@@ -67,7 +68,14 @@ def name(index: int) -> str:
 def cache_folder(plan: Plan, cache: Path) -> Path:
     """Where pictures of this base model, prompt and size are kept between runs."""
     samples = plan.samples
-    facts = [base_hash(plan), plan.data.class_prompt, plan.data.resolution, samples.steps, samples.guidance]
+    facts = [
+        draws.VERSION,
+        base_hash(plan),
+        plan.data.class_prompt,
+        plan.data.resolution,
+        samples.steps,
+        samples.guidance,
+    ]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return cache / "class-pictures" / digest
 
@@ -116,7 +124,7 @@ def _draw(
     with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
         sizes = [Geometry((side, side), (0, 0), (side, side))]
         prompt = family.with_geometry(family.encode_text(family.tokenize([plan.data.class_prompt])), sizes)
-        negative = family.with_geometry(family.encode_negative(NEGATIVE), sizes)
+        negative = family.with_geometry(family.encode_text(family.tokenize([NEGATIVE])), sizes)
         requests = [
             PreviewRequest(
                 prompt, negative, key(0, "class-picture", index), samples.steps, samples.guidance, side, side

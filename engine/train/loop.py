@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from engine import draws
 from engine.families.base import Conditioning, Geometry, ModelFamily
-from engine.keys import key
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
 from engine.train.compiling import CompileError, gradient_error, make_eager
@@ -222,7 +221,7 @@ class Loop:
         times = self._to(schedule.timesteps(uniforms, objective, shape))
         noisy = schedule.add_noise(latents, noise, times)
         if self.stochastic:
-            torch.manual_seed(key(seed, "dropout", step, slots[0]) >> 1)
+            draws.set_global(seed, "dropout", step, slots[0])
         with self._autocast():
             cond = self.family.with_geometry(batch.cond(), batch.sizes)
             extra = self.method.residuals(self.family, noisy, times, cond, batch.extra)

@@ -28,8 +28,8 @@ class PreviewRequest:
 def initial_noise(family: ModelFamily, request: PreviewRequest) -> Tensor:
     """The starting latents, [1, c, h/f, w/f], drawn on the CPU and so equal on every device."""
     scale = family.spec.downscale
-    shape = (1, family.spec.latent_channels, request.height // scale, request.width // scale)
-    return torch.randn(shape, generator=draws.generator(request.seed, "preview"))
+    shape = (family.spec.latent_channels, request.height // scale, request.width // scale)
+    return draws.normal(request.seed, "preview", 0, [0], shape)
 
 
 def draw(

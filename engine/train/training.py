@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from PIL import Image
 from torch import Tensor
 
+from engine import draws
 from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
 from engine.plan.files import plan_hash
@@ -159,7 +160,12 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights, moments and averages."""
-        return {"loop": self.loop.state(), "plan": plan_hash(self.plan), "skipped": self.skipped}
+        return {
+            "loop": self.loop.state(),
+            "plan": plan_hash(self.plan),
+            "skipped": self.skipped,
+            "draws": draws.VERSION,
+        }
 
     def averages(self) -> Mapping[str, Tensor] | None:
         """The averaged weights by the trainables' names; none without train.ema."""
@@ -186,6 +192,12 @@ class Training:
         """Put a checkpoint that was verified in place."""
         state = checkpoint.load(saved, self.adapted.trainables, self.loop.optimizer)
         self.loop.restore(state["loop"])
+        if state.get("draws", 1) != draws.VERSION:
+            self.watch.warning(
+                "other-draws",
+                f"step {saved.step} was saved by a version that drew noise in another way: the run goes on, but its "
+                "noise and previews are not those that it would have had without the interruption",
+            )
         averages = checkpoint.load_averages(saved)
         if self.loop.ema is not None and averages is not None:
             self.loop.ema.restore(averages)

@@ -15,14 +15,16 @@ from peft import LoraConfig, inject_adapter_in_model
 from PIL import Image
 from torch import Tensor
 
+from engine.draws import generator
 from engine.errors import UserError
 from engine.families.base import ModelFamily
-from engine.keys import key, uniform
+from engine.keys import uniform
 from engine.models.specs import FAMILIES
 from engine.plan.schema import Plan
 from engine.train import checkpoint
 from engine.train.sampling import PreviewRequest, draw
 from tests.families.flow import NarrowFlux, NarrowSd3, pack, unpack
+from tests.support.draws import normal
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
@@ -53,8 +55,7 @@ def _plan(folder: Path, **changes: object) -> Plan:
 
 
 def _randn(purpose: str, step: int, slot: int) -> Tensor:
-    generator = torch.Generator().manual_seed(key(SEED, purpose, step, slot) >> 1)
-    return torch.randn(16, 8, 8, generator=generator)
+    return normal(SEED, purpose, step, slot, (16, 8, 8))
 
 
 def _velocity(
@@ -99,8 +100,8 @@ def _plain(family: NarrowSd3, folder: Path, orders: list[list[int]]) -> list[flo
     lora = {name: value for name, value in net.named_parameters() if "lora_" in name}
     for name, value in lora.items():
         if "lora_A" in name:
-            generator = torch.Generator().manual_seed(key(SEED, "init", f"transformer.{name}") >> 1)
-            torch.nn.init.kaiming_uniform_(value.data, a=math.sqrt(5), generator=generator)
+            law = generator(SEED, "init", f"transformer.{name}")
+            torch.nn.init.kaiming_uniform_(value.data, a=math.sqrt(5), generator=law)
         value.requires_grad_(True)
     optimizer = torch.optim.AdamW(list(lora.values()), lr=RATE, weight_decay=0.01)
     vae: Any = family.parts["vae"]
@@ -161,7 +162,9 @@ def test_a_lora_resumes_bit_for_bit(kind: type[NarrowSd3], text: bool, tmp_path:
 def test_a_preview_is_eulers_method(kind: type[NarrowSd3], guidance: float, tmp_path: Path) -> None:
     family, steps, seed = kind(tmp_path / "tokenizer"), 5, 11
     cond = family.encode_text(family.tokenize(["a picture"]))
-    request = PreviewRequest(cond, family.encode_negative(""), seed, steps, guidance, SIDE, SIDE)
+    request = PreviewRequest(
+        cond, family.encode_text(family.tokenize([""])), seed, steps, guidance, SIDE, SIDE
+    )
     with torch.no_grad():
         ours = draw(family, request, torch.device("cpu"))
         theirs = _euler(family, guidance, steps, seed)
@@ -172,8 +175,7 @@ def test_a_preview_is_eulers_method(kind: type[NarrowSd3], guidance: float, tmp_
 def _euler(family: NarrowSd3, guidance: float, steps: int, seed: int) -> Tensor:
     scheduler = FlowMatchEulerDiscreteScheduler(shift=_shift(family))
     scheduler.set_timesteps(sigmas=[1 - index / steps for index in range(steps)])
-    generator = torch.Generator().manual_seed(key(seed, "preview") >> 1)
-    latents = torch.randn(1, 16, 8, 8, generator=generator)
+    latents = normal(seed, "preview", 0, 0, (1, 16, 8, 8))
     prompt, negative = _text(family, "a picture"), _text(family, "")
     for time in scheduler.timesteps:
         sigma = time.expand(1) / 1000

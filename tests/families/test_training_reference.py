@@ -12,7 +12,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from engine.keys import key, uniform
+from engine.keys import uniform
+from tests.support.draws import normal
 from tests.support.runs import quick_plan
 from tests.support.sessions import prepared, run_steps
 
@@ -32,8 +33,7 @@ def _pictures(folder: Path) -> Path:
 
 
 def _randn(purpose: str, step: int, shape: tuple[int, ...]) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(key(SEED, purpose, step, 0) >> 1)
-    return torch.randn(shape, generator=generator)[None]
+    return normal(SEED, purpose, step, 0, shape)[None]
 
 
 def _hidden(base: Path, caption: str, sdxl: bool) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -12,7 +12,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from engine.keys import key, uniform
+from engine.keys import uniform
+from tests.support.draws import normal
 
 Sample = tuple[int, Path, str]
 """A sample's slot, its picture and its caption."""
@@ -42,8 +43,7 @@ class Plain:
         )
 
     def randn(self, purpose: str, step: int, slot: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(key(self.seed, purpose, step, slot) >> 1)
-        return torch.randn(4, 8, 8, generator=generator)
+        return normal(self.seed, purpose, step, slot, (4, 8, 8))
 
     def noisy(
         self, step: int, pictures: list[tuple[int, Path]], cubic: bool = False

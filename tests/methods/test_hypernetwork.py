@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.keys import key
+from engine.draws import generator
 from engine.train import checkpoint
 from tests.methods.plain import Plain, samples
 from tests.support.pictures import write_pictures
@@ -38,10 +38,9 @@ def _networks(widths: list[int]) -> dict[str, torch.nn.Sequential]:
                 torch.nn.Linear(width, 2 * width), torch.nn.ReLU(), torch.nn.Linear(2 * width, width)
             )
             for name, value in net.named_parameters():
-                draw = key(SEED, "init", f"hypernetwork.{width}.{side}.linear.{name}") >> 1
-                generator = torch.Generator().manual_seed(draw)
+                draw = generator(SEED, "init", f"hypernetwork.{width}.{side}.linear.{name}")
                 value.data = (
-                    torch.randn(value.shape, generator=generator) * 0.01
+                    torch.randn(value.shape, generator=draw) * 0.01
                     if value.ndim > 1
                     else torch.zeros_like(value)
                 )

@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
+from engine.draws import keyed
 from engine.errors import UserError
 from engine.families.load import load_family
 from engine.families.published import published
-from engine.keys import key
 from engine.models.widths import problem_of, widths_of, with_widths
 from engine.plan.schema import Plan
 from engine.train import checkpoint
@@ -40,8 +40,8 @@ def test_steps_equal_plain_diffusers_with_the_same_fresh_weights(sd1_folder: Pat
     made = prepared(plan, tmp_path / "cache")
     plain = Plain.load(sd1_folder, SEED)
     config = {**UNet2DConditionModel.load_config(sd1_folder, subfolder="unet"), "block_out_channels": OWN}
-    torch.manual_seed(key(SEED, "init", "unet") >> 1)
-    plain.unet = UNet2DConditionModel.from_config(config)
+    with keyed(SEED, "init", "unet"):
+        plain.unet = UNet2DConditionModel.from_config(config)
     plain.encoder.requires_grad_(False)
     named: dict[str, Any] = {f"unet.{name}": value for name, value in plain.unet.named_parameters()}
     groups = [

@@ -13,9 +13,10 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from engine.errors import UserError
-from engine.keys import key, uniform
+from engine.keys import uniform
 from engine.methods.placeholder_tokens import WordTokenizer
 from engine.train import checkpoint
+from tests.support.draws import normal
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
@@ -118,8 +119,7 @@ def test_a_word_reads_as_its_vectors_in_any_case_and_only_alone(sd1_folder: Path
 
 
 def _randn(purpose: str, step: int, slot: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(key(SEED, purpose, step, slot) >> 1)
-    return torch.randn(4, 8, 8, generator=generator)
+    return normal(SEED, purpose, step, slot, (4, 8, 8))
 
 
 def _reference(base: Path, folder: Path, orders: list[list[int]]) -> tuple[list[float], list[torch.Tensor]]:

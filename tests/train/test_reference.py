@@ -12,7 +12,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from engine.keys import key, uniform
+from engine.draws import generator
+from engine.keys import uniform
+from tests.support.draws import normal
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
 from tests.support.sessions import prepared
@@ -22,8 +24,7 @@ SEED, BATCH, RANK, ALPHA, RATE = 7, 2, 4, 8.0, 1e-3
 
 
 def _randn(purpose: str, step: int, slot: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(key(SEED, purpose, step, slot) >> 1)
-    return torch.randn(4, 8, 8, generator=generator)
+    return normal(SEED, purpose, step, slot, (4, 8, 8))
 
 
 Gradients = dict[str, torch.Tensor]
@@ -43,8 +44,8 @@ def _reference(base: Path, folder: Path, orders: list[list[int]]) -> tuple[list[
     lora = {n: p for n, p in unet.named_parameters() if "lora_" in n}
     for name, value in lora.items():
         if "lora_A" in name:
-            generator = torch.Generator().manual_seed(key(SEED, "init", f"unet.{name}") >> 1)
-            torch.nn.init.kaiming_uniform_(value.data, a=math.sqrt(5), generator=generator)
+            draw = generator(SEED, "init", f"unet.{name}")
+            torch.nn.init.kaiming_uniform_(value.data, a=math.sqrt(5), generator=draw)
         value.requires_grad_(True)
     optimizer = torch.optim.AdamW(list(lora.values()), lr=RATE, weight_decay=0.01, fused=True)
     files = sorted(folder.glob("*.png"))

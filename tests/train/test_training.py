@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import StepReport, Training, UserError, Watch, build_plan, load_plan, open_training
+from engine import StepReport, Training, UserError, Watch, build_plan, draws, load_plan, open_training
 from engine.plan.files import dumps, to_dict
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
@@ -193,3 +195,31 @@ def test_steps_that_move_nothing_end_the_training(plan: Plan, monkeypatch: pytes
         made.train()
     assert made.step == 3
     assert all(torch.equal(value, before[name]) for name, value in _weights(made).items())
+
+
+@pytest.mark.parametrize("version", [None, 1, draws.VERSION])
+def test_a_run_that_began_with_other_draws_goes_on_and_says_so(
+    version: int | None, plan: Plan, tmp_path: Path
+) -> None:
+    first = open_training(plan)
+    first.train(2)
+    path = first.save(tmp_path / "saved")
+    state, manifest = (json.loads((path / name).read_text()) for name in ("state.json", "manifest.json"))
+    assert state.pop("draws") == draws.VERSION
+    text = json.dumps(state if version is None else state | {"draws": version})
+    (path / "state.json").write_text(text)
+    manifest["files"]["state.json"] = {
+        "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()
+    }  # fmt: skip
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    said: list[tuple[str, str]] = []
+
+    class Ear(Watch):
+        def warning(self, code: str, text: str) -> None:
+            said.append((code, text))
+
+    again = open_training(plan, watch=Ear())
+    assert again.resume(path) == 2
+    assert [report.step for report in again.train(1)] == [3]
+    codes = [code for code, text in said if "step 2" in text]
+    assert codes == ([] if version == draws.VERSION else ["other-draws"])
