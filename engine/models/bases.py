@@ -148,10 +148,13 @@ def _detect_apart(path: Path) -> Detected:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        lacking = "No module named" in last
         raise UserError(
             f"{path} could not be looked at",
-            last,
-            "a .ckpt needs torch; convert it to .safetensors, or install torch",
+            "".join(char for char in last if char.isprintable()),
+            "it is a pickle, which takes torch to read: install torch, or use the .safetensors file of the same model"
+            if lacking
+            else "use the .safetensors file of the same model",
         ) from None
     if "error" in answer:
         raise UserError(**answer["error"])

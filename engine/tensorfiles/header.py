@@ -9,8 +9,9 @@ from pathlib import Path
 
 from engine.errors import UserError
 
-# SDXL's header is 0.3 MB; the format's own limit is 100 MB.
-MAX_HEADER = 32 * 1024 * 1024
+MAX_HEADER = 32 * 1024 * 1024  # SDXL's header is 0.3 MB
+LONGEST_HEADER = 100_000_000
+"""The format's own limit."""
 MAX_TENSORS = 100_000
 MAX_DIMENSIONS = 8
 
@@ -54,6 +55,9 @@ def sniff(path: Path) -> str:
     text = head.lstrip().lower()
     if not head:
         return "an empty file"
+    # First of all: a header's length may be any other format's first bytes (0x0280 a pickle's, 0x8b1f gzip's).
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
+        return "safetensors"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not the weights themselves"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
@@ -63,7 +67,7 @@ def sniff(path: Path) -> str:
             return kind
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "pickle"
-    if len(head) >= 9 and head[8:9] == b"{":
+    if head[8:9] == b"{":
         return "safetensors"
     return "a JSON file" if text.startswith((b"{", b"[")) else "no weights file that sdtrain knows"
 

@@ -1,6 +1,7 @@
 """Opens pickled weights (.ckpt, .pt, .bin) by torch's weights-only loader: nothing in them is executed."""
 
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,46 +13,93 @@ import torch
 from engine.errors import UserError
 from engine.tensorfiles.dtypes import NAMES
 from engine.tensorfiles.header import Header, TensorInfo
+from engine.tensorfiles.inert import MAX_TYPES, inert
 
 MAX_DEPTH = 4
+_FIX = "download the file again, or use the .safetensors file of the same model"
+_UNKNOWN = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) ([\w.<>]+)")
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor in the file by its dotted name; a `state_dict` level is left out. They are views of the
+    """Every tensor in the file by its dotted name; a `state_dict` level is left out. They may be views of the
     mapped file: whoever keeps one takes `memory.own` of it.
 
-    UserError when the file asks for more than tensors and plain containers (which could run code), is cut or
-    broken, or is a zip that unpacks to more than it holds.
+    Numbers of numpy and what training programs keep beside weights are passed over (see `inert`). UserError when
+    the file asks for anything else (which could run code), is cut or broken, or is a zip that unpacks to more than
+    it holds.
     """
+    _refuse_cut(path)
     _refuse_bomb(path)
-    try:
-        # Mapped, so that a 4 GB checkpoint is not read twice; legacy files (before torch 1.6) cannot be
-        # mapped.
-        data = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} is refused: it is a pickle that holds more than weights",
-            why="opening it could run a program: " + str(error).strip().splitlines()[0][:200],
-            fix="use the .safetensors file of the same model",
-        ) from error
-    except (
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        OSError,
-    ) as error:
-        raise UserError(
-            f"{path} cannot be read as a checkpoint",
-            why=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
-            fix="download the file again, or use the .safetensors file of the same model",
-        ) from error
+    data = _load(path)
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
     return dict(_tensors(data, "", 0))
+
+
+def _load(path: Path) -> object:
+    stubs: list[tuple[type, str]] = []
+    for _ in range(MAX_TYPES):
+        try:
+            with torch.serialization.safe_globals(stubs):
+                return _read(path)
+        except pickle.UnpicklingError as error:
+            found = _UNKNOWN.search(str(error))
+            name = found[1] if found else ""
+            name = f"builtins.{name}" if name and "." not in name else name  # torch leaves that out
+            if name in {known for _, known in stubs} or not (stub := inert(name)):
+                raise _more_than_weights(path, name, error) from error
+            stubs.append((stub, name))
+        except (
+            RuntimeError,
+            EOFError,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            AttributeError,
+            OSError,
+        ) as error:
+            raise _unreadable(path, error) from error
+    raise UserError(
+        f"{path} is refused: it is a pickle that holds more than weights",
+        why=f"it names over {MAX_TYPES} kinds of things that are no tensors",
+        fix="use the .safetensors file of the same model",
+    )
+
+
+def _read(path: Path) -> object:
+    if path.suffix == ".safetensors":  # torch goes by such a name, whatever is in the file
+        with path.open("rb") as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    # Mapped, so that a 4 GB checkpoint is not read twice; legacy files (before torch 1.6) cannot be mapped.
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+
+
+def _more_than_weights(path: Path, name: str, error: Exception) -> UserError:
+    if not name and "truncated" in str(error):
+        return _unreadable(path, error)
+    what = f"it holds a {name}" if name else _first_line(error)
+    return UserError(
+        f"{path} is refused: it is a pickle that holds more than weights",
+        why=f"{what}, and opening that could run a program",
+        fix="use the .safetensors file of the same model",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path} cannot be read as a checkpoint", why=_first_line(error), fix=_FIX)
+
+
+def _first_line(error: Exception) -> str:
+    """One clean line of what a library says: no colours, no advice behind it."""
+    text = str(error)
+    if found := re.search(
+        r"WeightsUnpickler error:\s*(.+)", text
+    ):  # before it stands advice to open it anyhow
+        text = found[1]
+    text = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).strip()
+    line = "".join(char for char in (text.splitlines() or [""])[0] if char.isprintable())
+    return line[:200] or type(error).__name__
 
 
 def read_table(path: Path) -> Header:
@@ -85,6 +133,17 @@ def _tensors(data: object, name: str, depth: int) -> Iterator[tuple[str, torch.T
     elif depth < MAX_DEPTH and isinstance(data, (list, tuple)):
         for index, value in enumerate(data):
             yield from _tensors(value, f"{name}.{index}".removeprefix("."), depth + 1)
+
+
+def _refuse_cut(path: Path) -> None:
+    """torch takes a zip without its end for an older format, and says nothing that helps."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+            raise UserError(
+                f"{path} is cut short",
+                why="it is a zip without its table of contents, which stands at the end",
+                fix="the download or copy did not finish: fetch the file again",
+            )
 
 
 def _refuse_bomb(path: Path) -> None:

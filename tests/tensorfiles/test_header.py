@@ -1,6 +1,7 @@
 """A safetensors header is read only when every claim in it is consistent; anything else is an error by name."""
 
 import json
+import pickle
 import random
 import struct
 from pathlib import Path
@@ -121,3 +122,24 @@ def test_no_change_of_bytes_brings_anything_but_a_user_error(tmp_path: Path) -> 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.safetensors"):
         sniff(tmp_path / "gone.safetensors")
+
+
+@pytest.mark.parametrize("low", [*range(0x7C, 0x84), 0x1F, 0x3C, 0x4D, 0x50, 0x7B])
+@pytest.mark.parametrize("high", [0x02, 0x03, 0x04, 0x05, 0x8B])
+def test_a_headers_length_may_look_like_the_start_of_any_other_format(
+    low: int, high: int, tmp_path: Path
+) -> None:
+    length = high << 8 | low
+    table = json.dumps({"a": _entry()}).encode().ljust(length)
+    file = tmp_path / "m.safetensors"
+    file.write_bytes(_raw(table, b"\0" * 8))
+    assert sniff(file) == "safetensors"
+    assert set(read_header(file).tensors) == {"a"}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_is_told_by_any_of_its_starts(protocol: int, tmp_path: Path) -> None:
+    file = tmp_path / "m.safetensors"
+    for data in ({}, {"a": 1}, {"{": "{" * 600}, ["{"] * 9):
+        file.write_bytes(pickle.dumps(data, protocol))
+        assert sniff(file) == "pickle"
