@@ -9,6 +9,7 @@ from typing import Any
 from engine.errors import UserError
 from engine.models.bases import ASSETS, BaseInfo, read_config
 from engine.models.family_spec import FamilySpec
+from engine.models.folder_weights import part_header
 from engine.models.layers import Layer
 from engine.models.specs import FAMILIES, USUAL
 from engine.tensorfiles.header import Header, read_header
@@ -40,15 +41,8 @@ def part_parameters(base: BaseInfo | None, family: str = USUAL) -> dict[str, int
 
 
 def _from_folder(folder: Path, spec: FamilySpec) -> dict[str, int]:
-    counts = {}
-    for part in spec.weight_parts:
-        # Folders often hold the same weights twice (fp16 and fp32 variants): the first set counts.
-        files = sorted(
-            (folder / part).glob("*.safetensors"), key=lambda path: (path.name.count("."), path.name)
-        )
-        if files:
-            counts[part] = _count(read_header(files[0]), "")
-    return counts
+    headers = {part: part_header(folder, part) for part in spec.weight_parts}
+    return {part: _count(header, "") for part, header in headers.items() if header and header.tensors}
 
 
 def _from_file(path: Path, spec: FamilySpec) -> dict[str, int]:

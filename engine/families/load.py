@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
+from engine.families.other_vae import load_vae
+from engine.families.published import published
 from engine.families.registry import FAMILIES
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import load_tokenizer
+from engine.families.weights import build, folder_part
 from engine.models.detect import detect
-from engine.models.detect_folder import weight_files
 from engine.models.detected import Detected
-from engine.models.family_spec import FamilySpec
+from engine.models.folder_weights import weight_files
 from engine.models.tokenizer_folder import find_tokenizer
-from engine.tensorfiles.memory import own_module
 
 
 def load_family(
@@ -45,21 +43,48 @@ def load_family(
             f"an {found.variant} {FAMILIES[found.family].spec.denoiser_title} has more input channels",
             "choose the base model it was made from",
         )
+    if found.doubt and prediction is None:
+        raise UserError(
+            f"what {path} predicts cannot be told",
+            found.doubt,
+            "set base.prediction to epsilon or v_prediction",
+        )
+    if "vae" not in found.parts and vae is None:
+        raise UserError(
+            f"{path} comes without a VAE",
+            "pictures are encoded by it before they are trained on",
+            "set base.vae to a VAE of the same family: a file, or a diffusers folder",
+        )
     parts, configs = _from_folder(found) if found.kind == "diffusers" else _from_file(found)
-    if vae is not None:
-        parts["vae"], configs["vae"] = _other_vae(FAMILIES[found.family].spec, Path(vae))
     family = FAMILIES[found.family]
-    tokenizers = {part: _tokenizer(found, part, tokenizer) for part in family.spec.text_parts}
+    if vae is not None:
+        usual = configs.get("vae") or published(found.family, "vae")
+        parts["vae"], configs["vae"] = load_vae(family.spec, vae, usual)
+    tokenizers = {part: _tokenizer(found, part, tokenizer, configs[part]) for part in family.spec.text_parts}
     configs["scheduler"] = {**configs["scheduler"], "prediction_type": prediction or found.prediction}
     schedule = family.new_schedule(configs["scheduler"])
     return family({name: frozen(part) for name, part in parts.items()}, tokenizers, schedule, configs)
 
 
-def _tokenizer(found: Detected, part: str, given: str | None) -> Any:
-    """A part's tokenizer: a diffusers folder's own, or CLIP's with the padding that the part was trained with.
+def _tokenizer(found: Detected, part: str, given: str | None, config: Mapping[str, Any]) -> Any:
+    """A part's tokenizer: a diffusers folder's own, or CLIP's with the padding that the part was trained with; no
+    longer than the part has positions for. UserError where it has words that the part does not know.
 
     OpenCLIP pads with token 0, CLIP with the end token; the denoiser sees those positions too.
     """
+    tokenizer = _padded(found, part, given)
+    positions, words = config.get("max_position_embeddings", 77), config.get("vocab_size", len(tokenizer))
+    tokenizer.model_max_length = min(tokenizer.model_max_length, int(positions))
+    if len(tokenizer) > words:
+        raise UserError(
+            f"the tokenizer of the {part} is another model's",
+            f"it has {len(tokenizer)} words, and the {part} knows {words}",
+            "leave base.tokenizer out, or name the tokenizer that belongs to this model",
+        )
+    return tokenizer
+
+
+def _padded(found: Detected, part: str, given: str | None) -> Any:
     text = FAMILIES[found.family].spec.text_part(part)
     folder = find_tokenizer(found.path, given, part=text.tokenizer)
     tokenizer = load_tokenizer(folder)
@@ -70,57 +95,20 @@ def _tokenizer(found: Detected, part: str, given: str | None) -> Any:
     return tokenizer if tokenizer.pad_token == pad else load_tokenizer(folder, pad)
 
 
-def model_class(spec: FamilySpec, part: str) -> Any:
-    """The class of a part, by its folder name in a diffusers model."""
-    library, name = spec.classes[part]
-    return getattr(import_module(library), name)
-
-
 def _from_folder(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
     parts: dict[str, nn.Module] = {}
     configs: dict[str, Mapping[str, Any]] = {}
     spec = FAMILIES[found.family].spec
     for part in spec.weight_parts:
+        if part not in found.parts:
+            continue
         folder = found.path / part
         configs[part] = _json(folder / "config.json")
-        parts[part] = _load_part(spec, part, folder, _variant(found.path, part))
+        parts[part] = build(
+            spec, part, configs[part], folder_part(part, folder, weight_files(found.path, part)), folder
+        )
     configs["scheduler"] = _json(found.path / "scheduler" / "scheduler_config.json")
     return parts, configs
-
-
-def _load_part(spec: FamilySpec, part: str, folder: Path, variant: str | None = None) -> nn.Module:
-    """A part from its folder; the libraries map its files, so it is moved before the next part is opened."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            module: nn.Module = model_class(spec, part).from_pretrained(
-                folder, local_files_only=True, torch_dtype=stored_dtype(folder), variant=variant
-            )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"cannot load {folder}",
-            str(error).splitlines()[0],
-            "check that the folder is a whole diffusers model",
-        ) from error
-    return own_module(module)
-
-
-def _variant(path: Path, part: str) -> str | None:
-    """fp16 or bf16 where a folder holds a part's weights under such a name only."""
-    names = [file.name for file in weight_files(path, part)]
-    return next((kind for kind in ("fp16", "bf16") if any(f".{kind}" in name for name in names)), None)
-
-
-def stored_dtype(folder: Path) -> torch.dtype:
-    """The dtype that a part's weights have on disk; fp32 where there is no safetensors file to ask."""
-    from engine.tensorfiles.header import read_header
-
-    kinds = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
-    for file in sorted(folder.glob("*.safetensors")):
-        for info in read_header(file).tensors.values():
-            if info.dtype in kinds:
-                return kinds[info.dtype]
-    return torch.float32
 
 
 def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping[str, Any]]]:
@@ -128,55 +116,10 @@ def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping
     parts: dict[str, nn.Module] = {}
     spec = FAMILIES[found.family].spec
     for part in spec.weight_parts:
-        parts[part] = build(spec, part, single.configs[part], single.parts[part])
+        if part not in found.parts:
+            continue
+        parts[part] = build(spec, part, single.configs[part], single.parts[part], found.path)
     return parts, dict(single.configs)
-
-
-def build(
-    spec: FamilySpec, part: str, config: Mapping[str, Any], state: Mapping[str, torch.Tensor]
-) -> nn.Module:
-    """A module from its config with these weights, without initialising it first."""
-    kind = model_class(spec, part)
-    with torch.device("meta"):
-        if part.startswith("text_encoder"):
-            module: nn.Module = kind(kind.config_class(**config))
-        else:
-            module = kind.from_config(dict(config))
-    if part.startswith("text_encoder"):
-        from engine.models.keymap_text import for_module
-
-        state = for_module(state, module.state_dict().keys())
-    missing, unexpected = module.load_state_dict(dict(state), strict=False, assign=True)
-    if missing:
-        raise UserError(
-            f"the {part} in the file lacks {len(missing)} tensors",
-            f"for example {missing[0]}",
-            "the file is incomplete: get it again",
-        )
-    assert not unexpected, unexpected[:3]
-    _fill_buffers(module)
-    return module
-
-
-def _fill_buffers(module: nn.Module) -> None:
-    # Buffers that no file stores (position ids) stay on the meta device after an assigning load.
-    for owner in module.modules():
-        for name, buffer in list(owner.named_buffers(recurse=False)):
-            if buffer.is_meta:
-                assert name == "position_ids", name
-                filled = torch.arange(buffer.shape[-1]).expand(buffer.shape)
-                owner.register_buffer(name, filled, persistent=False)
-
-
-def _other_vae(spec: FamilySpec, path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
-    folder = path / "vae" if (path / "vae").is_dir() else path
-    if not (folder / "config.json").is_file():
-        raise UserError(
-            f"base.vae: {path} has no config.json",
-            "a VAE is given as a diffusers folder",
-            "name a folder with config.json and diffusion_pytorch_model.safetensors",
-        )
-    return _load_part(spec, "vae", folder), _json(folder / "config.json")
 
 
 def _json(path: Path) -> dict[str, Any]:

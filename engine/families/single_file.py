@@ -1,9 +1,10 @@
 """Reads and writes whole models as one file in the LDM/SGM layout, with no network and no original config."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -11,45 +12,17 @@ from engine.errors import UserError
 from engine.families.markers import ZERO_SNR
 from engine.families.published import Config
 from engine.families.registry import file_layout
-from engine.families.single_file_config import hints_for, infer_configs, parts_of
-from engine.families.stored_forms import pack, unpack
+from engine.families.single_file_config import hints_for, infer_configs, layouts, parts_of
+from engine.families.stored_forms import pack
+from engine.families.weights import Part, Weights
 from engine.models import keymap_vae
 from engine.models.detect import detect_table
+from engine.models.family_spec import TextPart
+from engine.models.file_names import renamed, single_file_names
 from engine.models.keymap import Form, KeyMap, Slot
 from engine.models.keymap_text import text_map, with_level
 from engine.models.specs import FAMILIES
-from engine.tensorfiles import pickles
-from engine.tensorfiles.header import Header, TensorInfo, sniff
-from engine.tensorfiles.memory import TensorFile, own
 from engine.tensorfiles.safetensors_file import verify, write_safetensors
-
-
-class LazyPart(Mapping[str, torch.Tensor]):
-    """One part's state dict under diffusers' names; a tensor is read from the file when it is asked for.
-
-    Text encoders are named with their `text_model.` level (see keymap_text.for_module).
-    """
-
-    def __init__(self, source: "Source", slots: KeyMap) -> None:
-        self._source = source
-        self.slots = slots
-
-    def __getitem__(self, name: str) -> torch.Tensor:
-        slot = self.slots[name]
-        return own(unpack(self._source.read(slot.key), slot.form))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.slots)
-
-    def __len__(self) -> int:
-        return len(self.slots)
-
-    def load(self, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
-        """Every tensor at once, floating ones as `dtype` when one is given."""
-        return {
-            name: tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-            for name, tensor in self.items()
-        }
 
 
 @dataclass(frozen=True)
@@ -59,25 +32,11 @@ class SingleFile:
     path: Path
     family: str
     prediction: str
-    parts: dict[str, LazyPart]
+    parts: dict[str, Part]
     configs: dict[str, Config]
     metadata: dict[str, str]
     ignored: tuple[str, ...]
     reasons: tuple[str, ...]
-
-
-class Source(Protocol):
-    """A file's tensors by their own names."""
-
-    def read(self, key: str) -> torch.Tensor: ...
-
-
-class _Pickle:
-    def __init__(self, path: Path) -> None:
-        self.tensors = pickles.load(path)
-
-    def read(self, key: str) -> torch.Tensor:
-        return self.tensors[key]
 
 
 def read_single_file(path: Path | str) -> SingleFile:
@@ -86,18 +45,21 @@ def read_single_file(path: Path | str) -> SingleFile:
     UserError names what is missing, what does not belong, or what the file is instead of a model.
     """
     path = Path(path)
-    source, header = _open(path)
+    weights = Weights(path)
+    header = weights.header
     found = detect_table(path, header)
-    tensors = _old_names(header.tensors, source)
+    names = single_file_names(path, header.tensors)
+    tensors = renamed(header, names).tensors
     shapes = {name: info.shape for name, info in tensors.items()}
     configs = infer_configs(path, found.family, shapes, header.metadata)
     configs["scheduler"]["prediction_type"] = found.prediction
     if ZERO_SNR in tensors:
         configs["scheduler"] |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    maps = key_maps(found.family, configs)
+    maps = key_maps(found.family, configs, layouts(FAMILIES[found.family], shapes))
     used = {slot.key for slots in maps.values() for slot in slots.values()}
     _check_complete(path, maps, shapes)
     ignored = tuple(sorted(name for name in tensors if name not in used))
+    _refuse_left_over(path, found.family, configs, ignored)
     spec = FAMILIES[found.family]
     start, title = spec.file_prefixes()[spec.denoiser], spec.denoiser_title
     strange = [name for name in ignored if name.startswith(start)]
@@ -107,45 +69,51 @@ def read_single_file(path: Path | str) -> SingleFile:
             why=f"for example {strange[0]}: it is a variant that sdtrain does not know",
             fix="use the plain model of the family",
         )
-    parts = {part: LazyPart(source, slots) for part, slots in maps.items()}
+    parts = {part: Part(weights, slots, names) for part, slots in maps.items()}
     return SingleFile(
         path, found.family, found.prediction, parts, configs, header.metadata, ignored, found.reasons
     )
 
 
-def _open(path: Path) -> tuple["TensorFile | _Pickle", Header]:
-    if sniff(path) == "pickle":
-        source = _Pickle(path)
-        return source, pickles.table_of(source.tensors)
-    file = TensorFile(path)
-    return file, file.header
+def _refuse_left_over(path: Path, family: str, configs: Mapping[str, Config], ignored: Sequence[str]) -> None:
+    """Layers of a text encoder or of the VAE that nothing would read: something before them is missing."""
+    for part, start in FAMILIES[family].file_prefixes().items():
+        layers = int(configs.get(part, {}).get("num_hidden_layers", 0))
+        for name in ignored:
+            if not name.startswith(start):
+                continue
+            number = _LAYER.search(name)
+            block = part == "vae" and name.removeprefix(start).startswith(("encoder.", "decoder."))
+            unused = max(
+                (text.unused_layers for text in FAMILIES[family].text if text.name == part), default=0
+            )
+            if block or (part.startswith("text") and number and int(number[1]) >= layers + unused):
+                raise UserError(
+                    f"{path} is not a whole model: its {part} has tensors that fit nothing",
+                    why=f"for example {name}: what belongs before it is missing, or it is another kind of {part}",
+                    fix="download or export the file again",
+                )
 
 
-_NO_LEVEL = "cond_stage_model.transformer."
+_LAYER = re.compile(r"\.(?:layers|resblocks)\.(\d+)\.")
 
 
-def _old_names(tensors: dict[str, TensorInfo], source: "TensorFile | _Pickle") -> dict[str, TensorInfo]:
-    """Files that lost the text encoder's `text_model.` level, as transformers 5 writes it, are read too."""
-    if not any(name.startswith((f"{_NO_LEVEL}encoder.", f"{_NO_LEVEL}embeddings.")) for name in tensors):
-        return tensors
-    renamed = {
-        name.replace(_NO_LEVEL, f"{_NO_LEVEL}text_model.") if name.startswith(_NO_LEVEL) else name: name
-        for name in tensors
-    }
-    read = source.read
-    source.read = lambda key: read(renamed[key])  # type: ignore[method-assign]
-    return {new: tensors[old] for new, old in renamed.items()}
+def key_maps(
+    family: str, configs: Mapping[str, Mapping[str, Any]], texts: Sequence[TextPart] = ()
+) -> dict[str, KeyMap]:
+    """{part: {diffusers name: place in a single file}} of a family's model with these configs.
 
-
-def key_maps(family: str, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, KeyMap]:
-    """{part: {diffusers name: place in a single file}} of a family's model with these configs."""
+    `texts` are the text encoders as the file names them, where that is not the family's usual way (see `layouts`).
+    A part without a config is left out.
+    """
     spec = FAMILIES[family]
     denoiser = file_layout(family).denoiser_map(configs[spec.denoiser])
     maps: dict[str, KeyMap] = {
         spec.denoiser: {name: Slot(key) for name, key in denoiser.items()},
-        "vae": keymap_vae.vae_map(configs["vae"]),
     }
-    for part in spec.text:
+    if "vae" in configs:
+        maps["vae"] = keymap_vae.vae_map(configs["vae"])
+    for part in texts or spec.text:
         maps[part.name] = text_map(part, configs[part.name])
     return maps
 
@@ -208,7 +176,7 @@ def _packed(part: str, slots: KeyMap, state: Mapping[str, torch.Tensor]) -> dict
     if part.startswith("text_encoder"):
         state = with_level(state)
     if part == "vae":
-        state = {_new_attention(name): tensor for name, tensor in state.items()}
+        state = {keymap_vae.new_attention(name): tensor for name, tensor in state.items()}
     lacking = [name for name in slots if name not in state]
     extra = [name for name in state if name not in slots and not name.endswith("position_ids")]
     if lacking or extra:
@@ -220,9 +188,3 @@ def _packed(part: str, slots: KeyMap, state: Mapping[str, torch.Tensor]) -> dict
     for name, slot in slots.items():
         grouped.setdefault(slot.key, {})[slot.form] = state[name]
     return {key: pack(forms) for key, forms in grouped.items()}
-
-
-def _new_attention(name: str) -> str:
-    for old, new in keymap_vae.OLD_ATTENTION.items():
-        name = name.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
-    return name

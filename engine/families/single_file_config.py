@@ -7,21 +7,29 @@ the family.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from engine.errors import UserError
-from engine.families.published import Config, Shapes, groups, odd, published, shape_of
+from engine.families.published import Config, Shapes, odd, published, shape_of
 from engine.families.registry import file_layout
-from engine.models import keymap_vae
-from engine.models.family_spec import FamilySpec, TextPart
+from engine.families.vae_config import infer_vae
+from engine.models.family_spec import VAE_PREFIX, FamilySpec, TextPart
 from engine.models.specs import FAMILIES
 
 METADATA_KEY = "sdtrain.config"
 
 # What a file's metadata may say about itself; every value is checked, for the file is not ours to trust.
 _VAE = ("norm_num_groups", "scaling_factor", "sample_size", "force_upcast")
-_TEXT = ("num_attention_heads", "hidden_act", "eos_token_id", "bos_token_id", "pad_token_id")
+_TEXT = (
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_act",
+    "eos_token_id",
+    "bos_token_id",
+    "pad_token_id",
+)
 _SCHEDULER = ("rescale_betas_zero_snr", "timestep_spacing")
 
 
@@ -36,13 +44,17 @@ def parts_of(family: str) -> tuple[str, ...]:
 
 
 def infer_configs(path: Path, family: str, shapes: Shapes, metadata: Mapping[str, str]) -> dict[str, Config]:
-    """The configs of all parts and of the scheduler, by the shapes of a file's tensors under LDM names."""
+    """The configs of all parts and of the scheduler, by the shapes of a file's tensors under LDM names; none of the
+    VAE where the file has none."""
     spec = FAMILIES[family]
     hints = _read_hints(path, spec, metadata)
     layout = file_layout(family)
-    configs = {spec.denoiser: layout.denoiser_config(path, family, shapes), "vae": _vae(path, family, shapes)}
-    for text in spec.text:
-        configs[text.name] = _text(path, family, text, shapes)
+    configs = {spec.denoiser: layout.denoiser_config(path, family, shapes)}
+    if any(name.startswith(VAE_PREFIX) for name in shapes):
+        configs["vae"] = infer_vae(path, shapes, published(family, "vae"))
+    for text in layouts(spec, shapes):
+        told = hints.get(text.name, {}).pop("num_hidden_layers", None)
+        configs[text.name] = _text(path, family, text, shapes, told)
     layout.complete(configs)
     configs["scheduler"] = published(family, "scheduler")
     for part, values in hints.items():
@@ -119,30 +131,27 @@ def _checked(path: Path, part: str, key: str, value: Any) -> Any:
     return value
 
 
-def _vae(path: Path, family: str, shapes: Shapes) -> Config:
-    prefix = keymap_vae.PREFIX
-    config = published(family, "vae")
-    widths: list[int] = []
-    layers = 0
-    while (shape := shapes.get(f"{prefix}encoder.down.{len(widths)}.block.0.conv2.weight")) is not None:
-        widths.append(shape[0])
-    while f"{prefix}encoder.down.0.block.{layers}.conv2.weight" in shapes:
-        layers += 1
-    if not widths:
-        raise odd(path, "VAE", "it has no encoder")
-    config["block_out_channels"], config["layers_per_block"] = widths, layers
-    config["down_block_types"] = ["DownEncoderBlock2D"] * len(widths)
-    config["up_block_types"] = ["UpDecoderBlock2D"] * len(widths)
-    config["latent_channels"] = shape_of(path, shapes, f"{prefix}decoder.conv_in.weight")[1]
-    config["in_channels"] = shape_of(path, shapes, f"{prefix}encoder.conv_in.weight")[1]
-    config["out_channels"] = shape_of(path, shapes, f"{prefix}decoder.conv_out.weight")[0]
-    if f"{prefix}encoder.mid.attn_1.q.weight" not in shapes:
-        config["mid_block_add_attention"] = False
-    config["norm_num_groups"] = groups(config["norm_num_groups"], widths)
-    return config
+def layouts(spec: FamilySpec, shapes: Shapes) -> tuple[TextPart, ...]:
+    """The text encoders with the prefix and layout that this file has for each: a tool that takes a model apart and
+    puts it together again may write any encoder as transformers names it."""
+    return tuple(_layout(part, shapes) for part in spec.text)
 
 
-def _text(path: Path, family: str, part: TextPart, shapes: Shapes) -> Config:
+def _layout(part: TextPart, shapes: Shapes) -> TextPart:
+    if any(name.startswith(part.prefix) for name in shapes):
+        return part
+    kinds: tuple[tuple[Literal["hf", "open_clip"], str], ...] = (
+        ("hf", "transformer."),
+        ("open_clip", "model."),
+    )
+    for layout, level in kinds:
+        if any(name.startswith(part.below + level) for name in shapes):
+            return replace(part, layout=layout, prefix=part.below + level)
+    return part
+
+
+def _text(path: Path, family: str, part: TextPart, shapes: Shapes, told: int | None) -> Config:
+    """A text encoder's config; `told` is how many layers the file itself says are used."""
     config = published(family, part.name)
     hf, prefix = part.layout == "hf", part.prefix
     base = f"{prefix}text_model." if hf else prefix
@@ -150,18 +159,36 @@ def _text(path: Path, family: str, part: TextPart, shapes: Shapes) -> Config:
     inner = "mlp.fc1.weight" if hf else "mlp.c_fc.weight"
     token = f"{base}embeddings.token_embedding.weight" if hf else f"{base}token_embedding.weight"
     place = f"{base}embeddings.position_embedding.weight" if hf else f"{base}positional_embedding"
-    layers = 0
-    while f"{layer}{layers}.{inner}" in shapes:
-        layers += 1
-    layers -= part.unused_layers  # diffusers leaves them out
-    if layers < 1:
+    held = 0
+    while f"{layer}{held}.{inner}" in shapes:
+        held += 1
+    if held < 1:
         raise odd(path, part.name, "it has no layers")
-    config["vocab_size"], width = shape_of(path, shapes, token)
-    config["hidden_size"], config["num_hidden_layers"] = width, layers
+    vocabulary, width = shape_of(path, shapes, token)
+    usual = width == config["hidden_size"]
+    known = int(config["num_hidden_layers"]) if told is None and usual else told
+    layers = _used_layers(part, held, known, shapes)
+    if not layers <= held <= layers + part.unused_layers:
+        raise odd(path, part.name, f"it has {held} layers where {layers} are used")
+    config["vocab_size"], config["hidden_size"], config["num_hidden_layers"] = vocabulary, width, layers
     config["max_position_embeddings"] = shape_of(path, shapes, place)[0]
     config["intermediate_size"] = shape_of(path, shapes, f"{layer}0.{inner}")[0]
     if part.projects:
-        config["projection_dim"] = shape_of(path, shapes, f"{base}text_projection")[1]
-    if width != published(family, part.name)["hidden_size"]:
+        projection = shape_of(
+            path, shapes, f"{base}text_projection" if not hf else f"{prefix}text_projection.weight"
+        )
+        config["projection_dim"] = projection[0 if hf else 1]
+    if not usual:
         config["num_attention_heads"] = max(1, width // 64)
     return config
+
+
+def _used_layers(part: TextPart, held: int, known: int | None, shapes: Shapes) -> int:
+    """How many of a text encoder's layers are read. Who writes the unused ones also writes the projection that is
+    not used either, which tells for a narrow model whose file says nothing."""
+    if known is not None:
+        return known
+    whole = any(
+        name.startswith((part.prefix + "text_projection", part.prefix + "logit_scale")) for name in shapes
+    )
+    return max(1, held - part.unused_layers) if whole else held

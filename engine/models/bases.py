@@ -32,7 +32,8 @@ class BaseInfo:
     """A base model.
 
     `path` is none for a hub model that is not on this machine yet; then `family` is empty too.
-    `native_resolution` is the side in pixels that it was made for; `tiny` marks models for tests and demos.
+    `native_resolution` is the side in pixels that it was made for; `tiny` marks models for tests and demos. `doubt`
+    says why it cannot be known what the model predicts, and `lacks` names parts that the plan has to give.
     """
 
     model: str
@@ -46,6 +47,8 @@ class BaseInfo:
     native_resolution: int
     tiny: bool
     reasons: tuple[str, ...]
+    doubt: str = ""
+    lacks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`."""
@@ -53,6 +56,7 @@ class BaseInfo:
             **asdict(self),
             "path": None if self.path is None else str(self.path),
             "reasons": list(self.reasons),
+            "lacks": list(self.lacks),
         }
 
 
@@ -132,6 +136,8 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
         side,
         tiny,
         reasons,
+        found.doubt,
+        tuple(part for part in FAMILIES[found.family].weight_parts if part not in found.parts),
     )
 
 

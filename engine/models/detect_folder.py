@@ -1,16 +1,16 @@
 """Finds out what a diffusers folder is, from its configs and the headers of its weights."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.models.detected import SUPPORTED, Detected, main_dtype, variant_of
 from engine.models.family_spec import FamilySpec
+from engine.models.folder_weights import check_names, json_object, part_header, stems_of, weight_files
+from engine.models.prediction import EPSILON, meaning
 from engine.models.specs import FAMILIES
-from engine.tensorfiles.header import read_header, refuse_kind, sniff
 
-MAX_CONFIG = 4_000_000
+_OTHER_NOISE = ("EDM", "FlowMatch")
 _OTHERS = {
     "StableDiffusion3": "a Stable Diffusion 3 folder (a transformer, no UNet)",
     "Flux": "a FLUX folder (a transformer, no UNet)",
@@ -31,7 +31,9 @@ def detect_folder(path: Path) -> Detected:
     _refuse_foreign(path)
     spec, config, reason = _family(path)
     reasons = [reason]
-    missing = [problem for part in spec.folder_parts for problem in _missing(path, part)]
+    # base.vae may give what the folder has none of at all.
+    parts = tuple(part for part in spec.folder_parts if part != "vae" or (path / part).is_dir())
+    missing = [problem for part in parts for problem in _missing(path, part)]
     if missing:
         raise UserError(
             f"{path} is not a whole diffusers folder: {', '.join(missing)} missing",
@@ -40,51 +42,31 @@ def detect_folder(path: Path) -> Detected:
         )
     channels = config.get("in_channels", spec.latent_channels)
     variant = variant_of(path, spec, channels if isinstance(channels, int) else 0, reasons)
-    scheduler = _config(path / "scheduler" / "scheduler_config.json")
-    prediction = str(scheduler.get("prediction_type", "epsilon"))
-    if prediction not in ("epsilon", "v_prediction"):
-        raise UserError(
-            f"{path} predicts {prediction!r}",
-            why="scheduler/scheduler_config.json says so; epsilon and v_prediction are what sdtrain trains",
-        )
-    reasons.append(f"prediction type {prediction}: scheduler/scheduler_config.json")
-    dtype, parts = _dtype(path, spec), spec.folder_parts
+    prediction = _prediction(path, reasons)
+    dtype = _dtype(path, spec)
     return Detected(path, "diffusers", spec.name, prediction, variant, dtype, parts, tuple(reasons))
 
 
-def weight_files(folder: Path, part: str) -> list[Path]:
-    """The files that hold a part's weights, safetensors before pickles, full precision before a variant.
-
-    Several files when the part is sharded; an empty list when there is none.
-    """
-    stems = _stems(part)
-    for ending in (".safetensors", ".bin"):
-        for variant in ("", ".fp16", ".bf16"):
-            for stem in stems:
-                whole = folder / part / f"{stem}{variant}{ending}"
-                if whole.is_file():
-                    return [whole]
-                shards = _shards(folder / part / f"{stem}{ending}.index{variant}.json") or _shards(
-                    folder / part / f"{stem}{variant}{ending}.index.json"
-                )
-                if shards:
-                    return shards
-    return []
-
-
-def _stems(part: str) -> tuple[str, ...]:
-    """The names that a part's weights have, before variant and suffix; the usual one first."""
-    return ("model", "pytorch_model") if part.startswith("text_encoder") else ("diffusion_pytorch_model",)
-
-
-def _shards(index: Path) -> list[Path]:
-    if not index.is_file():
-        return []
-    table = _config(index).get("weight_map")
-    names = sorted({str(name) for name in table.values()}) if isinstance(table, dict) else []
-    if any("/" in name or "\\" in name or name.startswith(".") for name in names):
-        raise UserError(f"{index} names files outside its folder", fix="download the folder again")
-    return [index.parent / name for name in names]
+def _prediction(path: Path, reasons: list[str]) -> str:
+    file = "scheduler/scheduler_config.json"
+    scheduler = json_object(path / file)
+    kind = str(scheduler.get("_class_name", ""))
+    if kind.startswith(_OTHER_NOISE) or scheduler.get("use_flow_sigmas") is True:
+        raise UserError(
+            f"{path} has another noise than Stable Diffusion's",
+            why=f"{file} names {kind or 'use_flow_sigmas'}",
+            fix=SUPPORTED,
+        )
+    said = str(scheduler.get("prediction_type", EPSILON))
+    means = meaning(said)
+    if means is None:
+        raise UserError(
+            f"{path} predicts {said[:40]!r}",
+            why=f"{file} says so; epsilon and v_prediction are what sdtrain trains",
+            fix="correct prediction_type in that file where you know better, or use another base",
+        )
+    reasons.append(f"prediction type {said}: {file}")
+    return means
 
 
 def _missing(path: Path, part: str) -> list[str]:
@@ -100,12 +82,12 @@ def _missing(path: Path, part: str) -> list[str]:
     lacking = [] if (path / part / "config.json").is_file() else [f"{part}/config.json"]
     files = weight_files(path, part)
     absent = [f"{part}/{file.name}" for file in files if not file.is_file()]
-    return lacking + (absent if files else [f"{part}/{_stems(part)[0]}.safetensors"])
+    return lacking + (absent if files else [f"{part}/{stems_of(part)[0]}.safetensors"])
 
 
 def _refuse_foreign(path: Path) -> None:
     index = path / "model_index.json"
-    kind = str(_config(index).get("_class_name", "")) if index.is_file() else ""
+    kind = str(json_object(index).get("_class_name", "")) if index.is_file() else ""
     known = any(kind == spec.pipeline for spec in FAMILIES.values())
     for start, what in _OTHERS.items():
         if what and kind.startswith(start) and not known:
@@ -122,7 +104,7 @@ def _refuse_foreign(path: Path) -> None:
         raise UserError(f"{path} holds a LoRA, not a model", fix="give the base model that it was trained on")
     own = path / "config.json"
     if own.is_file():
-        name = str(_config(own).get("_class_name", "a part of a model"))
+        name = str(json_object(own).get("_class_name", "a part of a model"))
         raise UserError(
             f"{path} is one part of a diffusers folder ({name}), not a whole model",
             why=f"it has config.json and no {lacking}",
@@ -148,7 +130,7 @@ def _family(path: Path) -> tuple[FamilySpec, dict[str, object], str]:
     # The newest family first: the oldest takes what no other one knows.
     for spec in reversed(FAMILIES.values()):
         file = path / spec.denoiser / "config.json"
-        config = _config(file) if file.is_file() else None
+        config = json_object(file) if file.is_file() else None
         reason = spec.recognise(config) if config is not None else ""
         if config is None or not reason:
             continue
@@ -171,32 +153,17 @@ def _refuse_refiner(path: Path, config: Mapping[str, object]) -> None:
 def _has_no(path: Path, part: str) -> bool:
     """Does the folder's index say that the model has no such part (as against one that was not copied)?"""
     index = path / "model_index.json"
-    return index.is_file() and _config(index).get(part) == [None, None]
-
-
-def _config(file: Path) -> dict[str, object]:
-    if not file.is_file():
-        raise UserError(f"{file} is missing", fix="copy or download the file into the folder")
-    if file.stat().st_size > MAX_CONFIG:
-        raise UserError(f"{file} is too large to be a config", why=f"over {MAX_CONFIG} bytes")
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file} is not JSON", why=str(error), fix="download the file again") from error
-    if not isinstance(data, dict):
-        raise UserError(f"{file} is not a JSON object", fix="download the file again")
-    return data
+    return index.is_file() and json_object(index).get(part) == [None, None]
 
 
 def _dtype(path: Path, spec: FamilySpec) -> str:
-    """The denoiser's dtype; every part's headers are read, so that a cut or false file is found before a run."""
+    """The denoiser's dtype; every part's headers are read and compared with its config, so that a cut, false or
+    incomplete file is found before a run."""
     dtypes: dict[str, str] = {}
     for part in spec.weight_parts:
-        files = weight_files(path, part) if (path / part).is_dir() else []
-        for file in files:
-            kind = sniff(file)
-            if kind == "safetensors":
-                dtypes.setdefault(part, main_dtype(read_header(file).tensors.values()))
-            elif kind != "pickle":
-                raise refuse_kind(file, kind)
+        header = part_header(path, part) if (path / part).is_dir() else None
+        if header is None or not header.tensors:
+            continue
+        dtypes[part] = main_dtype(header.tensors.values())
+        check_names(spec, part, path / part, header)
     return dtypes.get(spec.denoiser, "unknown")

@@ -10,9 +10,13 @@ import numpy.typing as npt
 from engine.tensorfiles.header import Header
 
 
-def prediction_by_spread(path: Path, header: Header, name: str, limit: float, reasons: list[str]) -> str:
-    """v_prediction or epsilon for a file that does not say which: v where this tensor spreads further than `limit`."""
-    values = _values(path, header, name)
+def prediction_by_spread(
+    path: Path, header: Header, name: str, own: str, limit: float, reasons: list[str]
+) -> str:
+    """v_prediction or epsilon for a file that does not say which: v where this tensor spreads further than `limit`.
+
+    `own` is the tensor's name in the file, which may differ from its usual one."""
+    values = _values(path, header, name, own)
     if values is None:
         reasons.append("epsilon: guessed, nothing in the file tells; set base.prediction when it is wrong")
         return "epsilon"
@@ -25,12 +29,12 @@ def prediction_by_spread(path: Path, header: Header, name: str, limit: float, re
     return guess
 
 
-def _values(path: Path, header: Header, name: str) -> npt.NDArray[np.float64] | None:
+def _values(path: Path, header: Header, name: str, own: str) -> npt.NDArray[np.float64] | None:
     info = header.tensors.get(name)
     if info is None:
         return None
     if info.end == 0:
-        values: npt.NDArray[np.float64] = import_module("engine.tensorfiles.pickles").read_values(path, name)
+        values: npt.NDArray[np.float64] = import_module("engine.tensorfiles.pickles").read_values(path, own)
         return values
     with path.open("rb") as file:
         file.seek(info.start)

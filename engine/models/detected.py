@@ -17,7 +17,8 @@ SUPPORTED = f"sdtrain trains {', '.join(_KNOWN[:-1])} and {_KNOWN[-1]} models: g
 
 @dataclass(frozen=True)
 class Detected:
-    """What a base model is. `reasons` says, a line each, what the answer rests on."""
+    """What a base model is. `parts` are those that it has, `reasons` says, a line each, what the answer rests on, and
+    `doubt` why it cannot be known what the model predicts."""
 
     path: Path
     kind: Literal["diffusers", "single_file"]
@@ -27,6 +28,7 @@ class Detected:
     dtype: str
     parts: tuple[str, ...]
     reasons: tuple[str, ...]
+    doubt: str = ""
 
 
 def variant_of(

@@ -71,17 +71,22 @@ class SingleFileMarks:
     """How a checkpoint in one file is told to be of this family, and what says what it predicts."""
 
     family: tuple[str, ...]
-    """Starts of names, one of which only this family's files have."""
+    """Starts of text encoders' names, one of which this family's files have: asked where `sketch` tells nothing."""
     denoiser: str
     """The start of the denoiser's names."""
     blocks: str
     """The start of its first blocks' names."""
     first: str
     """The denoiser's first weight, whose second axis counts the channels of its input."""
+    roots: tuple[str, ...] = ()
+    """What follows that start."""
+    sketch: Callable[[Mapping[str, tuple[int, ...]]], tuple[Config, str]] = lambda shapes: ({}, "")
+    """What the shapes by name tell of the denoiser's config, for `recognise`, and the tensor that tells it; an empty
+    config where they tell nothing."""
     velocity: str = ""
     """An empty tensor by which v-prediction is told."""
-    yaml: bool = True
-    """May a .yaml beside the file say what it predicts?"""
+    no_signal: str = ""
+    """An empty tensor by which a schedule is told that ends without any signal, which takes v-prediction."""
     spread: tuple[str, float] | None = None
     """A tensor whose values spread further than this where the model predicts v."""
 
@@ -120,6 +125,8 @@ class FamilySpec:
     vae_parameters: int = 0
     file: SingleFileMarks | None = None
     """None where no single file of this family is read."""
+    parameter_names: Callable[[Config], Iterator[str]] | None = None
+    """Every parameter's name of a denoiser of this config; none where they are only known to its class."""
     recognise: Callable[[Config], str] = lambda config: ""
     """Why a denoiser's config is this family's; empty where it is not."""
     pipeline: str = ""

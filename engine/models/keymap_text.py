@@ -27,8 +27,15 @@ def text_map(part: TextPart, config: Mapping[str, Any]) -> KeyMap:
     """
     layers = int(config["num_hidden_layers"])
     if part.layout == "hf":
-        return {name: Slot(part.prefix + name) for name in _parameters(layers)}
+        return {name: Slot(part.prefix + name) for name in text_names(layers, part.projects)}
     return _open_clip(part.prefix, layers, part.projects)
+
+
+def text_names(layers: int, projects: bool) -> Iterator[str]:
+    """Every parameter's name in transformers, with its `text_model.` level."""
+    yield from _parameters(layers)
+    if projects:
+        yield "text_projection.weight"
 
 
 def _parameters(layers: int) -> Iterator[str]:

@@ -45,6 +45,11 @@ def unet_map(config: Mapping[str, Any]) -> dict[str, str]:
     return pairs
 
 
+def unet_names(config: Mapping[str, Any]) -> Iterator[str]:
+    """Every parameter's name in diffusers."""
+    return (f"{ours}.{suffix}" for ours, _, suffixes in _modules(config) for suffix in suffixes)
+
+
 def unet_module_map(config: Mapping[str, Any]) -> dict[str, str]:
     """{diffusers module path: LDM module path, without prefix}, for every module that holds parameters."""
     return {ours: theirs for ours, theirs, _ in _modules(config)}

@@ -28,6 +28,18 @@ def vae_map(config: Mapping[str, Any]) -> KeyMap:
     return pairs
 
 
+def vae_names(config: Mapping[str, Any]) -> Iterator[str]:
+    """Every parameter's name in diffusers."""
+    return (f"{ours}.{suffix}" for ours, _, _ in _modules(config) for suffix in ("weight", "bias"))
+
+
+def new_attention(name: str) -> str:
+    """The name that diffusers has for it since 0.17."""
+    for old, new in OLD_ATTENTION.items():
+        name = name.replace(f".attentions.0.{old}.", f".attentions.0.{new}.")
+    return name
+
+
 def _modules(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Form]]:
     kinds = {*config["down_block_types"], *config["up_block_types"]} - {
         "DownEncoderBlock2D",

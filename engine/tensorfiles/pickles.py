@@ -3,8 +3,9 @@
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ def load(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _load(path: Path) -> object:
-    stubs: list[tuple[type, str]] = []
+    stubs: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+    names: set[str] = set()
     for _ in range(MAX_TYPES):
         try:
             with torch.serialization.safe_globals(stubs):
@@ -46,8 +48,9 @@ def _load(path: Path) -> object:
             found = _UNKNOWN.search(str(error))
             name = found[1] if found else ""
             name = f"builtins.{name}" if name and "." not in name else name  # torch leaves that out
-            if name in {known for _, known in stubs} or not (stub := inert(name)):
+            if name in names or not (stub := inert(name)):
                 raise _more_than_weights(path, name, error) from error
+            names.add(name)
             stubs.append((stub, name))
         except (
             RuntimeError,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from engine.errors import UserError
 from engine.models.detect import detect
+from engine.models.detected import Detected
 
 UNET = "model.diffusion_model."
 MARK = f"{UNET}output_blocks.11.1.transformer_blocks.0.norm1.bias"
@@ -141,9 +143,37 @@ FOREIGN: dict[str, tuple[dict[str, torch.Tensor], str]] = {
     ),
     "text encoder": ({"text_model.encoder.layers.0.mlp.fc1.bias": _shape(4)}, "text encoder"),
     "UNet without text encoder": ({f"{UNET}input_blocks.0.0.weight": _shape(8, 4, 3, 3)}, "no text encoder"),
-    "checkpoint without VAE": (
-        {name: value for name, value in _names("sd1").items() if not name.startswith("first_stage")},
-        "vae (first_stage_model.*) is missing",
+    "checkpoint without one of two text encoders": (
+        {
+            name: value
+            for name, value in _names("sdxl").items()
+            if not name.startswith("conditioner.embedders.1")
+        },
+        "text_encoder_2 (conditioner.embedders.1.*) is missing",
+    ),
+    "averaged weights alone": (
+        {
+            "model_ema.diffusion_modelinput_blocks00weight": _shape(8, 4, 3, 3),
+            "model_ema.decay": _shape(1),
+            "first_stage_model.decoder.conv_in.bias": _shape(4),
+            TEXT["sd1"][0]: _shape(4),
+        },
+        "averaged (EMA) weights of its UNet only",
+    ),
+    "VAE and text encoder": (
+        {"first_stage_model.decoder.conv_in.bias": _shape(4), TEXT["sd1"][0]: _shape(4)},
+        "has no UNet",
+    ),
+    "LDM UNet alone": ({"input_blocks.0.0.weight": _shape(8, 4, 3, 3)}, "a UNet alone"),
+    "ComfyUI's UNet alone": (
+        {"diffusion_model.input_blocks.0.0.weight": _shape(8, 4, 3, 3)},
+        "no text encoder",
+    ),
+    "CosXL": (_names("sdxl") | {"edm_vpred.sigma_max": _shape(1)}, "CosXL"),
+    "unCLIP": (_names("sd2") | {"embedder.model.visual.proj": _shape(8, 8)}, "unCLIP"),
+    "SDXL's UNet with SD 1.x's text encoder": (
+        _names("sd1") | {f"{UNET}label_emb.0.0.weight": _shape(8, 8)},
+        "another family's text encoder",
     ),
     "something else": ({"weight": _shape(3)}, "no model that sdtrain knows"),
 }
@@ -194,3 +224,136 @@ def test_detection_needs_no_torch(sd1_folder: Path, tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(root)},
     )
     assert done.stdout.split() == ["sd2", "sd1", "False"]
+
+
+def _says(
+    tmp_path: Path, family: str, yaml: str = "", markers: tuple[str, ...] = (), **metadata: str
+) -> Detected:
+    file = tmp_path / "m.safetensors"
+    (tmp_path / "m.yaml").unlink(missing_ok=True)
+    if yaml:
+        (tmp_path / "m.yaml").write_text(yaml)
+    extra = {marker: torch.zeros(0) for marker in markers}
+    return detect(_save(file, _names(family) | extra, **metadata))
+
+
+SPELLED = {
+    "v_prediction": ("v", "V", "v-prediction", "v_pred", "vprediction", "velocity", "V Prediction"),
+    "epsilon": ("eps", "epsilon", "EPSILON", "noise", "eps-prediction"),
+}
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize(("means", "said"), [(key, said) for key, all_ in SPELLED.items() for said in all_])
+def test_a_prediction_type_is_understood_in_any_usual_spelling(
+    family: str, means: str, said: str, tmp_path: Path
+) -> None:
+    for found in (
+        _says(tmp_path, family, **dict[str, Any]({"modelspec.prediction_type": said})),
+        _says(tmp_path, family, yaml=f"model:\n  params:\n    parameterization: '{said}'\n"),
+    ):
+        assert found.prediction == means and not found.doubt
+
+
+@pytest.mark.parametrize(
+    ("yaml", "means"),
+    [
+        ('model:\n  params:\n    parameterization: "v"\n', "v_prediction"),
+        ("model: {params: {parameterization: v, linear_start: 0.00085}}\n", "v_prediction"),
+        ('{"model": {"params": {"parameterization": "v"}}}', "v_prediction"),
+        ("model:\n  params:\n    parameterization: v  # eps\n", "v_prediction"),
+        ('model:\n  # parameterization: "v"\n  params: {}\n', "epsilon"),
+        ("model:\n  params: {}\n", "epsilon"),
+        ("model:\n  params:\n    parameterization: eps # v\n", "epsilon"),
+    ],
+)
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_a_yaml_beside_the_file_is_read_for_every_family(
+    family: str, yaml: str, means: str, tmp_path: Path
+) -> None:
+    found = _says(tmp_path, family, yaml)
+    assert found.prediction == means and not found.doubt
+
+
+@pytest.mark.parametrize(
+    ("family", "sources", "words"),
+    [
+        ("sdxl", {"markers": ("v_pred",), "modelspec.prediction_type": "epsilon"}, ("v_pred", "epsilon")),
+        ("sd1", {"yaml": "parameterization: v", "modelspec.prediction_type": "eps"}, ("m.yaml", "eps")),
+        ("sdxl", {"markers": ("v_pred",), "yaml": "parameterization: eps"}, ("v_pred", "m.yaml")),
+        ("sdxl", {"markers": ("ztsnr",), "modelspec.prediction_type": "epsilon"}, ("ztsnr", "epsilon")),
+        ("sdxl", {"markers": ("ztsnr",)}, ("ztsnr",)),
+        ("sd1", {"modelspec.prediction_type": "sideways"}, ("sideways",)),
+        ("sd2", {"modelspec.prediction_type": "x0"}, ("x0",)),
+        ("sd2", {"yaml": "parameterization: x0", "modelspec.prediction_type": "v"}, ("x0",)),
+    ],
+)
+def test_what_does_not_agree_or_is_not_known_is_a_doubt_with_every_source(
+    family: str, sources: Any, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    doubt = _says(tmp_path, family, **sources).doubt
+    assert all(word in doubt for word in words)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_sources_that_agree_leave_no_doubt(family: str, tmp_path: Path) -> None:
+    both: dict[str, Any] = {"yaml": "parameterization: v", "modelspec.prediction_type": "v-prediction"}
+    found = _says(tmp_path, family, markers=("v_pred", "ztsnr"), **both)
+    assert found.prediction == "v_prediction" and not found.doubt
+
+
+def test_a_file_without_a_vae_says_so_and_is_read(tmp_path: Path) -> None:
+    names = {name: value for name, value in _names("sd1").items() if not name.startswith("first_stage")}
+    assert detect(_save(tmp_path / "m.safetensors", names)).parts == ("unet", "text_encoder")
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.{name}",
+        lambda name: name.replace(UNET, f"{UNET}_orig_mod."),
+        lambda name: name.replace(UNET, "diffusion_model."),
+        lambda name: name.replace(UNET, ""),
+    ],
+)
+def test_names_are_read_through_wrappers_and_without_their_first_level(
+    family: str, change: Any, tmp_path: Path
+) -> None:
+    names = {change(name): value for name, value in _names(family).items()}
+    for file in (tmp_path / "m.safetensors", tmp_path / "m.ckpt"):
+        if file.suffix == ".ckpt":
+            torch.save({"state_dict": names}, file)
+        else:
+            save_file(names, file)
+        found = detect(file)
+        assert found.family == family and "unet" in found.parts and "vae" in found.parts
+
+
+def test_one_tensor_under_two_names_is_refused(tmp_path: Path) -> None:
+    names = _names("sd1")
+    names |= {f"module.{name}": value.clone() for name, value in names.items()}
+    with pytest.raises(UserError, match="twice"):
+        detect(_save(tmp_path / "m.safetensors", names))
+
+
+WIDE = f"{UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+PROJECTED = f"{UNET}input_blocks.1.1.proj_in.weight"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "family"),
+    [
+        ({WIDE: _shape(8, 1024), PROJECTED: _shape(8, 8)}, "sd2"),
+        ({WIDE: _shape(8, 1024), PROJECTED: _shape(8, 8, 1, 1)}, "sd2"),
+        ({WIDE: _shape(8, 64), PROJECTED: _shape(8, 8)}, "sd2"),
+        ({WIDE: _shape(8, 768), PROJECTED: _shape(8, 8, 1, 1)}, "sd1"),
+        ({WIDE: _shape(8, 64), PROJECTED: _shape(8, 8, 1, 1)}, "sd1"),
+    ],
+)
+@pytest.mark.parametrize("text", ["sd1", "sd2"])
+def test_the_unets_shapes_decide_the_family_against_the_text_encoders_names(
+    text: str, shapes: dict[str, torch.Tensor], family: str, tmp_path: Path
+) -> None:
+    assert detect(_save(tmp_path / "m.safetensors", _names(text) | shapes)).family == family

@@ -8,6 +8,7 @@ from typing import Any
 from engine.models.families import unet
 from engine.models.families.unet import row
 from engine.models.family_spec import BASE, Blocks, FamilySpec, SingleFileMarks, TextPart
+from engine.models.keymap_unet import unet_names
 from engine.models.unet_layers import unet_layers
 
 _IN, _OUT = row("IN", range(12)), row("OUT", range(12))
@@ -70,8 +71,12 @@ SD1 = FamilySpec(
         denoiser=unet.START,
         blocks=unet.BLOCKS,
         first=unet.FIRST,
-        yaml=False,
+        roots=unet.ROOTS,
+        sketch=unet.sketch,
+        velocity=unet.VELOCITY,
+        no_signal=unet.NO_SIGNAL,
     ),
+    parameter_names=unet_names,
     recognise=_recognise,
     pipeline="StableDiffusionPipeline",
     index={"requires_safety_checker": False, "safety_checker": [None, None]},

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from engine.models.family_spec import Config
 from engine.models.keymap_unet import PREFIX, block_of, unet_module_map
 
 PART, START = "unet", PREFIX
 BLOCKS = f"{PREFIX}input_blocks."
 FIRST = f"{BLOCKS}0.0.weight"
+ROOTS = ("input_blocks.", "middle_block.", "output_blocks.", "time_embed.", "label_emb.", "out.")
+# The empty tensors that ComfyUI looks for.
+VELOCITY, NO_SIGNAL = "v_pred", "ztsnr"
 # Counted on diffusers' own modules (meta device).
 VAE_PARAMETERS, CLIP_L_PARAMETERS = 83_653_863, 123_060_480
 ALIASES = {"M00": "MID", "MID00": "MID"}
@@ -27,3 +31,15 @@ def block_finder(config: Mapping[str, Any]) -> Callable[[str], str]:
     """From a module's path in a UNet of this config to IN00.., MID, OUT00.. or BASE."""
     names = unet_module_map(config)
     return lambda path: block_of(names, path)
+
+
+def sketch(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Config, str]:
+    """Whether a UNet in one file is told sizes, the width of the text that it attends to, and how it projects."""
+    told = f"{PREFIX}label_emb.0.0.weight"
+    if told in shapes:
+        return {"addition_embed_type": "text_time"}, told
+    for name, shape in shapes.items():
+        if name.startswith(PREFIX) and name.endswith(".attn2.to_k.weight") and len(shape) == 2:
+            projection = shapes.get(f"{name.partition('.transformer_blocks.')[0]}.proj_in.weight", ())
+            return {"cross_attention_dim": shape[1], "use_linear_projection": len(projection) == 2}, name
+    return {}, ""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
+from engine.cost.counts import part_config
+from engine.errors import UserError
 from engine.models.bases import tokenizer_folder
 from engine.models.specs import FAMILIES
+from engine.models.vae_source import check_vae
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
 
@@ -46,6 +48,12 @@ def whole_model(ctx: Context) -> Iterator[Problem]:
 
 
 def prediction(ctx: Context) -> Iterator[Problem]:
+    if ctx.base is not None and ctx.base.doubt and ctx.plan.base.prediction == "auto":
+        fix = 'set it to "epsilon" or "v_prediction": the page that the model comes from says which'
+        yield Problem(
+            "base.prediction", "must be set: what the model predicts cannot be told", ctx.base.doubt, fix
+        )
+        return
     guess = next((text for text in ctx.base.reasons if ": guessed" in text), "") if ctx.base else ""
     if guess and ctx.plan.base.prediction == "auto":
         fix = 'set it to "epsilon" (SD 2.x base, 512 px) or "v_prediction" (768 px) where you know'
@@ -69,15 +77,32 @@ def tokenizer(ctx: Context) -> Iterator[Problem]:
     )
 
 
+def lacking_parts(ctx: Context) -> Iterator[Problem]:
+    if ctx.base is not None and "vae" in ctx.base.lacks and not ctx.plan.base.vae:
+        why = "pictures are encoded by it before they are trained on"
+        fix = "name a VAE of the same family: a file, or a diffusers folder"
+        yield Problem("base.vae", "is needed: the model comes without a VAE of its own", why, fix)
+
+
 def other_vae(ctx: Context) -> Iterator[Problem]:
-    vae = ctx.plan.base.vae
-    if not vae:
+    vae, family = ctx.plan.base.vae, ctx.family
+    if not vae or family is None:
         return
-    folder = Path(vae).expanduser()
-    places = (folder / "vae" / "config.json", folder / "config.json")
-    if not any(place.is_file() for place in places):
-        why = "a VAE is given as a diffusers folder with config.json and its weights"
-        yield Problem("base.vae", f"{vae} is no VAE folder", why, "correct the path, or leave base.vae out")
+    # A denoiser that learns from nothing learns whatever latents it is given.
+    fresh = "fresh_denoiser" in ctx.spec.requires
+    scaling = None if fresh else part_config(ctx.base, family.name, "vae").get("scaling_factor", 0.18215)
+    try:
+        check_vae(family, vae, scaling)
+    except UserError as error:
+        yield Problem("base.vae", error.what.removeprefix("base.vae: "), error.why, error.fix)
 
 
-RULES: tuple[Rule, ...] = (known_family, same_family, whole_model, prediction, tokenizer, other_vae)
+RULES: tuple[Rule, ...] = (
+    known_family,
+    same_family,
+    whole_model,
+    lacking_parts,
+    prediction,
+    tokenizer,
+    other_vae,
+)
