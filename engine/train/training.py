@@ -93,7 +93,8 @@ class Training:
         """Run `steps` more updates, or all that the plan has left; returns their reports.
 
         Learning rates follow the plan's schedule over `train.steps`, so fewer steps are its beginning. UserError
-        after MAX_SKIPPED updates in a row whose loss or gradients were not finite.
+        after MAX_SKIPPED updates in a row whose loss or gradients were not finite, and after the plan's last where all
+        were so.
         """
         if steps is not None and steps < 1:
             raise UserError(f"{steps} steps cannot be trained", "a step is one update", "ask for 1 or more")
@@ -116,7 +117,7 @@ class Training:
         return self.reports[first:]
 
     def note(self, report: StepReport) -> None:
-        """Take in a finished update; UserError where too many in a row moved nothing."""
+        """Take in a finished update; UserError where too many in a row, or all of them, moved nothing."""
         self.step = report.step
         self.skipped = self.skipped + 1 if report.skipped else 0
         self.reports.append(report)
@@ -124,6 +125,12 @@ class Training:
             raise UserError(
                 f"loss or gradients were not finite for {MAX_SKIPPED} steps in a row",
                 "the weights are as they were before; usual causes are a rate that is too high or fp16",
+                "lower train.learning_rate or set train.precision to bf16 or fp32, and start again",
+            )
+        if self.step >= self.plan.train.steps and self.skipped >= self.step:
+            raise UserError(
+                f"nothing was learned: loss or gradients were not finite in all {self.step} steps",
+                "no weight was changed; usual causes are a rate that is too high or fp16",
                 "lower train.learning_rate or set train.precision to bf16 or fp32, and start again",
             )
 

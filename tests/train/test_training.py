@@ -223,3 +223,13 @@ def test_a_run_that_began_with_other_draws_goes_on_and_says_so(
     assert [report.step for report in again.train(1)] == [3]
     codes = [code for code, text in said if "step 2" in text]
     assert codes == ([] if version == draws.VERSION else ["other-draws"])
+
+
+def test_a_training_that_moved_nothing_does_not_end_as_if_it_had(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, real = open_training(plan), sample_losses
+    assert plan.train.steps < training.MAX_SKIPPED
+    monkeypatch.setattr(loop, "sample_losses", lambda *given: real(*given) * float("nan"))
+    with pytest.raises(UserError, match="nothing was learned"):
+        made.train()
