@@ -16,8 +16,9 @@ from PIL import Image
 
 from engine.plan.files import dumps, from_dict
 from engine.plan.overrides import put
+from engine.run.create import create_run
 from engine.run.events import EventReader
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
 
 if TYPE_CHECKING:
     from engine.plan.schema import Plan

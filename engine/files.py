@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_DIR_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
@@ -15,6 +21,85 @@ _NO_DIR_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 def is_disk_full(error: OSError) -> bool:
     """Whether `error` says that the disk, the quota or the file-size limit is used up."""
     return error.errno in _DISK_FULL
+
+
+_NUMBER = re.compile(r"\(os error (\d+)\)")
+_TEXTS = {os.strerror(number): number for number in _DISK_FULL}
+
+
+@contextmanager
+def os_errors(path: Path) -> Iterator[None]:
+    """Raise as OSError what a library tells of the system only in words.
+
+    safetensors and tokenizers say "(os error 28)" (Rust), torch says "failed with No space left on device".
+    """
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        number = _told_number(str(error))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _told_number(text: str) -> int | None:
+    if found := _NUMBER.search(text):
+        return int(found[1])
+    return next((number for words, number in _TEXTS.items() if words in text), None)
+
+
+class Patience(Protocol):
+    """Who waits while a disk is full."""
+
+    def full(self, error: OSError, path: Path, needed: int) -> None:
+        """Return when about `needed` bytes for `path` may be written again, or raise `error`."""
+        ...
+
+    def over(self) -> None:
+        """What had to wait is written."""
+        ...
+
+
+_patience: list[Patience] = []
+
+
+@contextmanager
+def waiting(patience: Patience) -> Iterator[None]:
+    """Inside, a full disk makes this process's writers wait; without it they raise OSError."""
+    _patience.append(patience)
+    try:
+        yield
+    finally:
+        _patience.pop()
+
+
+def patiently(path: Path, needed: int, write: Callable[[], T]) -> T:
+    """What `write` gives; it is called again after each wait for a full disk, so it leaves nothing half done.
+
+    About `needed` bytes are written at `path`. Raises OSError as OSError, also where a library hides one.
+    """
+    waited = False
+    while True:
+        try:
+            with os_errors(path):
+                done = write()
+        except OSError as error:
+            if not is_disk_full(error) or not _patience:
+                raise
+            _patience[-1].full(error, path, needed)
+            waited = True
+        else:
+            if waited:
+                _patience[-1].over()
+            return done
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only its owner may enter; one that is there keeps its rights."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -30,6 +115,10 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Raises OSError and leaves the old file as it was, with no temporary file behind.
     """
     raw = data.encode("utf-8") if isinstance(data, str) else data
+    patiently(path, len(raw), lambda: _write_beside(path, raw))
+
+
+def _write_beside(path: Path, raw: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

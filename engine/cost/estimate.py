@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from engine.cost.counts import family_of, part_config, part_parameters, scaled_parameters
-from engine.cost.machine import Machine, disk_free
+from engine.cost.machine import Machine, disk_free, disk_of
 from engine.cost.throughput import measured_throughput
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
@@ -18,7 +20,7 @@ from engine.plan.methods.context import BaseShape
 from engine.plan.optimizers import OPTIMIZERS, OptimizerSpec
 from engine.plan.schema import Plan
 from engine.plan.units import duration, size_text
-from engine.run.paths import runs_root
+from engine.run.paths import cache_root, runs_root
 
 GIB = 2**30
 Amounts = tuple[tuple[str, int], ...]
@@ -39,14 +41,32 @@ DECODE_BYTES_A_PIXEL = 3 * 256 * 4
 
 
 @dataclass(frozen=True)
+class Disk:
+    """What is written on one file system: `paths` are the folders that lie there, `parts` what goes into them."""
+
+    paths: tuple[str, ...]
+    parts: Amounts
+    free: int | None
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(size for _, size in self.parts)
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """All sizes in bytes. `memory_*` is VRAM on a GPU and main memory on a CPU; none means not known."""
+    """All sizes in bytes. `vram_*` is main memory on a CPU; none means not known.
+
+    `disk_free` is that of the disk with the least room for what it gets, which `disks` says disk by disk.
+    """
 
     device: str
     vram_parts: Amounts
     vram_available: int | None
     disk_parts: Amounts
     disk_free: int | None
+    disks: tuple[Disk, ...]
     seconds: float | None
     seconds_why: str
     notes: tuple[str, ...]
@@ -70,8 +90,9 @@ class Estimate:
         memory = "VRAM" if self.device != "cpu" else "memory"
         rows = [f"{memory} on {self.device}, forecast peak{_of(self.vram_available)}"]
         rows += _table((*self.vram_parts, ("total", self.vram_total)))
-        rows += [f"disk{_of(self.disk_free, 'free')}"]
-        rows += _table((*self.disk_parts, ("total", self.disk_total)))
+        for disk in self.disks:
+            rows += [f"disk of {' and '.join(disk.paths)}{_of(disk.free, 'free')}"]
+            rows += _table((*disk.parts, ("total", disk.total)))
         rows += [
             f"time: {duration(self.seconds)} ({self.seconds_why})"
             if self.seconds
@@ -80,18 +101,31 @@ class Estimate:
         return rows + [f"note: {note}" for note in self.notes]
 
 
-def estimate(plan: Plan, base: BaseInfo | None, report: DatasetReport | None, machine: Machine) -> Estimate:
-    """The forecast for a plan; where `base` or `report` is not known (none), a note says so."""
+def estimate(
+    plan: Plan,
+    base: BaseInfo | None,
+    report: DatasetReport | None,
+    machine: Machine,
+    directory: Path | None = None,
+) -> Estimate:
+    """The forecast for a plan; where `base` or `report` is not known (none), a note says so.
+
+    `directory` is the folder that the run is to have, by default one below runs_root().
+    """
     model = _Model(plan, base)
     gpu = machine.gpu_for(plan.hardware.device)
     device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
     seconds, why = _time(plan)
+    own, cached = _disk(plan, model), () if report is None else tuple(_caches(plan, model, report))
+    place = runs_root() if directory is None else directory.expanduser().absolute()
+    disks = _disks(((place, own), (cache_root(), cached)))
     return Estimate(
         device=device,
         vram_parts=_memory(plan, model, device),
         vram_available=gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None,
-        disk_parts=_disk(plan, model, report),
-        disk_free=disk_free(runs_root()),
+        disk_parts=(*own, *cached),
+        disk_free=min(disks, key=lambda disk: math.inf if disk.free is None else disk.free - disk.total).free,
+        disks=disks,
         seconds=seconds,
         seconds_why=why,
         notes=(
@@ -200,7 +234,19 @@ def preview_size(plan: Plan) -> tuple[int, int]:
     return plan.samples.width or plan.data.resolution, plan.samples.height or plan.data.resolution
 
 
-def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Amounts:
+def _disks(places: Iterable[tuple[Path, Amounts]]) -> tuple[Disk, ...]:
+    """One entry a file system, in the order of the places."""
+    found: dict[int | str, Disk] = {}
+    for path, parts in places:
+        number = disk_of(path)
+        key = str(path) if number is None else number
+        known = found.get(key, Disk((), (), disk_free(path)))
+        if parts or not known.paths:
+            found[key] = Disk((*known.paths, str(path)), (*known.parts, *parts), known.free)
+    return tuple(disk for disk in found.values() if disk.parts) or tuple(found.values())[:1]
+
+
+def _disk(plan: Plan, model: _Model) -> Amounts:
     state = model.trainable * (8 if plan.train.ema else 4) + model.states
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
@@ -217,8 +263,6 @@ def _disk(plan: Plan, model: _Model, report: DatasetReport | None) -> Amounts:
         (f"exported files ({exports})", export * copies),
         ("previews", _sample_bytes(plan)),
     ]
-    if report is not None:
-        parts += _caches(plan, model, report)
     return tuple((name, size) for name, size in parts if size)
 
 

@@ -141,6 +141,18 @@ def _memory_total() -> int:
     return min(total, int(limit)) if limit.isdigit() else total
 
 
+def disk_of(path: Path) -> int | None:
+    """The number of the file system that `path` is or would be on; none where that cannot be asked."""
+    for folder in (path, *path.parents):
+        try:
+            return folder.stat().st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+    return None
+
+
 def disk_free(path: Path) -> int | None:
     """Bytes that may still be written where `path` is or would be; none where that cannot be asked."""
     for folder in (path, *path.parents):

@@ -20,6 +20,7 @@ from torch import Tensor
 from engine import keys
 from engine.dataset.contents import ContentIndex
 from engine.errors import UserError
+from engine.files import patiently
 from engine.tensorfiles.memory import own
 
 VERSION = 1
@@ -87,7 +88,9 @@ class TensorCache:
         """Writes an entry, replacing one that is there. Raises OSError where the disk is full."""
         copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         raw = save(copies, metadata={"key": key, "digest": _digest(copies)})
-        final = self.path(key)
+        patiently(self.path(key), len(raw), lambda: self._write(self.path(key), raw))
+
+    def _write(self, final: Path, raw: bytes) -> None:
         final.parent.mkdir(parents=True, exist_ok=True)
         self._temporary.mkdir(parents=True, exist_ok=True)
         beside = self._temporary / f"{os.getpid()}-{secrets.token_hex(8)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from engine.cost.machine import Machine, machine
 from engine.dataset.pairs import Pairs, pair_up
@@ -35,11 +36,13 @@ def check(
     base: BaseInfo | None = None,
     here: Machine | None = None,
     pair: Callable[[DatasetReport, str], Pairs | None] = pair_up,
+    directory: Path | None = None,
 ) -> list[Problem]:
     """All problems, errors first, each group in the order of the rules.
 
     `report` and `base` save looking again where the caller has them; `here` stands for this machine.
     `pair` finds the conditions of pictures that come in pairs; a caller that has looked already gives that.
+    `directory` is the folder that the run is to have, where it is not one below the runs' root.
     Reads headers of the pictures and of the base, and writes nothing.
     """
     problems: list[Problem] = []
@@ -50,7 +53,7 @@ def check(
             problems.append(Problem("base.model", error.what, error.why, error.fix))
     if report is None and plan.data.resolution % 8 == 0:
         report = scan_data(plan)
-    context = Context(plan, report, base, machine() if here is None else here, pair)
+    context = Context(plan, report, base, machine() if here is None else here, pair, directory)
     for rule in RULES:
         problems += rule(context)
     return sorted(problems, key=lambda problem: problem.level != "error")

@@ -28,7 +28,7 @@ def send(run: RunDir, command: Command) -> str:
     head: Record = {"v": VERSION, "id": ident, "t": round(time.time(), 3), "cmd": command.cmd}
     line, _ = encode(head | command.written())
     try:
-        fd = os.open(run.control_file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(run.control_file, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             size = os.fstat(fd).st_size
             # A line that another sender left torn is closed first; readers skip it.

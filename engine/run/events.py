@@ -37,7 +37,7 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o644)
+        self._fd = os.open(path, flags, 0o666)
         self._lock = threading.Lock()
         self._seq, self._torn = _last_seq(self._fd)
 

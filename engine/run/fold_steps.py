@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from engine.run.event import Record, as_float, as_int
@@ -10,12 +9,13 @@ from engine.run.run_view import RunView
 from engine.run.series import NAMES
 
 _FIGURES = NAMES[1:]
+_LAST_TIME = 253_402_214_400.0  # the end of the year 9999, after which no calendar can name a time
 
 
 def mark(draft: RunView, event: Record) -> None:
     """Take the event's time and number; a field that is no number leaves the last one."""
     t = as_float(event.get("t"))
-    if math.isfinite(t):
+    if 0 <= t <= _LAST_TIME:
         draft.last_event_at = t
     seq = as_int(event.get("seq"))
     draft.seq = draft.seq if seq is None else seq

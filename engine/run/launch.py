@@ -16,7 +16,7 @@ from engine.files import last_lines
 from engine.run import codes
 from engine.run.events import EventReader
 from engine.run.kinds import Launched
-from engine.run.paths import RunDir
+from engine.run.paths import RunDir, handle
 
 START_TIMEOUT_S = 30.0
 
@@ -78,7 +78,7 @@ def _wait(run: RunDir, child: subprocess.Popen[bytes], start: int, log_start: in
 
 def _start_error(run: RunDir, code: int, log_start: int) -> UserError:
     if code == codes.ALREADY_RUNNING:
-        return UserError(f"The run {run.name} is already running.", fix=f"sdtrain attach {run.name}")
+        return UserError(f"The run {run.name} is already running.", fix=f"sdtrain attach {handle(run)}")
     lines = last_lines(run.log_file, 12, start=log_start)
     return UserError(
         f"The engine of {run.name} ended before it began (exit code {code}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import tomllib
@@ -12,7 +13,7 @@ from pathlib import Path
 from engine.run.jsonl import head, tail
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, list_runs
-from engine.run.view import RunView, fold, state
+from engine.run.view import Failure, RunView, fold, state
 
 _HEAD = 16 << 10
 _TAIL = 48 << 10
@@ -37,10 +38,8 @@ def summaries(root: Path | None = None) -> list[RunSummary]:
     found = []
     now = time.time()
     for run in list_runs(root):
-        try:
+        with contextlib.suppress(PermissionError):
             found.append(summary(run, now))
-        except PermissionError:
-            continue
     return found
 
 
@@ -71,9 +70,18 @@ def summary(run: RunDir, now: float | None = None) -> RunSummary:
 def _ends(path: Path) -> tuple[RunView, bool]:
     """The view after both ends of the file, and whether that was all of it."""
     try:
-        size = path.stat().st_size
+        return _read_ends(path)
+    except PermissionError:
+        raise
     except FileNotFoundError:
         return RunView(), True
+    except OSError as error:  # a folder, a link to itself, a disk that fails
+        why = error.strerror or str(error)
+        return RunView(failed=Failure(0.0, f"{path.name} cannot be read", why)), True
+
+
+def _read_ends(path: Path) -> tuple[RunView, bool]:
+    size = path.stat().st_size
     if size <= _HEAD + _TAIL:
         return fold(tail(path, size)), True
     view = fold(head(path, _HEAD))
@@ -84,12 +92,14 @@ def _ends(path: Path) -> tuple[RunView, bool]:
 def _plan(run: RunDir) -> Mapping[str, object]:
     try:
         return tomllib.loads(run.plan_file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+    except PermissionError:
+        raise
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
 def _changed(path: Path) -> float:
     try:
         return path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return 0.0

@@ -29,7 +29,7 @@ class RunLock:
         The short wait is there because `is_alive` holds a shared lock for some microseconds.
         """
         assert self._fd is None, "this lock is held already"
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         deadline = time.monotonic() + wait_s
         while True:
             try:
@@ -72,7 +72,9 @@ def is_alive(run: RunDir) -> bool:
     """Whether an engine holds the run's lock at this moment. Raises PermissionError for a foreign run."""
     try:
         fd = os.open(run.lock_file, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    except PermissionError:
+        raise
+    except OSError:  # nothing is there, or a link that leads nowhere: no engine can hold it
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

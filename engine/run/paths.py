@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.files import text_obstacle, write_atomic
+from engine.files import make_private, write_atomic
 
 _ELSEWHERE = ".elsewhere"
 
@@ -22,7 +23,7 @@ class RunDir:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.path.name or self.path.absolute().name
 
     @property
     def plan_file(self) -> Path:
@@ -99,95 +100,17 @@ def safe_name(name: str) -> str:
     return kept.strip(".-")[:60].strip(".-") or "run"
 
 
-def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunDir:
-    """Make a new run directory that holds the plan; nothing that exists is overwritten.
-
-    Without `directory` it is `runs_root()/name`, or name-2, name-3... when that is taken. A given
-    `directory` is the run's own and must be new or empty. Raises UserError.
-    """
-    place = str(runs_root() if directory is None else directory.expanduser().absolute())
-    if why := text_obstacle(place):
-        what = f"A run cannot be kept in {place}"
-        raise UserError(what, why, "give another place with --dir, or set SDTRAIN_HOME")
-    try:
-        run = RunDir(_claim_name(safe_name(name)) if directory is None else _claim_directory(directory))
-        for folder in (run.previews, run.exports):
-            folder.mkdir(exist_ok=True)
-        _link_cache(run)
-        write_atomic(run.plan_file, plan_toml)
-        if directory is not None:
-            _remember(run)
-    except OSError as error:
-        where = error.filename or directory or runs_root()
-        raise UserError(
-            f"The run directory cannot be written: {where}",
-            why=error.strerror or str(error),
-            fix="give another place with --dir, or set SDTRAIN_HOME to a folder that you may write to",
-        ) from error
-    return run
-
-
-def _claim_name(name: str) -> Path:
-    root = runs_root()
-    root.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        path = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            path.mkdir()
-        except FileExistsError:
-            number += 1
-            continue
-        (path / "checkpoints").mkdir()
-        return path
-
-
-def _claim_directory(directory: Path) -> Path:
-    path = directory.expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise UserError(f"This is a file, not a folder: {path}", fix="give a new or an empty folder")
-    path.mkdir(parents=True, exist_ok=True)
-    if RunDir(path).exists():
-        raise UserError(
-            f"This folder already holds a run: {path}",
-            why="a run is never overwritten",
-            fix=f"continue it with `sdtrain resume {path}`, or give another folder",
-        )
-    if any(path.iterdir()):
-        raise UserError(
-            f"This folder is not empty: {path}",
-            why="a run keeps its own folder, so that nothing of yours can be touched",
-            fix="give a new or an empty folder",
-        )
-    try:
-        # mkdir either makes it or fails, so of two starts at once only one gets the folder.
-        (path / "checkpoints").mkdir()
-    except FileExistsError as error:
-        raise UserError(
-            f"Another start has just taken this folder: {path}", fix="give another one"
-        ) from error
-    return path
-
-
-def _link_cache(run: RunDir) -> None:
-    root = cache_root()
-    root.mkdir(parents=True, exist_ok=True)
-    try:
-        run.cache.symlink_to(root, target_is_directory=True)
-    except PermissionError:
-        # FAT and some network shares have no links; the run then keeps a cache of its own.
-        run.cache.mkdir(exist_ok=True)
-
-
-def _remember(run: RunDir) -> None:
+def remember(run: RunDir) -> None:
     """Note a run that lies elsewhere: one small file each, so that nobody has to rewrite a list."""
     if run.path.parent == runs_root():
         return
     name = hashlib.sha256(os.fsencode(run.path)).hexdigest()[:16]
     with contextlib.suppress(OSError):  # the run itself does not need it
         notes = runs_root() / _ELSEWHERE
-        notes.mkdir(parents=True, exist_ok=True)
-        write_atomic(notes / name, os.fsencode(run.path))
+        if not (notes / name).exists():
+            make_private(notes.parent)
+            notes.mkdir(exist_ok=True)
+            write_atomic(notes / name, os.fsencode(run.path))
 
 
 def _elsewhere() -> list[RunDir]:
@@ -258,6 +181,16 @@ def find_run(text: str, root: Path | None = None) -> RunDir:
     if len(chosen) == 1:
         return chosen[0]
     raise _not_found(text, top, chosen or runs, ambiguous=bool(chosen))
+
+
+def handle(run: RunDir) -> str:
+    """How to name this run in a command: its name, or its folder where the name means none or another."""
+    try:
+        if find_run(run.name).path.samefile(run.path):
+            return run.name
+    except (UserError, OSError):
+        pass
+    return shlex.quote(str(run.path))
 
 
 def _not_found(text: str, top: Path, candidates: list[RunDir], *, ambiguous: bool) -> UserError:

@@ -19,7 +19,8 @@ from engine.run.event import Event
 from engine.run.events import EventWriter
 from engine.run.kinds import Answered, Failed, Launched, Stopped, Warned
 from engine.run.lock import RunLock, supervisor_lives
-from engine.run.paths import RunDir
+from engine.run.paths import RunDir, handle
+from engine.run.place import is_gone, settle
 
 MAX_RESTARTS = 3
 _ORPHAN_WAIT_S = 15.0
@@ -75,6 +76,9 @@ class _Supervisor:
                 attempt = self._attempts.run(lock_fd)
             except OSError as error:
                 return self._say_unstartable(error)
+            if is_gone(self._dir):
+                print("The run's folder was removed: nothing can be told there any more.", file=sys.stderr)
+                return codes.FAILED
             if attempt.code >= 0 or attempt.ended:
                 return self._say_left(attempt)
             if -attempt.code in (signal.SIGTERM, signal.SIGINT):
@@ -103,7 +107,7 @@ class _Supervisor:
             Failed(
                 error=f"The training process left with code {attempt.code} and did not say why.",
                 why=" | ".join(log) or "engine.log holds nothing about it",
-                fix=f"read {self._dir.log_file}, then `sdtrain resume {self._dir.name}`",
+                fix=f"read {self._dir.log_file.absolute()}, then `sdtrain resume {self._name()}`",
                 state=codes.failed_state(attempt.code),
                 exit_code=attempt.code,
             )
@@ -153,12 +157,15 @@ class _Supervisor:
             Failed(
                 error=f"The training process was ended by {name} after step {attempt.step}.",
                 why=why,
-                fix=f"{fix}: `sdtrain resume {self._dir.name}`",
+                fix=f"{fix}: `sdtrain resume {self._name()}`",
                 state="crashed",
                 signal=name,
             )
         )
         return codes.FAILED
+
+    def _name(self) -> str:
+        return handle(RunDir(self._dir.path.absolute()))
 
     def _emit(self, event: Event) -> None:
         # Opened anew each time: between two of our events the worker has written its own.
@@ -171,12 +178,12 @@ def main(argv: Sequence[str], worker_argv: Sequence[str] | None = None) -> int:
     if len(argv) != 1:
         print("usage: python -P -m engine RUN_DIR", file=sys.stderr)
         return codes.BAD_INPUT
-    run = RunDir(Path(argv[0]).absolute())
-    if not run.plan_file.is_file():
-        print(f"There is no run in {run.path}: it holds no plan.toml", file=sys.stderr)
+    path = Path(argv[0]).absolute()
+    if not RunDir(path).plan_file.is_file():
+        print(f"There is no run in {path}: it holds no plan.toml", file=sys.stderr)
         return codes.BAD_INPUT
     try:
-        return supervise(run, worker_argv)
+        return supervise(settle(path), worker_argv)
     except AlreadyRunning as error:
         print(error, file=sys.stderr)
         return codes.ALREADY_RUNNING

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.errors import UserError
@@ -21,11 +21,13 @@ from engine.files import commit_dir, fsync_dir
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors
+from engine.tensorfiles.safetensors_file import serialise
 from engine.train import optimizer_state
 
 MANIFEST = "manifest.json"
 WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
 AVERAGES = "averages.safetensors"
+_NAME = re.compile(r"step-([0-9]{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,14 @@ def save(
     temporary = folder / f".tmp-{final.name}-{time.time_ns()}"
     temporary.mkdir(parents=True)
     try:
-        save_file({item.name: _host(item.parameter) for item in trainables}, temporary / WEIGHTS)
+        _write(temporary / WEIGHTS, {item.name: item.parameter for item in trainables})
         own = optimizer_state.read(trainables, optimizer)
-        save_file(own.tensors, temporary / OPTIMIZER)
+        _write(temporary / OPTIMIZER, own.tensors)
         text = json.dumps({**state, "step": step, **own.to_json()}, indent=1, sort_keys=True)
         (temporary / STATE).write_text(text)
         names = [WEIGHTS, OPTIMIZER, STATE]
         if averages is not None:
-            save_file({name: _host(value) for name, value in averages.items()}, temporary / AVERAGES)
+            _write(temporary / AVERAGES, averages)
             names.append(AVERAGES)
         files = {name: _fingerprint(temporary / name) for name in names}
         (temporary / MANIFEST).write_text(json.dumps({"version": 1, "step": step, "files": files}, indent=1))
@@ -77,25 +79,41 @@ def save(
 
 
 def complete(folder: Path) -> list[Saved]:
-    """Checkpoints with a manifest, oldest first; leftovers of a killed save have none under this name."""
+    """Checkpoints with a manifest, the lowest step first; leftovers of a killed save have none under this name."""
     if not folder.is_dir():
         return []
-    found = [
-        path for path in folder.glob("step-*") if (path / MANIFEST).is_file() and path.name[5:].isdigit()
-    ]
-    return [Saved(int(path.name[5:]), path) for path in sorted(found)]
+    named = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    found = [Saved(int(name[1]), path) for name, path in named if name and (path / MANIFEST).is_file()]
+    return sorted(found, key=lambda saved: (saved.step, saved.path.name))
 
 
 def verify(saved: Saved) -> str:
     """An empty text when every file is as the manifest says, or else what is wrong."""
     try:
-        manifest = json.loads((saved.path / MANIFEST).read_text())
-        for name, entry in manifest["files"].items():
+        for name, entry in _listed(saved).items():
             if _fingerprint(saved.path / name) != entry:
                 return f"{name} differs from the manifest"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         return f"manifest or file cannot be read: {error}"
     return ""
+
+
+def _listed(saved: Saved) -> dict[str, Any]:
+    """What the manifest says of each file; ValueError for one that was not written for this folder."""
+    try:
+        manifest = json.loads((saved.path / MANIFEST).read_bytes())
+    except RecursionError as error:
+        raise ValueError("the manifest is nested too deeply") from error
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict):
+        raise ValueError("the manifest lists no files")
+    if manifest.get("step") != saved.step:
+        raise ValueError(f"the manifest is of step {str(manifest.get('step'))[:20]}")
+    if missing := {WEIGHTS, OPTIMIZER, STATE} - files.keys():
+        raise ValueError(f"the manifest lacks {min(missing)}")
+    if odd := files.keys() - {WEIGHTS, OPTIMIZER, STATE, AVERAGES}:
+        raise ValueError(f"the manifest lists {str(min(odd))[:40]!r}")
+    return files
 
 
 def latest(folder: Path) -> tuple[Saved | None, list[str]]:
@@ -157,7 +175,7 @@ def prune(folder: Path, keep: int) -> list[Path]:
     """Remove all but the newest `keep` (0 keeps all) and leftovers of killed saves; never the only verified one."""
     for leftover in folder.glob(".tmp-step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    found = complete(folder)
+    found = [saved for saved in complete(folder) if _belongs(saved)]
     if keep == 0 or len(found) <= keep or verify(found[-1]):
         return []
     gone = [saved.path for saved in found[:-keep]]
@@ -166,10 +184,29 @@ def prune(folder: Path, keep: int) -> list[Path]:
     return gone
 
 
+def bytes_of(saved: Saved) -> int:
+    """The size of a checkpoint that was verified."""
+    return sum(int(entry["bytes"]) for entry in _listed(saved).values())
+
+
+def _belongs(saved: Saved) -> bool:
+    """Is it a checkpoint of this name, and no copy that somebody keeps beside?"""
+    try:
+        return bool(_listed(saved))
+    except (OSError, ValueError):
+        return False
+
+
 def size_of(trainables: Sequence[Trainable], optimizer: OptimizerSpec) -> int:
     """About how many bytes a checkpoint takes: fp32 weights, the optimiser's state, and 1 MB for the rest."""
     shapes = [tuple(item.parameter.shape) for item in trainables]
     return sum(4 * prod(shape) + optimizer.state_bytes(shape) for shape in shapes) + 1_000_000
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    with path.open("wb") as file:
+        for chunk in serialise(tensors, {}):
+            file.write(chunk)
 
 
 def _host(tensor: Tensor) -> Tensor:

@@ -76,10 +76,9 @@ class Ema:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for value, shadow in zip(self.parameters, self.shadow, strict=True):
-            own = value.detach().clone()
-            value.copy_(shadow)
-            shadow.copy_(own)
+        # The tensors change places and nothing is copied: memory cannot run out half way.
+        for at, value in enumerate(self.parameters):
+            value.data, self.shadow[at] = self.shadow[at], value.data
 
 
 class OptimizerAverage:

@@ -15,6 +15,7 @@ from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.export.base import About, Exported, ExportRequest, ModelFacts
 from engine.export.registry import get_format
+from engine.files import patiently
 from engine.methods.artifact import Artifact
 from engine.models.bases import locate
 from engine.plan.files import plan_hash
@@ -45,6 +46,17 @@ def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Ite
         yield EMA, average
     if asked != EMA:
         yield RAW, adapted.method.artifact(adapted.family)
+
+
+def outputs(plan: Plan, averages: bool, label: str = "") -> set[str]:
+    """The names of all files that an export of the plan's formats gives."""
+    asked = plan.output.weights if averages else ""
+    kinds = (EMA, RAW) if asked == "both" else (asked,)
+    return {
+        f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
+        for weights in kinds
+        for name in plan.export_formats
+    }
 
 
 def export_one(
@@ -107,7 +119,11 @@ def export_all(
     for weights, artifact in learned(adapted, plan.output.weights, averaged):
         for name in formats:
             out = folder / f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
-            written.append(export_one(plan, adapted, artifact, name, step, out, items, True, weights))
+            size = (
+                sum(value.numel() for value in artifact.tensors.values()) * DTYPES[plan.output.dtype].itemsize
+            )
+            write = partial(export_one, plan, adapted, artifact, name, step, out, items, True, weights)
+            written.append(patiently(out, size, write))
     return written
 
 

@@ -93,6 +93,8 @@ class Loop:
         self.parameters = [item.parameter for item in self.trainables]
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
+        self.whole = True
+        """Are weights, moments and averages those after a finished update?"""
         self.ema = average_of(self.trainables, self.optimizer, self.plan.train.ema)
         self.compile: Literal["no", "asked", "done"] = "asked" if self.plan.hardware.compile else "no"
         # Dropout layers draw from the global generator, which is therefore set by key before each forward pass.
@@ -111,7 +113,13 @@ class Loop:
             rate = set_learning_rates(
                 self.optimizer, schedule_factor(step, self.plan.train) * self.feed.learning_rate_factor(step)
             )
-            waiting.append((step, rate, self._fitting(step)))
+            try:
+                numbers = self._fitting(step)
+            except Exception:
+                if waiting and self.whole:  # these are done, and the weights are those after the last of them
+                    yield self._reports(waiting, time.perf_counter() - since)
+                raise
+            waiting.append((step, rate, numbers))
             now = time.perf_counter()
             ends = step == self.plan.train.steps or step == start + 1 or boundary(step)
             if ends or now - since >= self.report_every_s:
@@ -155,12 +163,12 @@ class Loop:
                 self._run_eager(str(error).strip().splitlines()[0])
                 continue
             except torch.OutOfMemoryError:
-                if self.limit == 1:
+                if self.limit == 1 or not self.whole:
                     raise
                 self.limit = (self.limit + 1) // 2
             self.optimizer.zero_grad(set_to_none=True)
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._renew_scaler()
+            self._free_cache()
             self.warn(
                 "batch-split",
                 f"out of memory: batches now run in pieces of {self.limit}; "
@@ -198,6 +206,7 @@ class Loop:
         self.method.after_step(self.family)
         if self.ema is not None:
             self.ema.update(step)
+        self.whole = True
         return torch.stack([total, norm, bad])
 
     def _gradients(self) -> list[Tensor]:
@@ -238,9 +247,36 @@ class Loop:
         bad = (~(torch.isfinite(loss) & torch.isfinite(norm))).float()
         if self.plan.train.clip_norm > 0:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.plan.train.clip_norm, norm)
-        self.update.step(bad)
+        self._move(bad)
         self.scaler.update()
         return norm, bad
+
+    def _move(self, bad: Tensor) -> None:
+        """The optimiser's step. Where memory ends it, the rest of it with the same gradients, as long as each try
+        gets further; `whole` is False from the first weight that moves until the update is complete."""
+        done = -1
+        self.whole = False
+        while True:
+            try:
+                return self.update.step(bad)
+            except torch.OutOfMemoryError:
+                self.whole = not (self.update.done or self.update.torn)
+                if self.update.torn or self.update.done <= done:
+                    raise
+                done = self.update.done
+            self._free_cache()
+
+    def _renew_scaler(self) -> None:
+        """A scaler takes each optimiser's gradients once before its update: an attempt that ended between the two
+        leaves one that refuses the next."""
+        if self.scaler.is_enabled():
+            state = self.scaler.state_dict()
+            self.scaler = torch.amp.GradScaler(self.device.type)
+            self.scaler.load_state_dict(state)
+
+    def _free_cache(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _to(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cpu":

@@ -14,8 +14,9 @@ from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
 from engine.planning.check import check, errors_of
 from engine.planning.data import scan_data
+from engine.run.create import create_run
 from engine.run.lock import RunLock
-from engine.run.paths import RunDir, cache_root, create_run
+from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed

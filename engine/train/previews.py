@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -127,9 +127,9 @@ class Previewer(Painter):
         self.tell = tell
         self.prompts = listed(plan, prompts, extras)
 
-    def draw_all(self, step: int) -> int:
-        """Draw every prompt; returns how many pictures came out."""
-        return sum(self.draw_one(step, prompt) for prompt in self.prompts)
+    def draw_all(self, step: int, without: Collection[int] = ()) -> int:
+        """Draw every prompt whose place is not in `without`; returns how many pictures came out."""
+        return sum(self.draw_one(step, prompt) for prompt in self.prompts if prompt.index not in without)
 
     def draw_extra(self, step: int, text: str) -> bool:
         """One picture of a prompt that is not in the plan."""
@@ -144,7 +144,7 @@ class Previewer(Painter):
             picture = self.picture(prompt)
             name = f"step-{step:08d}-{prompt.index:02d}"
             path, thumb = self._write(picture, name)
-        except (torch.OutOfMemoryError, RuntimeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever a picture meets, the training goes on
             if self.adapted.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.tell(replace(sample, error=f"{type(error).__name__}: {error}"[:500]))

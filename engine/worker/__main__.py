@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from engine.run import lifeline
-from engine.run.paths import RunDir
+from engine.run.place import settle
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
 
     gc.freeze()
     gc.enable()
-    return work(RunDir(Path(arguments[0])))
+    return work(settle(Path(arguments[0])))
 
 
 if __name__ == "__main__":

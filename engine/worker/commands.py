@@ -9,6 +9,7 @@ from types import FrameType
 
 from engine.run.control import ControlReader
 from engine.run.control_commands import COMMANDS, Pause, Resume, Sample, Save, Stop
+from engine.run.jsonl import Record
 from engine.worker.telling import Telling
 
 
@@ -31,6 +32,7 @@ class Commands:
         self._reader = reader
         self._telling = telling
         self._signal = ""
+        self._unread: list[Record] = []
 
     def listen(self) -> None:
         """SIGTERM and SIGINT finish the step, save and leave; SIGHUP is none of our business."""
@@ -38,10 +40,12 @@ class Commands:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    @property
-    def signalled(self) -> bool:
-        """Has a signal asked the engine to leave?"""
-        return bool(self._signal)
+    def leaving(self) -> bool:
+        """Has anybody asked the engine to leave? Answers nothing, so that it can be asked where no event can be
+        written."""
+        self._unread += self._reader.poll()
+        asked = any(command["cmd"] == Stop.cmd for command in self._unread)
+        return bool(self._signal or self.requests.stop or asked)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name
@@ -50,7 +54,9 @@ class Commands:
         """Take in what is new."""
         if self._signal:
             self.requests.stop = self.requests.stop or f"signal {self._signal}"
-        for command in self._reader.poll():
+        self._unread += self._reader.poll()
+        while self._unread:
+            command = self._unread.pop(0)
             self._take(str(command["id"]), str(command["cmd"]), str(command.get("prompt", "")))
         return self.requests
 
@@ -62,11 +68,13 @@ class Commands:
         if name == Resume.cmd and not requests.paused:
             self._telling.command(ident, name, "done", "the run was not paused")
             return
-        self._telling.command(ident, name, "accepted")
         if name == Stop.cmd:
             requests.stop = "stop command"
             requests.stop_ids.append(ident)
-        elif name == Save.cmd:
+        self._telling.command(ident, name, "accepted")
+        if name == Stop.cmd:
+            return
+        if name == Save.cmd:
             requests.saves.append(ident)
         elif name == Sample.cmd:
             requests.previews.append((ident, prompt))

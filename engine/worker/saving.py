@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import time
 
-from engine.files import is_disk_full
+import torch
+from torch import Tensor
+
+from engine.files import patiently
 from engine.plan.optimizers import OPTIMIZERS
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.training import Training
-from engine.worker.commands import Commands
-from engine.worker.disk_full import free_bytes, wait_for_space
 from engine.worker.telling import Telling
 
 
 class Saver:
     """Writes this run's checkpoints. `saved_step` is the step of the newest one, -1 before the first."""
 
-    def __init__(
-        self,
-        run: RunDir,
-        training: Training,
-        telling: Telling,
-        commands: Commands,
-    ) -> None:
+    def __init__(self, run: RunDir, training: Training, telling: Telling) -> None:
         self.run = run
         self.training = training
         self.telling = telling
-        self.commands = commands
         self.saved_step = -1
 
     def save(self) -> bool:
@@ -37,42 +31,30 @@ class Saver:
             return False
         self.telling.phase("saving", f"checkpoint at step {step}")
         began = time.monotonic()
-        saved, size = self._written(step)
+        saved, size = patiently(self.run.checkpoints, self._size(), self._write)
         self.saved_step = step
         self.telling.checkpoint(saved, size, time.monotonic() - began)
         checkpoint.prune(self.run.checkpoints, self.training.plan.checkpoints.keep)
         return True
 
-    def _written(self, step: int) -> tuple[checkpoint.Saved, int]:
-        """The checkpoint on disk; a full disk first costs all old ones but the newest, then waits for space."""
-        folder, training = self.run.checkpoints, self.training
-        items, state = training.loop.trainables, training.state()
-        optimizer = OPTIMIZERS[training.plan.optimizer.name]
-        waiting = False
-        while True:
-            try:
-                done = checkpoint.save(
-                    folder, step, items, training.loop.optimizer, state, training.averages()
-                )
-            except OSError as error:
-                if not is_disk_full(error) or (waiting and self._leaving()):
-                    raise
-                checkpoint.prune(folder, 1)
-                if not waiting:
-                    self._say_full(checkpoint.size_of(items, optimizer))
-                waiting = True
-                wait_for_space(folder, checkpoint.size_of(items, optimizer), self._leaving)
-                continue
-            if waiting:
-                self.telling.unpaused()
-            return done
+    def finite(self) -> bool:
+        """Is every number that a checkpoint would hold one to go on with?"""
+        loop = self.training.loop
+        moments = (value for state in loop.optimizer.state.values() for value in state.values())
+        tensors = [*loop.parameters, *(value for value in moments if isinstance(value, Tensor))]
+        return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
-    def _say_full(self, needed: int) -> None:
-        free = free_bytes(self.run.path)
-        text = (
-            f"the disk is full: a checkpoint needs about {needed:,} bytes, {free:,} are free; free some space"
+    def _size(self) -> int:
+        optimizer = OPTIMIZERS[self.training.plan.optimizer.name]
+        return checkpoint.size_of(self.training.loop.trainables, optimizer)
+
+    def _write(self) -> tuple[checkpoint.Saved, int]:
+        training = self.training
+        return checkpoint.save(
+            self.run.checkpoints,
+            training.step,
+            training.loop.trainables,
+            training.loop.optimizer,
+            training.state(),
+            training.averages(),
         )
-        self.telling.paused("disk-full", text)
-
-    def _leaving(self) -> bool:
-        return bool(self.commands.poll().stop)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
+from typing import Final
 
 import torch
 
 from engine.errors import UserError
-from engine.files import is_disk_full
+from engine.files import is_disk_full, waiting
 from engine.plan.files import load_stored
 from engine.plan.problems import Problem
+from engine.plan.schema import Plan
 from engine.run import codes
 from engine.run.control import ControlReader
 from engine.run.paths import RunDir
+from engine.run.place import is_gone
 from engine.train import checkpoint
 from engine.worker.commands import Commands
-from engine.worker.disk_full import WaitingWriter
+from engine.worker.disk_full import DiskFull
 from engine.worker.heartbeat import Heartbeat
 from engine.worker.library_logs import silence
-from engine.worker.states import Opening, Run, State, StopRequested
+from engine.worker.remedies import out_of_memory
+from engine.worker.states import FolderGone, Opening, Run, State, StopRequested
 from engine.worker.telling import Telling
+from engine.worker.waiting_writer import WaitingWriter, log
+
+RESUME: Final = "`sdtrain resume` goes on from the last checkpoint"
 
 
 def work(run: RunDir) -> int:
@@ -31,28 +37,21 @@ def work(run: RunDir) -> int:
         try:
             commands = Commands(ControlReader(run.control_file), telling)
             commands.listen()
-            writer.leaving = lambda: commands.signalled
-            plan, unread = load_stored(run.plan_file)
-            return _go(Run(run, plan, commands, telling), unread)
-        except UserError as error:
-            return _failed(telling, codes.BAD_INPUT, error)
-        except torch.OutOfMemoryError as error:
-            fix = "lower train.batch_size or data.resolution, set hardware.gradient_checkpointing = true, then resume"
-            return _failed(
-                telling, codes.OUT_OF_MEMORY, UserError("the device is out of memory", str(error), fix)
-            )
-        except OSError as error:
-            if is_disk_full(error):
-                fix = "free some space, then: sdtrain resume"
-                return _failed(telling, codes.DISK_FULL, UserError("the disk is full", str(error), fix))
-            return _unexpected(telling, error)
-        except Exception as error:  # noqa: BLE001 - the process edge: everything else becomes an event and a log
-            return _unexpected(telling, error)
+            writer.leaving = commands.leaving
+            with waiting(DiskFull(telling, commands)):
+                plan, unread = load_stored(run.plan_file)
+                return _go(Run(run, plan, commands, telling), unread)
+        except Exception as error:  # noqa: BLE001 - the process edge: everything becomes an event and a log
+            if is_gone(run):
+                return _gone(error)
+            return _failed(telling, *_reason(error, RESUME))
 
 
 def _go(run: Run, unread: list[Problem]) -> int:
     telling = run.telling
     saved, broken = checkpoint.latest(run.folder.checkpoints)
+    if saved is not None:
+        telling.begin_at(saved.step)
     telling.started(run.plan, resumed=saved is not None)
     for problem in unread:
         telling.warning("plan-key-not-read", f"{problem.key} {problem.what}: {problem.why}")
@@ -63,27 +62,50 @@ def _go(run: Run, unread: list[Problem]) -> int:
     try:
         state = running = opening.open(saved)
         running.train()
+        running.save()
+        telling.phase("exporting", "writing the output files")
+        running.export()
     except StopRequested as stop:
         state.save()
         telling.stopped(str(stop))
         run.commands.stopped()
         return codes.STOPPED
-    running.save()
-    telling.phase("exporting", "writing the output files")
-    running.export()
+    except Exception as error:  # noqa: BLE001 - whatever it is, what was learned is saved first
+        if is_gone(run.folder):
+            return _gone(error)
+        phase = telling.doing
+        said = state.rescue()
+        then = f"{said}; {RESUME}" if said else RESUME
+        return _failed(telling, *_reason(error, then, run.plan, phase))
     telling.finished()
     return codes.DONE
 
 
+def _reason(
+    error: Exception, then: str, plan: Plan | None = None, phase: str = "loading"
+) -> tuple[int, UserError]:
+    """The exit code and the words for what ended the run; `then` says what becomes of it."""
+    if isinstance(error, UserError):
+        fix = error.fix if then == RESUME else f"{error.fix}; {then}" if error.fix else then
+        return codes.BAD_INPUT, UserError(error.what, error.why, fix)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) and plan is not None:
+        host = isinstance(error, MemoryError)
+        return codes.OUT_OF_MEMORY, out_of_memory(plan, phase, host, str(error), then)
+    if isinstance(error, OSError) and is_disk_full(error):
+        return codes.DISK_FULL, UserError("the disk is full", str(error), f"free some space, then {then}")
+    traceback.print_exception(error)
+    what = "the engine met an error it does not know"
+    return codes.FAILED, UserError(what, repr(error), f"the whole story is in engine.log; {then}")
+
+
 def _failed(telling: Telling, code: int, error: UserError) -> int:
-    print("\n".join(error.lines()), file=sys.stderr, flush=True)
+    log("\n".join(error.lines()))
     telling.failed(code, error)
     return code
 
 
-def _unexpected(telling: Telling, error: Exception) -> int:
-    traceback.print_exception(error)
-    fix = "the whole story is in engine.log; `sdtrain resume` goes on from the last checkpoint"
-    return _failed(
-        telling, codes.FAILED, UserError("the engine met an error it does not know", repr(error), fix)
-    )
+def _gone(error: Exception) -> int:
+    """The folder was removed: engine.log still has its descriptor, events have nobody to read them."""
+    where = f" ({error})" if isinstance(error, FolderGone) else ""
+    log(f"the run's folder was removed{where}: nothing is saved, and the engine leaves")
+    return codes.FAILED

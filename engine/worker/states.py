@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.plan.previews import preview_prompts
 from engine.plan.schema import Plan
-from engine.run.paths import RunDir
+from engine.run.paths import RunDir, remember
+from engine.run.place import is_gone, location
+from engine.train import checkpoint
 from engine.train.checkpoint import Saved
-from engine.train.exporting import export_all, run_exports
+from engine.train.exporting import export_all, outputs, run_exports
 from engine.train.extras import preview_extras
 from engine.train.loop import StepReport
 from engine.train.opening import open_training
@@ -20,6 +22,7 @@ from engine.train.watch import Watch
 from engine.worker.commands import Commands
 from engine.worker.saving import Saver
 from engine.worker.telling import Telling
+from engine.worker.told import Told, told_of
 
 POLL_S = 0.2
 
@@ -28,7 +31,11 @@ class StopRequested(Exception):
     """Leave after a clean save; carries the reason."""
 
 
-@dataclass(frozen=True)
+class FolderGone(Exception):
+    """The run's folder was removed: there is nowhere to save, and nothing is made anew."""
+
+
+@dataclass
 class Run:
     """What every state needs: the run, its plan, who asks and who is told."""
 
@@ -36,6 +43,19 @@ class Run:
     plan: Plan
     commands: Commands
     telling: Telling
+
+    def __post_init__(self) -> None:
+        self._place = location(self.folder)
+
+    def look(self) -> None:
+        """Notice that the folder was moved, which changes nothing but its name, or removed, which ends the run."""
+        if is_gone(self.folder):
+            raise FolderGone(str(self._place))
+        place = location(self.folder)
+        if place is not None and place != self._place:
+            self._place = place
+            remember(RunDir(place))
+            self.telling.warning("moved", f"the run's folder was moved; it is now {place}")
 
 
 class State:
@@ -53,8 +73,13 @@ class State:
     def save(self) -> None:
         """Keep what was learned, if anything was."""
 
+    def rescue(self) -> str:
+        """Keep what was learned after something went wrong; says what became of it."""
+        return ""
+
     def breathe(self) -> None:
         """Between steps, and between pictures while caching: do what people asked for."""
+        self.run.look()
         requests = self.commands.poll()
         self.act()
         if requests.paused and not requests.stop:
@@ -67,6 +92,7 @@ class State:
         requests = self.commands.requests
         while requests.paused and not requests.stop:
             time.sleep(POLL_S)
+            self.run.look()
             self.commands.poll()
             self.act()
         self.telling.unpaused()
@@ -117,7 +143,7 @@ class Running(State):
     def __init__(self, run: Run, training: Training) -> None:
         super().__init__(run)
         self.training = training
-        self.saver = Saver(run.folder, training, self.telling, self.commands)
+        self.saver = Saver(run.folder, training, self.telling)
         plan, previews = run.plan, run.folder.previews
         prompts = preview_prompts(plan, tuple(training.items))
         extras = preview_extras(training.feed.extras, plan, prompts, previews)
@@ -140,7 +166,25 @@ class Running(State):
         """Go on from a checkpoint."""
         self.training.restore(saved)
         self.saver.saved_step = saved.step
+        told = told_of(self.run.folder.events_file, saved.step)
         self.telling.resumed(saved.step)
+        self._make_up(saved, told)
+
+    def _make_up(self, saved: Saved, told: Told) -> None:
+        """What an attempt that was ended between a checkpoint and its previews and exports has left undone."""
+        plan, label = self.plan, self._label()
+        if not told.checkpoint:
+            self.telling.checkpoint(saved, checkpoint.bytes_of(saved), None)
+        if plan.checkpoints.export_each and self._outputs(label) - told.exports:
+            self.export(label)
+        if self._preview_due() and len(self.previewer.prompts) > len(told.previews):
+            self._preview(told.previews)
+
+    def _label(self) -> str:
+        return f"-{self.step:08d}"
+
+    def _outputs(self, label: str) -> set[str]:
+        return outputs(self.plan, self.training.loop.ema is not None, label)
 
     def train(self) -> None:
         """All updates that are left, with their previews and checkpoints; raises StopRequested."""
@@ -159,7 +203,7 @@ class Running(State):
                 self.telling.phase("training")
             if self._due(plan.checkpoints.every):
                 self.save()
-            if self._due(plan.samples.every) or (plan.samples.every and self.step == plan.train.steps):
+            if self._preview_due():
                 self._preview()
                 self.telling.phase("training")
             now = time.monotonic()
@@ -170,6 +214,10 @@ class Running(State):
     def _boundary(self, step: int) -> bool:
         every = (self.plan.checkpoints.every, self.plan.samples.every)
         return any(number and step % number == 0 for number in every)
+
+    def _preview_due(self) -> bool:
+        every = self.plan.samples.every
+        return self._due(every) or (every > 0 and self.step == self.plan.train.steps)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
@@ -191,8 +239,22 @@ class Running(State):
         """A checkpoint of this step, unless there is one already."""
         if self.saver.save():
             if self.plan.checkpoints.export_each:
-                self.export(label=f"-{self.step:08d}")
+                self.export(self._label())
             self.telling.phase("training")
+
+    def rescue(self) -> str:
+        """A checkpoint of what is in memory, where that is whole and finite."""
+        if self.saver.saved_step == self.step:
+            return f"step {self.step} is saved"
+        if not self.training.loop.whole:
+            return "the update was left half done, so nothing was saved"
+        if not self.saver.finite():
+            return "the weights are not finite, so they were not saved"
+        try:
+            self.saver.save()
+        except Exception as error:  # noqa: BLE001 - the run fails for another reason already, which is told
+            return f"what was learned since step {max(0, self.saver.saved_step)} could not be saved: {error}"
+        return f"step {self.step} was saved"
 
     def export(self, label: str = "") -> None:
         """The output files of the weights as they are."""
@@ -204,9 +266,10 @@ class Running(State):
         ):
             self.telling.exported(done)
 
-    def _preview(self) -> None:
-        self.telling.phase("sampling", f"{len(self.previewer.prompts)} previews at step {self.step}")
-        self.previewer.draw_all(self.step)
+    def _preview(self, without: Collection[int] = ()) -> None:
+        count = sum(prompt.index not in without for prompt in self.previewer.prompts)
+        self.telling.phase("sampling", f"{count} previews at step {self.step}")
+        self.previewer.draw_all(self.step, without)
 
     def _draw_extra(self, prompt: str) -> bool:
         self.telling.phase("sampling", prompt)

@@ -20,8 +20,8 @@ from engine.train.checkpoint import Saved
 from engine.train.loop import StepReport
 from engine.train.setup import choose_device
 from engine.version import package_version
-from engine.worker.disk_full import WaitingWriter
 from engine.worker.heartbeat import Heartbeat
+from engine.worker.waiting_writer import WaitingWriter
 
 PROGRESS_S = 0.25
 
@@ -35,6 +35,7 @@ class Telling:
         self.step = 0
         self._heartbeat = heartbeat
         self._began = time.monotonic()
+        self._before = heartbeat.phase
         self._progressed = 0.0
 
     def started(self, plan: Plan, resumed: bool) -> None:
@@ -61,6 +62,11 @@ class Telling:
         self._heartbeat.phase = phase
         self.writer.emit(kinds.Phase(phase, text))
 
+    @property
+    def doing(self) -> str:
+        """The present phase."""
+        return self._heartbeat.phase
+
     def progress(self, text: str, done: int, total: int) -> bool:
         """At most one in PROGRESS_S, and always the last; True where it was told."""
         now = time.monotonic()
@@ -84,6 +90,10 @@ class Telling:
         self.step = step
         self.writer.emit(kinds.Resumed(step))
 
+    def begin_at(self, step: int) -> None:
+        """So many updates lie on the disk, whatever becomes of this attempt."""
+        self.step = self._heartbeat.step = step
+
     def report(self, report: StepReport) -> None:
         """One finished update."""
         self.step = self._heartbeat.step = report.step
@@ -105,18 +115,21 @@ class Telling:
 
     def paused(self, reason: str = "", text: str = "") -> None:
         """The worker waits: because somebody asked, or for the `reason`."""
+        self._before = self._heartbeat.phase
         self._heartbeat.phase = "paused"
         self.writer.emit(kinds.Paused(self.step, reason, text))
 
     def unpaused(self) -> None:
         """The waiting is over."""
         self.writer.emit(kinds.Unpaused(self.step))
-        self._heartbeat.phase = "training"
+        self._heartbeat.phase = self._before
 
-    def checkpoint(self, saved: Saved, size: int, seconds: float) -> None:
+    def checkpoint(self, saved: Saved, size: int, seconds: float | None) -> None:
         """A whole checkpoint is on the disk."""
         path = str(saved.path.relative_to(self.run.path))
-        self.writer.emit(kinds.Checkpoint(saved.step, path, size, round(seconds, 4)))
+        self.writer.emit(
+            kinds.Checkpoint(saved.step, path, size, None if seconds is None else round(seconds, 4))
+        )
 
     def preview(self, sample: kinds.Sample) -> None:
         """One picture, or why there is none."""

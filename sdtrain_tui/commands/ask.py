@@ -12,7 +12,7 @@ from engine.run.control import send
 from engine.run.control_commands import Command
 from engine.run.follow import Follower
 from engine.run.lock import is_alive
-from engine.run.paths import RunDir, find_run
+from engine.run.paths import RunDir, find_run, handle
 from engine.run.view import RunView, state
 from sdtrain_tui.codes import DONE, FAILED
 from sdtrain_tui.commands.texts import clean, print_json
@@ -51,9 +51,9 @@ def living(text: str) -> RunDir:
     if not is_alive(run):
         current = state(Follower(run).catch_up(), False, time.time())
         fix = (
-            f"see it: sdtrain show {run.name}"
+            f"see it: sdtrain show {handle(run)}"
             if current == "finished"
-            else f"start it: sdtrain resume {run.name}"
+            else f"start it: sdtrain resume {handle(run)}"
         )
         raise UserError(f"{run.name} is not running", f"it is {current}", fix)
     return run

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from sdtrain_tui.codes import BAD_INPUT, DONE
-from sdtrain_tui.commands.plans import counted, plan_arguments, print_problems, read_plan
+from sdtrain_tui.commands.plans import counted, directory_argument, plan_arguments, print_problems, read_plan
 from sdtrain_tui.commands.texts import print_json
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     plan_arguments(parser)
+    directory_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -18,7 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.planning.check import check, errors_of
 
     plan = read_plan(args)
-    problems = check(plan)
+    problems = check(plan, directory=args.dir)
     wrong = bool(errors_of(problems))
     if args.json:
         print_json(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from pathlib import Path
 
 from engine.errors import UserError
 from engine.plan.units import size_text
-from engine.run.paths import find_run
+from engine.run.paths import RunDir, find_run
 from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.child import Record, run_module
 from sdtrain_tui.commands.start import need_torch
@@ -34,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     writable_name("-o", args.output)
     found = find_run(args.run)
+    _refuse_format(found, args.format)
     need_torch()
     words = [str(found.path), "--format", args.format]
     words += [] if args.step is None else ["--step", str(args.step)]
@@ -46,6 +48,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"run": found.name, "exported": exported})
     return DONE
+
+
+def _refuse_format(run: RunDir, name: str) -> None:
+    """UserError, before anything is loaded, for a format that the run's method is not written in."""
+    from engine.plan.files import load_stored
+    from engine.plan.methods import METHODS
+
+    plan, _ = load_stored(run.plan_file)
+    spec = METHODS[plan.method]
+    fitting = [each for each in spec.formats if not plan.options.format_obstacle(each)]
+    if name in fitting:
+        return
+    close = difflib.get_close_matches(name, fitting, n=1, cutoff=0.5)
+    why = f"{spec.title} is written as {', '.join(spec.formats)}"
+    if name in spec.formats:
+        why = plan.options.format_obstacle(name)
+    raise UserError(
+        f"{run.name} cannot be exported as {name!r}",
+        why,
+        f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(fitting)}",
+    )
 
 
 def _tell(record: Record) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 from engine.plan.units import duration, size_text
 from engine.run.events import EventReader
 from engine.run.lock import is_alive
-from engine.run.paths import RunDir
+from engine.run.paths import RunDir, handle
 from engine.run.view import RunView, eta_s, fold, state
 from sdtrain_tui.codes import DONE, FAILED, INTERRUPTED
-from sdtrain_tui.commands.texts import clean, number
+from sdtrain_tui.commands.texts import clean, clock, number
 
 POLL_S = 0.2
 LINES_A_RUN = 50
@@ -32,8 +32,8 @@ def follow(run: RunDir, *, as_json: bool = False, every: int = 0) -> int:
         view, last = _watch(run, printer)
     except KeyboardInterrupt:
         print(
-            f"\nno longer watching; the run goes on. Watch it: sdtrain attach {run.name}   "
-            f"Stop it: sdtrain stop {run.name}",
+            f"\nno longer watching; the run goes on. Watch it: sdtrain attach {handle(run)}   "
+            f"Stop it: sdtrain stop {handle(run)}",
             file=sys.stderr,
         )
         return INTERRUPTED
@@ -97,7 +97,7 @@ class _Text:
         for index in range(self.lines, len(view.log)):
             line = view.log[index]
             mark = f"{line.level}: " if line.level in ("warning", "error") else ""
-            print(f"{time.strftime('%H:%M:%S', time.localtime(line.t))}  {mark}{clean(line.text)}")
+            print(f"{clock(line.t)}  {mark}{clean(line.text)}")
         self.lines = len(view.log)
         self._tell_step(view)
         self._tell_progress(view)
@@ -144,6 +144,9 @@ def print_end(run: RunDir, view: RunView, last: str) -> None:
                 print(clean(f"{mark}{line}"), file=sys.stderr)
     for export in view.exports:
         print(clean(f"{export.format}: {run.path / export.path} ({size_text(export.bytes)})"))
-    print(f"{run.name}: {last} at step {view.step} of {view.total_steps}; everything is in {run.path}")
+    where = f"at step {view.step} of {view.total_steps}"
+    if last == "stopped" and not view.step:
+        where = "while it was being prepared, before the first step"
+    print(clean(f"{run.name}: {last} {where}; everything is in {run.path}"))
     if last in ("stopped", "crashed", "out-of-memory", "disk-full"):
-        print(f"go on with: sdtrain resume {run.name}")
+        print(f"go on with: sdtrain resume {handle(run)}")

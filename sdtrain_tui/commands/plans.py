@@ -22,6 +22,16 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def directory_argument(parser: argparse.ArgumentParser) -> None:
+    """--dir, for a command that only looks at the disk there."""
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        metavar="RUN_DIR",
+        help="the folder that the run is to have: its disk is looked at",
+    )
+
+
 def set_argument(parser: argparse.ArgumentParser) -> None:
     """--set KEY=VALUE, as often as wanted."""
     parser.add_argument(

@@ -10,7 +10,7 @@ from engine.run.control_commands import Resume
 from engine.run.follow import Follower
 from engine.run.launch import launch
 from engine.run.lock import is_alive
-from engine.run.paths import RunDir, find_run
+from engine.run.paths import RunDir, find_run, handle, remember
 from engine.run.view import state
 from sdtrain_tui.commands.ask import ask, control_arguments, tell
 from sdtrain_tui.commands.start import detached, need_torch, watch
@@ -24,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     found = find_run(args.run)
+    remember(found)
     alive = is_alive(found)
     current = state(Follower(found).catch_up(), alive, time.time())
     if alive:
@@ -41,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
 def _unpause(found: RunDir, current: str, args: argparse.Namespace) -> int:
     if current not in ("paused", "disk-full"):
         raise UserError(
-            f"{found.name} is not paused", f"it is {current}", f"watch it: sdtrain attach {found.name}"
+            f"{found.name} is not paused", f"it is {current}", f"watch it: sdtrain attach {handle(found)}"
         )
     return tell(found, "resume", ask(found, Resume(), args.wait), args.json)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import UserError
+from engine.run.create import create_run
 from engine.run.launch import launch
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir, handle
 from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.follow import follow
 from sdtrain_tui.commands.plans import print_problems
@@ -44,12 +45,12 @@ def _installed(name: str) -> bool:
         return False
 
 
-def checked(plan: Plan) -> None:
+def checked(plan: Plan, directory: Path | None = None) -> None:
     """Print what the check finds on stderr; UserError when it keeps the plan from running."""
     from engine.plan.problems import PlanErrors
     from engine.planning.check import check, errors_of
 
-    problems = check(plan)
+    problems = check(plan, directory=directory)
     errors = errors_of(problems)
     print_problems([problem for problem in problems if problem.level == "warning"])
     if errors:
@@ -61,7 +62,7 @@ def start(plan: Plan, directory: Path | None) -> RunDir:
     from engine.plan.files import dumps
 
     need_torch()
-    checked(plan)
+    checked(plan, directory)
     run = create_run(dumps(plan), plan.name, directory)
     launch(run)
     return run
@@ -80,7 +81,8 @@ def detached(run: RunDir, as_json: bool) -> int:
         print_json({"run": run.name, "path": run.path})
     else:
         print(
-            f"{run.name} runs in {run.path}\nwatch it: sdtrain attach {run.name}   stop it: sdtrain stop {run.name}"
+            f"{run.name} runs in {run.path}\n"
+            f"watch it: sdtrain attach {handle(run)}   stop it: sdtrain stop {handle(run)}"
         )
     sys.stdout.flush()
     return DONE

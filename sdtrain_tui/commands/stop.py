@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from engine.run.control_commands import Stop
+from engine.run.paths import handle
 from sdtrain_tui.codes import FAILED
 from sdtrain_tui.commands.ask import ask, control_arguments, living, tell
 
@@ -22,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     gone = answer.state in ("stopped", "finished", "crashed", "failed", "out-of-memory", "disk-full")
     if not gone and not args.no_wait:
         print(
-            f"it has not left after {args.wait:g} s; it still will: sdtrain show {found.name}",
+            f"it has not left after {args.wait:g} s; it still will: sdtrain show {handle(found)}",
             file=sys.stderr,
         )
         return FAILED

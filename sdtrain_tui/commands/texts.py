@@ -66,7 +66,15 @@ def number(value: float | None) -> str:
 
 def when(moment: float | None) -> str:
     """A unix time as local date and time; a dash where there is none."""
-    return "-" if moment is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    return "-" if moment is None else clock(moment, "%Y-%m-%d %H:%M:%S")
+
+
+def clock(moment: float, form: str = "%H:%M:%S") -> str:
+    """A unix time as local time; a dash for a number that is no time of this world."""
+    try:
+        return time.strftime(form, time.localtime(moment))
+    except (OverflowError, ValueError, OSError):
+        return "-"
 
 
 def ago(seconds: float) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from engine.errors import UserError
+from engine.run.create import create_run
 from engine.run.launch import launch
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
 
 
 def start(run: RunDir) -> UserError | None:

@@ -125,7 +125,7 @@ def forecast_facts(forecast: Estimate) -> list[Fact]:
     memory = "memory" if forecast.device == "cpu" else "VRAM"
     there, free = forecast.vram_available, forecast.disk_free
     fits = there is None or forecast.vram_total <= there * 0.95
-    room = free is None or forecast.disk_total < free
+    room = all(disk.free is None or disk.total < disk.free for disk in forecast.disks)
     time = f"about {duration(forecast.seconds)}: " if forecast.seconds else ""
     rows: list[Fact] = [
         _total(memory, forecast.vram_total, there, "there", fits),

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from engine.run.create import create_run
 from engine.run.events import EventWriter
 from engine.run.lock import RunLock
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
 from tests.support.events import raw
 
 PLAN = """version = 1

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.plan.files import dumps, from_dict, load_plan, save_plan
-from engine.run.paths import create_run
+from engine.run.create import create_run
 from tests.cli.conftest import Cli
 from tests.support.plans import make_plan
 

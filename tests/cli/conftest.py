@@ -18,9 +18,10 @@ import pytest
 
 from engine.plan.files import dumps
 from engine.run.control import ControlReader
+from engine.run.create import create_run
 from engine.run.events import EventWriter
 from engine.run.lock import RunLock
-from engine.run.paths import RunDir, create_run
+from engine.run.paths import RunDir
 from sdtrain_tui.cli import main
 from tests.support.events import raw
 from tests.support.plans import make_plan

@@ -134,3 +134,28 @@ def test_a_run_directory_with_garbage_in_it_is_still_shown(cli: Cli, pictures: P
     run.plan_file.write_bytes(b"\xff\xff")
     assert cli("show", "odd").code == 0
     assert cli("list", "--json").json[0]["step"] == 4
+
+
+@pytest.mark.parametrize("moment", [1e300, -1e300, 1e15, 253_402_300_800.0, -5.0])
+def test_a_time_of_no_calendar_is_shown_as_none(cli: Cli, pictures: Path, moment: float) -> None:
+    run = fabricate("odd", pictures)
+    with run.events_file.open("a") as file:
+        file.write(
+            json.dumps({"v": 1, "seq": 900, "t": moment, "kind": "warning", "code": "x", "text": "y"}) + "\n"
+        )
+        file.write(
+            json.dumps({"v": 1, "seq": 901, "t": moment, "kind": "phase", "phase": "a", "text": "b"}) + "\n"
+        )
+    for words in (["show", "odd"], ["list"], ["attach", "odd"], ["show", "odd", "--json"]):
+        done = cli(*words)
+        assert "Traceback" not in done.err
+        assert done.code in (0, 1)
+
+
+def test_an_export_to_an_unknown_format_is_refused_with_the_methods_own(cli: Cli, pictures: Path) -> None:
+    fabricate("one", pictures)
+    for name in ("nope", "a1111_embedding", "kohyo"):
+        done = cli.process("export", "one", "--format", name)
+        assert done.code == 2
+        assert "kohya" in done.err
+        assert "torch" not in done.err

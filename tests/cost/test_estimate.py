@@ -17,8 +17,8 @@ from engine.models.specs import FAMILIES
 from engine.plan.files import dumps
 from engine.plan.methods.lora import LoraOptions
 from engine.plan.schema import Plan
+from engine.run.create import create_run
 from engine.run.events import EventWriter
-from engine.run.paths import create_run
 from tests.support.events import raw
 from tests.support.plans import GIB, card, make_plan
 

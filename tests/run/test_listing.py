@@ -91,3 +91,23 @@ def test_events_of_any_content_are_listed_without_an_error(tmp_path: Path, conte
     run.events_file.write_bytes(content)
     run.plan_file.write_bytes(b"\xff = [")
     assert len(summaries(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "link to itself", "dangling link", "deep plan", "lock loop"])
+def test_one_strange_run_hides_no_other(what: str, tmp_path: Path) -> None:
+    long_run(tmp_path, 3, "good")
+    run = new_run(tmp_path, "odd")
+    run.events_file.unlink(missing_ok=True)
+    if what == "folder":
+        run.events_file.mkdir()
+    elif what == "deep plan":
+        run.plan_file.write_text("a = " + "[" * 50_000)
+    elif what == "lock loop":
+        run.lock_file.unlink(missing_ok=True)
+        run.lock_file.symlink_to(run.lock_file)
+    else:
+        run.events_file.symlink_to(run.events_file if what == "link to itself" else tmp_path / "missing")
+    rows = {row.name: row for row in summaries(tmp_path)}
+    assert rows["good"].step == 3
+    if what in ("folder", "link to itself"):
+        assert rows["odd"].state == "failed"

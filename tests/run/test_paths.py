@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
-from engine.run.paths import RunDir, cache_root, create_run, find_run, list_runs, runs_root, safe_name
+from engine.run.create import create_run
+from engine.run.paths import RunDir, cache_root, find_run, handle, list_runs, remember, runs_root, safe_name
 
 PLAN = 'version = 1\nname = "cat"\n'
 
@@ -168,3 +170,74 @@ def test_a_run_is_made_where_no_note_can_be_kept(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "home" / "runs").write_text("a file where the folder should be")
     monkeypatch.setenv("SDTRAIN_HOME", str(tmp_path / "home"))
     assert create_run(PLAN, "x", tmp_path / "own").exists()
+
+
+def _tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_start_that_fails_leaves_nothing_behind(
+    given: bool, there: bool, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "deep" / "place"
+    if there:
+        place.mkdir(parents=True)
+    runs_root().mkdir(parents=True)
+    cache_root().mkdir()
+    before = _tree(tmp_path)
+
+    def full(path: Path, data: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("engine.run.create.write_atomic", full)
+    with pytest.raises(UserError, match="no space") as caught:
+        create_run(PLAN, "cat", place if given else None)
+    assert "free some space" in caught.value.fix
+    assert _tree(tmp_path) == before
+    monkeypatch.undo()
+    monkeypatch.setenv("SDTRAIN_HOME", str(home))
+    assert create_run(PLAN, "cat", place if given else None).exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link to itself", "dangling link"])
+def test_a_cache_that_cannot_be_made_is_named_as_the_cache(kind: str, home: Path, tmp_path: Path) -> None:
+    home.mkdir()
+    root = cache_root()
+    if kind == "file":
+        root.write_text("")
+    else:
+        root.symlink_to(root if kind == "link to itself" else tmp_path / "missing" / "place")
+    with pytest.raises(UserError) as caught:
+        create_run(PLAN, "cat", tmp_path / "run")
+    assert caught.value.what == f"The cache cannot be written: {root}"
+    assert "--dir" not in caught.value.fix
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_are_their_owners_and_files_follow_the_umask(home: Path, tmp_path: Path) -> None:
+    run, away = create_run(PLAN, "cat"), create_run(PLAN, "x", tmp_path / "away")
+    for folder in (run.path, away.path, runs_root(), cache_root()):
+        assert folder.stat().st_mode & 0o777 == 0o700
+    before = os.umask(0o077)
+    try:
+        closed = create_run(PLAN, "closed")
+    finally:
+        os.umask(before)
+    assert closed.plan_file.stat().st_mode & 0o777 == 0o600
+    assert run.plan_file.stat().st_mode & 0o777 == 0o666 & ~before
+
+
+def test_a_run_is_called_in_commands_by_what_finds_it(home: Path, tmp_path: Path) -> None:
+    run = create_run(PLAN, "cat")
+    assert handle(run) == "cat"
+    moved = RunDir(tmp_path / "my disk" / "cat")
+    moved.path.parent.mkdir()
+    run.path.rename(moved.path)
+    assert handle(moved) == f"'{moved.path}'"
+    remember(moved)
+    assert handle(moved) == "cat"
+    assert list_runs() == [moved]
+    create_run(PLAN, "cat")
+    assert handle(moved) == f"'{moved.path}'", "the name now means another"

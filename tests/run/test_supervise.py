@@ -125,7 +125,7 @@ def test_restarts_end_when_nothing_is_saved_between_them_and_after_three(
     assert failed is not None
     assert (failed.state, failed.signal) == ("crashed", "SIGABRT")
     assert f"restarted {starts - 1}x" in failed.why
-    assert "sdtrain resume fake" in failed.fix
+    assert f"sdtrain resume {run.path}" in failed.fix
 
 
 def test_a_worker_that_had_agreed_to_stop_is_not_started_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from engine.cost.counts import family_of, part_config
@@ -31,6 +32,8 @@ class Context:
     machine: Machine
     pair: Callable[[DatasetReport, str], Pairs | None] = pair_up
     """How pictures and the conditions in a folder are paired; none while nobody has looked."""
+    directory: Path | None = None
+    """The folder that the run is to have; none for one below the runs' root."""
 
     @property
     def spec(self) -> MethodSpec:
@@ -85,7 +88,7 @@ class Context:
 
     @cached_property
     def estimate(self) -> Estimate:
-        return estimate(self.plan, self.base, self.report, self.machine)
+        return estimate(self.plan, self.base, self.report, self.machine, self.directory)
 
 
 Rule = Callable[[Context], Iterator[Problem]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from engine.cost.estimate import Disk
 from engine.cost.machine import BF16_FROM
 from engine.plan.problems import Problem, warning
 from engine.plan.units import size_text
@@ -48,14 +49,20 @@ def threads(ctx: Context) -> Iterator[Problem]:
 
 
 def disk(ctx: Context) -> Iterator[Problem]:
-    cost, free = ctx.estimate.disk_total, ctx.estimate.disk_free
+    for each in ctx.estimate.disks:
+        yield from _one_disk(each)
+
+
+def _one_disk(disk: Disk) -> Iterator[Problem]:
+    cost, free = disk.total, disk.free
     if free is None or cost <= free * DISK_SHARE:
         return
-    largest = max(ctx.estimate.disk_parts, key=lambda part: part[1])
+    largest = max(disk.parts, key=lambda part: part[1])
     key = {"previews": "samples.every", "cached": "data.path"}.get(largest[0].split()[0], "checkpoints.keep")
-    what = f"the run would write about {size_text(cost)}, and {size_text(free)} are free"
+    place = " and ".join(disk.paths)
+    what = f"the run would write about {size_text(cost)}, and {size_text(free)} are free at {place}"
     why = f"most of it is {largest[0]}: {size_text(largest[1])}"
-    fix = "free some space, set SDTRAIN_HOME to a larger disk, or keep less"
+    fix = "free some space, set SDTRAIN_HOME (runs and cache) or --dir to a larger disk, or keep less"
     if cost > free:
         yield Problem(key, what, why, fix)
     else:

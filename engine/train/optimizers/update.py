@@ -11,13 +11,27 @@ import torch
 from torch import Tensor
 
 from engine.train.optimizers.base import Skip
+from engine.train.optimizers.pieces import Pieces
 
 
 class Update(Protocol):
     """Moves the weights by the gradients that they have."""
 
+    @property
+    def done(self) -> int:
+        """How much of an update that memory has ended is done; 0 where nothing has moved."""
+        ...
+
+    @property
+    def torn(self) -> bool:
+        """Was it left in a state from which it cannot go on?"""
+        ...
+
     def step(self, bad: Tensor) -> None:
-        """One update, unless `bad`, a 0-d tensor on the device, is not 0."""
+        """One update, unless `bad`, a 0-d tensor on the device, is not 0.
+
+        After OutOfMemoryError, unless `torn`, a second call with the same gradients and flag does the rest.
+        """
         ...
 
     def settle(self) -> None:
@@ -28,19 +42,27 @@ class Update(Protocol):
 def make_update(optimizer: torch.optim.Optimizer, skip: Skip, device: torch.device) -> Update:
     """On a CPU the flag is there to read, whatever the optimiser."""
     if device.type == "cpu" or skip == "host":
-        return HostUpdate(optimizer)
+        return HostUpdate(optimizer, by_group=skip != "host")
     return FoundInfUpdate(optimizer) if skip == "found_inf" else RestoringUpdate(optimizer)
 
 
 class HostUpdate:
     """Reads the flag, and takes the step or leaves it."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizer: torch.optim.Optimizer, by_group: bool) -> None:
+        self.pieces = Pieces(optimizer, by_group)
+
+    @property
+    def done(self) -> int:
+        return self.pieces.done
+
+    @property
+    def torn(self) -> bool:
+        return self.pieces.torn
 
     def step(self, bad: Tensor) -> None:
         if not bad:
-            self.optimizer.step()
+            self.pieces.step()
 
     def settle(self) -> None:
         """Nothing is ever under way."""
@@ -51,11 +73,20 @@ class FoundInfUpdate:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self.optimizer: Any = optimizer
+        self.pieces = Pieces(optimizer, by_group=True)
+
+    @property
+    def done(self) -> int:
+        return self.pieces.done
+
+    @property
+    def torn(self) -> bool:
+        return self.pieces.torn
 
     def step(self, bad: Tensor) -> None:
         self.optimizer.found_inf = bad
         self.optimizer.grad_scale = None
-        self.optimizer.step()
+        self.pieces.step()
 
     def settle(self) -> None:
         """All counters are on the device."""
@@ -77,28 +108,42 @@ class RestoringUpdate:
         self._event: torch.cuda.Event | None = None
         self._numbers: list[dict[str, Any]] = []
         self._before: dict[Tensor, dict[str, Any]] = {}
+        self._after: dict[int, dict[str, Any]] = {}
+        self.done = 0
+        self.torn = False
 
     def step(self, bad: Tensor) -> None:
-        self.settle()
-        skipped = bad.bool()
         groups = self.optimizer.param_groups
-        self._numbers = [_numbers(group) for group in groups]
+        if not self.done:
+            self.settle()
+            self._numbers = [_numbers(group) for group in groups]
+        skipped = bad.bool()
+        todo = [(at, value) for at, group in enumerate(groups) for value in group["params"]]
         try:
-            for group, before in zip(groups, self._numbers, strict=True):
-                after = before
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        after = self._step_one({**group, **before, "params": [parameter]}, parameter, skipped)
-                group.update(after)
+            for at, parameter in todo[self.done :]:
+                if parameter.grad is not None:
+                    alone = {**groups[at], **self._numbers[at], "params": [parameter]}
+                    self._after[at] = self._step_one(alone, parameter, skipped)
+                self.done += 1
         finally:
             self.optimizer.param_groups = groups
+        for at, after in self._after.items():
+            groups[at].update(after)
+        self.done, self._after = 0, {}
         self._send(bad)
 
     @torch.no_grad()
     def _step_one(self, group: dict[str, Any], parameter: Tensor, skipped: Tensor) -> dict[str, Any]:
         weights, state = parameter.detach().clone(), _copy(dict(self.optimizer.state.get(parameter, {})))
         self.optimizer.param_groups = [group]
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError:
+            parameter.copy_(weights)
+            self.optimizer.state.pop(parameter, None)
+            if state:
+                self.optimizer.state[parameter] = state
+            raise
         parameter.copy_(torch.where(skipped, weights, parameter))
         _put_back(state, self.optimizer.state[parameter], skipped)
         self._before[parameter] = state

@@ -1,0 +1,136 @@
+"""What goes wrong in a worker is told with what helps, and what was learned is saved first."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from engine.dataset.cache import TensorCache
+from engine.plan.schema import Plan
+from engine.run import codes
+from engine.run.paths import RunDir
+from engine.train import loop
+from engine.train.objective import sample_losses
+from engine.train.previews import Painter
+from engine.worker.remedies import out_of_memory
+from engine.worker.session import work
+from tests.support.runs import events_of, new_run, quick_plan, view_of
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A worker inside this process must not keep the process's handlers."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def plan(home: Path, sd1_folder: Path, pictures: Path) -> Plan:
+    return quick_plan(sd1_folder, pictures, checkpoints__every=0, train__batch_size=1, train__steps=5)
+
+
+def _at_call(number: int, real: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+    calls = iter(range(1, 1000))
+
+    def wrapped(*given: Any, **named: Any) -> Any:
+        if next(calls) == number:
+            raise error
+        return real(*given, **named)
+
+    return wrapped
+
+
+def _saved(run: RunDir) -> list[int]:
+    return [int(event["step"]) for event in events_of(run) if event["kind"] == "checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), codes.OUT_OF_MEMORY),
+        (MemoryError(), codes.OUT_OF_MEMORY),
+        (KeyError("odd"), codes.FAILED),
+        (OSError(5, "Input/output error"), codes.FAILED),
+    ],
+)
+def test_what_was_learned_is_saved_before_a_failure_ends_the_run(
+    error: Exception, code: int, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, run = new_run(plan), new_run(plan)
+    assert work(straight) == codes.DONE
+    real = sample_losses
+    monkeypatch.setattr(loop, "sample_losses", _at_call(4, real, error))
+    assert work(run) == code
+    assert _saved(run) == [3]
+    failed = view_of(run).failed
+    assert failed is not None
+    assert "step 3 was saved" in failed.fix
+    assert "batch_size" not in failed.fix
+    monkeypatch.setattr(loop, "sample_losses", real)
+    assert work(run) == codes.DONE
+    assert list(view_of(run).steps.loss) == list(view_of(straight).steps.loss)
+
+
+def test_weights_that_are_not_finite_are_not_saved(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = loop.Loop._update
+
+    def poisoned(self: loop.Loop, loss: torch.Tensor) -> Any:
+        done = real(self, loss)
+        self.parameters[0].data.fill_(float("nan"))
+        return done
+
+    monkeypatch.setattr(loop.Loop, "_update", poisoned)
+    monkeypatch.setattr(loop, "sample_losses", _at_call(3, sample_losses, KeyError("odd")))
+    run = new_run(plan)
+    assert work(run) == codes.FAILED
+    assert _saved(run) == []
+    failed = view_of(run).failed
+    assert failed is not None
+    assert "not finite" in failed.fix
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), ZeroDivisionError(), torch.OutOfMemoryError("full"), AttributeError("x")]
+)
+def test_whatever_a_preview_meets_the_training_goes_on(
+    error: Exception, home: Path, sd1_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = quick_plan(sd1_folder, pictures, samples__every=3, samples__steps=1)
+    monkeypatch.setattr(Painter, "picture", _at_call(1, Painter.picture, error))
+    run = new_run(plan)
+    assert work(run) == codes.DONE
+    told = [event for event in events_of(run) if event["kind"] == "sample"]
+    assert type(error).__name__ in told[0]["error"]
+    assert all("error" not in event for event in told[1:])
+
+
+def test_memory_that_runs_out_while_caching_is_no_fault_of_the_batch(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TensorCache, "put", _at_call(1, TensorCache.put, torch.OutOfMemoryError("full")))
+    run = new_run(plan)
+    assert work(run) == codes.OUT_OF_MEMORY
+    failed = view_of(run).failed
+    assert failed is not None
+    assert "caching" in failed.what
+    assert "data.resolution" in failed.fix
+    assert "batch_size" not in failed.fix
+
+
+@pytest.mark.parametrize("phase", ["loading", "caching", "training", "sampling", "saving", "exporting"])
+@pytest.mark.parametrize("checkpointing", [True, False])
+def test_a_remedy_never_asks_for_what_is_so_already(phase: str, checkpointing: bool, plan: Plan) -> None:
+    hardware = plan.hardware.model_copy(update={"gradient_checkpointing": checkpointing})
+    error = out_of_memory(plan.model_copy(update={"hardware": hardware}), phase, False, "full", "then")
+    assert "batch_size" not in error.fix
+    assert ("gradient_checkpointing" in error.fix) == (
+        not checkpointing and phase in ("training", "sampling", "saving")
+    )
