@@ -109,6 +109,11 @@ def write_all(fd: int, data: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
+def file_word(word: str) -> str:
+    """A word as a part of a file's name: `<fat cat>` is fat-cat."""
+    return re.sub(r"[^\w]+", "-", word).strip("-") or "word"
+
+
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Replace `path` in one step: temporary file beside it, fsync, rename, fsync of the folder.
 

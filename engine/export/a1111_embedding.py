@@ -14,7 +14,7 @@ STAR = 265
 SHORT = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PtEmbeddingFormat(PickleFormat):
     """One word a file, as with safetensors."""
 
@@ -51,7 +51,7 @@ FORMAT = PtEmbeddingFormat(
     extension=".pt",
     kind="embedding",
     families=TRAINED,
-    opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
+    opens_in=("AUTOMATIC1111", "ComfyUI", "kohya", "diffusers"),
     compose=compose,
     pack=pack,
 )

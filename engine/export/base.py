@@ -10,6 +10,8 @@ import torch
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily
+from engine.families.published import published
+from engine.families.registry import file_layout
 from engine.methods.artifact import Artifact
 from engine.models.family_spec import FamilySpec
 from engine.models.specs import FAMILIES
@@ -17,6 +19,9 @@ from engine.tensorfiles.safetensors_file import verify, write_safetensors
 from engine.version import package_version
 
 PROGRAM = "sdtrain-tui"
+ORIGINAL = "https://github.com/Stability-AI/generative-models"
+"""modelspec.implementation of whole models under the original names and of embeddings, as sd-scripts writes it."""
+_NOT_IN_NAMES = ":,<>"
 TRAINED = frozenset(FAMILIES)
 """Every family that is trained here."""
 
@@ -40,18 +45,27 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class About:
-    """What a file says about its origin. `created` is Unix time in seconds; `resolution` in pixels."""
+    """What a file says about its origin, all of which is published with it: `base_model` is a name, never a path.
+
+    `created` and `started` are Unix time in seconds, `resolution` and `buckets` width and height in pixels; `buckets`
+    counts pictures. Without `captions` nothing that comes from a caption or names a folder of pictures is written.
+    """
 
     name: str
     plan_hash: str
     base_model: str
     base_hash: str
     created: float
+    started: float = 0.0
     seed: int = 0
     resolution: tuple[int, int] = (512, 512)
     trigger_words: tuple[str, ...] = ()
     images: int = 0
-    tag_frequency: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    folder: str = ""
+    repeats: int = 1
+    tags: Mapping[str, int] = field(default_factory=dict)
+    buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    captions: bool = True
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,6 +94,7 @@ class Exported:
     path: Path
     bytes: int
     tensors: int
+    opens_in: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,8 +109,9 @@ class Composed:
 class Format:
     """One file format: for whom it is, and how an artifact becomes its content.
 
-    `kind` is the artifact's; `opens_in` are the programs that read it; `compose` raises UserError for what
-    the format cannot hold.
+    `kind` is the artifact's; `opens_in` are the programs that read it, less those that `not_in` names for an artifact
+    of a family; `compose` raises UserError for what the format cannot hold. A run's files of the format lie in
+    `folder` below its exports, where that is given.
     """
 
     name: str
@@ -105,6 +121,16 @@ class Format:
     families: frozenset[str]
     opens_in: tuple[str, ...]
     compose: Callable[[ExportRequest], Composed]
+    folder: str = ""
+    not_in: Callable[[ExportRequest], frozenset[str]] = lambda request: frozenset()
+
+    def readers(self, request: ExportRequest) -> tuple[str, ...]:
+        """The programs that open this file and compute with it what was trained."""
+        spec, made = request.model.spec, f"{self.name}/{request.model.prediction}"
+        without = self.not_in(request).union(*(spec.not_opened.get(name, ()) for name in (self.name, made)))
+        if _of_other_widths(request.model):
+            without |= {name for name in self.opens_in if name != "diffusers"}
+        return tuple(name for name in self.opens_in if name not in without)
 
     def write(self, request: ExportRequest) -> Exported:
         """Composes, writes beside the goal, reads back key by key, and only then gives the file its name."""
@@ -138,6 +164,12 @@ def check_request(form: Format, request: ExportRequest) -> None:
             why=f"programs tell {form.title} files by that ending",
             fix=f"name it {out.stem or request.about.name}{form.extension}",
         )
+    if odd := next((mark for mark in _NOT_IN_NAMES if mark in out.name), None):
+        raise UserError(
+            f"{out.name} has {odd!r} in its name",
+            why="programs that take names in a prompt, as <lora:NAME:1>, end the name there",
+            fix="use letters, digits, dash and underscore",
+        )
     if (out.is_dir() and form.extension) or (out.exists() and not request.overwrite):
         raise UserError(
             f"{out} is already there",
@@ -157,19 +189,34 @@ def common_metadata(request: ExportRequest, kind: str = "lora") -> dict[str, str
         "sdtrain.base_model": about.base_model,
         "sdtrain.base_hash": about.base_hash,
         "sdtrain.step": str(request.step),
-        "sdtrain.trigger_words": ", ".join(about.trigger_words),
+        **({"sdtrain.trigger_words": ", ".join(about.trigger_words)} if about.captions else {}),
         **{
             f"sdtrain.version.{name}": package_version(name)
             for name in (PROGRAM, "torch", "diffusers", "peft")
         },
         "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": f"{architecture}/{kind}" if kind else architecture,
-        "modelspec.implementation": model.spec.implementation,
+        "modelspec.implementation": _implementation(model.spec, kind),
         "modelspec.title": about.name,
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.date": datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds"),
         "modelspec.prediction_type": "v" if model.prediction == "v_prediction" else "epsilon",
     }
-    if about.trigger_words:
+    if about.captions and about.trigger_words:
         notes["modelspec.trigger_phrase"] = ", ".join(about.trigger_words)
     return {**notes, **about.extra}
+
+
+def _of_other_widths(model: ModelFacts) -> bool:
+    """Has the base other widths than its family's? diffusers alone reads them from a config."""
+    config, widths = model.configs.get(model.spec.denoiser), file_layout(model.family).widths
+    return config is not None and list(config[widths]) != list(
+        published(model.family, model.spec.denoiser)[widths]
+    )
+
+
+def _implementation(spec: FamilySpec, kind: str) -> str:
+    """As sd-scripts names it (library/sai_model_spec.py): the original code for whole models and embeddings."""
+    if kind in ("", "textual-inversion"):
+        return ORIGINAL
+    return spec.implementation if kind == "lora" else "diffusers"

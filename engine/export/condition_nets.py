@@ -89,8 +89,8 @@ FORMATS = (
         "controlnet",
         "ControlNet",
         "ControlNetModel",
-        (compose, ("ComfyUI", "AUTOMATIC1111", "kohya", "diffusers")),
-        ("ldm", "LDM", compose_ldm, ("ComfyUI", "AUTOMATIC1111", "kohya")),
+        (compose, ("ComfyUI", "AUTOMATIC1111", "diffusers")),
+        ("ldm", "LDM", compose_ldm, ("ComfyUI", "AUTOMATIC1111", "kohya", "diffusers")),
     ),
     *_formats(
         "t2i_adapter",

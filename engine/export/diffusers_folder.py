@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
 from engine.export.model_card import model_card
+from engine.export.published import without_paths
 from engine.export.tokenizer_files import write_tokenizer
 from engine.export.whole_model import KIND, WholeFormat, WholeModel, compare, no_table
 from engine.families.load import load_family
@@ -46,7 +47,7 @@ class DiffusersFolder(WholeFormat):
         for part, tokenizer in request.tokenizers.items():
             source, target = Path(tokenizer.name_or_path), folder / part.replace("text_encoder", "tokenizer")
             write_tokenizer(source, target, str(tokenizer.pad_token))
-        scheduler = {"_class_name": "DDIMScheduler", **model.configs["scheduler"]}
+        scheduler = without_paths({"_class_name": "DDIMScheduler", **model.configs["scheduler"]})
         _write_json(folder / "scheduler" / "scheduler_config.json", scheduler)
         _write_json(folder / "model_index.json", _index(model, request, str(scheduler["_class_name"])))
         (folder / "README.md").write_text(model_card(request), encoding="utf-8")
@@ -59,8 +60,9 @@ def _write_part(
     text, (_, kind) = part.startswith("text_encoder"), request.model.spec.classes[part]
     tensors = {name: value for name, value in state.items() if not name.endswith("position_ids")}
     file = folder / (TEXT_WEIGHTS if text else WEIGHTS)
-    write_safetensors(file, tensors, common_metadata(request, ""), dtype=request.dtype)
-    own = {key: value for key, value in config.items() if key not in ("_name_or_path", "dtype")}
+    notes = {**common_metadata(request, ""), "modelspec.implementation": "diffusers"}
+    write_safetensors(file, tensors, notes, dtype=request.dtype)
+    own = without_paths({key: value for key, value in config.items() if key != "dtype"})
     if text:
         # transformers takes the dtype from here: fp32, as diffusers loads the other parts, whatever the file holds.
         own |= {"architectures": [kind], "torch_dtype": "float32"}

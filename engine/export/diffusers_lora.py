@@ -1,13 +1,12 @@
-"""LoRA as diffusers' `load_lora_weights` reads it: peft's own names, and the strength in the metadata."""
+"""LoRA as diffusers' `load_lora_weights` reads it: peft's own names, and the strength in the matrices."""
 
 import json
-from collections import Counter
 
 import torch
 
 from engine.errors import UserError
 from engine.export.base import TRAINED, Composed, ExportRequest, Format, common_metadata
-from engine.export.lora import DOWN, UP, Pair, is_dora, pairs_of, some_attention
+from engine.export.lora import DOWN, UP, Pair, is_dora, of_one_rank, pairs_of, some_attention
 from engine.export.lycoris import kind_of
 from engine.models.keymap_text import LEVEL
 
@@ -18,49 +17,52 @@ MAGNITUDE = ".lora_magnitude_vector.weight"
 
 
 def compose(request: ExportRequest) -> Composed:
-    """Raw peft names for every module; diffusers' loader drops a part of files with mixed names."""
+    """Raw peft names for every module; diffusers' loader drops a part of files with mixed names.
+
+    Releases before 0.34 know nothing of the metadata: they take alpha for the rank of a part's first pair. So the
+    strength is multiplied into lora_B, all pairs have one rank, and alpha is that rank.
+    """
     if kind_of(request.artifact) != "lora":
         raise UserError(
             f"a {kind_of(request.artifact)} cannot be exported in the diffusers layout",
             why="diffusers' loader reads pairs only",
             fix="export it with --format kohya, which ComfyUI and AUTOMATIC1111 read",
         )
-    pairs = some_attention(pairs_of(request.artifact))
-    rslora, dora = bool(request.artifact.facts.get("rslora")), is_dora(request.artifact)
+    pairs = of_one_rank(some_attention(pairs_of(request.artifact)))
+    dora = is_dora(request.artifact)
     tensors: dict[str, torch.Tensor] = {}
     for pair in pairs:
         path = f"{pair.part}.{pair.module}"
-        tensors[path + DOWN], tensors[path + UP] = pair.down, pair.up
+        tensors[path + DOWN] = pair.down
+        tensors[path + UP] = pair.up if pair.scale == 1.0 else pair.up * pair.scale
         if pair.magnitude is not None:
             tensors[path + MAGNITUDE] = pair.magnitude
     settings: dict[str, object] = {}
     for part in dict.fromkeys(pair.part for pair in pairs):
         of_part = [pair for pair in pairs if pair.part == part]
-        settings |= {f"{part}.{key}": value for key, value in _config(of_part, rslora, dora).items()}
+        settings |= {f"{part}.{key}": value for key, value in _config(of_part, dora).items()}
     notes = common_metadata(request)
     notes[METADATA_KEY] = json.dumps(settings, sort_keys=True)
     return Composed(tensors, notes)
 
 
-def _config(pairs: list[Pair], rslora: bool, dora: bool) -> dict[str, object]:
-    """One part's peft LoraConfig. Without it alpha is read as the rank, and the strength is wrong.
+def _config(pairs: list[Pair], dora: bool) -> dict[str, object]:
+    """One part's peft LoraConfig.
 
     Only settings that every peft since 0.9 knows: an unknown one makes the file unreadable. Text encoder
     paths leave out `text_model.`, which matches models with and without that level.
     """
-    rank = Counter(pair.rank for pair in pairs).most_common(1)[0][0]
-    alpha = Counter(pair.alpha for pair in pairs).most_common(1)[0][0]
-    paths = {id(pair): pair.module.removeprefix(LEVEL) for pair in pairs}
+    rank = pairs[0].rank
     return {
         "r": rank,
-        "lora_alpha": alpha,
+        "lora_alpha": rank,
         "lora_dropout": 0.0,
         "bias": "none",
-        "target_modules": sorted(paths.values()),
-        "use_rslora": rslora,
+        "target_modules": sorted(pair.module.removeprefix(LEVEL) for pair in pairs),
+        "use_rslora": False,
         "use_dora": dora,
-        "rank_pattern": {paths[id(pair)]: pair.rank for pair in pairs if pair.rank != rank},
-        "alpha_pattern": {paths[id(pair)]: pair.alpha for pair in pairs if pair.alpha != alpha},
+        "rank_pattern": {},
+        "alpha_pattern": {},
     }
 
 
@@ -72,4 +74,5 @@ FORMAT = Format(
     families=TRAINED,
     opens_in=("diffusers",),
     compose=compose,
+    folder="diffusers",
 )

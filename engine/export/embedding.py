@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import cast
 
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.export.base import TRAINED, Composed, Exported, ExportRequest, Format, common_metadata
+from engine.files import file_word
 from engine.methods.artifact import Artifact
 
 
 @dataclass(frozen=True)
 class EmbeddingFormat(Format):
-    """A safetensors format of one word a file: the first word gets the asked name, others theirs behind it."""
+    """A safetensors format of one word a file."""
 
     def write(self, request: ExportRequest) -> Exported:
         return write_words(request, self.name, super().write)
@@ -31,18 +32,29 @@ def words_of(artifact: Artifact) -> tuple[str, ...]:
 def write_words(request: ExportRequest, name: str, write: Callable[[ExportRequest], Exported]) -> Exported:
     """One file a word, in fp32 whatever the plan says: they are kilobytes, and programs expect fp32."""
     written = []
-    for index, word in enumerate(words_of(request.artifact)):
-        out = request.out if index == 0 else request.out.with_stem(f"{request.out.stem}-{file_word(word)}")
-        about = replace(request.about, name=out.stem, trigger_words=(word,))
+    words = words_of(request.artifact)
+    for word, stem in zip(words, word_stems(request.out.stem, words), strict=True):
+        out = request.out.with_name(stem + request.out.suffix)
+        about = replace(request.about, name=stem, trigger_words=(word,))
         artifact = replace(request.artifact, facts={**request.artifact.facts, "words": (word,)})
         written.append(write(replace(request, artifact=artifact, about=about, out=out, dtype=torch.float32)))
     size, tensors = sum(one.bytes for one in written), sum(one.tensors for one in written)
     return Exported(name, written[0].path, size, tensors)
 
 
-def file_word(word: str) -> str:
-    """A word as a part of a file's name: `<fat cat>` is fat-cat."""
-    return re.sub(r"[^\w]+", "-", word).strip("-") or "word"
+def word_stems(stem: str, words: Sequence[str]) -> list[str]:
+    """A file's name for each word, no two alike. The first has the asked one; where that begins with the first word,
+    the others have theirs in its place (cat-raw, dog-raw), else behind it (pets, pets-dog)."""
+    first, *others = words
+    own = file_word(first)
+    named = stem == own or stem.startswith(f"{own}-")
+    found = [stem]
+    for word in others:
+        new = file_word(word) + stem.removeprefix(own) if named else f"{stem}-{file_word(word)}"
+        taken = {one.casefold() for one in found}
+        numbers = (f"{new}-{number}" for number in count(2))
+        found.append(next(one for one in chain([new], numbers) if one.casefold() not in taken))
+    return found
 
 
 def vectors(request: ExportRequest) -> dict[str, Tensor]:
@@ -77,6 +89,7 @@ FORMAT = EmbeddingFormat(
     extension=".safetensors",
     kind="embedding",
     families=TRAINED,
-    opens_in=("AUTOMATIC1111", "ComfyUI", "kohya sd-scripts", "diffusers"),
+    opens_in=("AUTOMATIC1111", "ComfyUI", "kohya", "diffusers"),
     compose=compose,
+    folder="diffusers",
 )

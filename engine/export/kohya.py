@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 
 from engine.errors import UserError
-from engine.export.base import TRAINED, Composed, ExportRequest, Format, ModelFacts, common_metadata
-from engine.export.lora import Pair, complete_attention, is_dora, pairs_of
+from engine.export.base import TRAINED, About, Composed, ExportRequest, Format, ModelFacts, common_metadata
+from engine.export.lora import Pair, complete_attention, is_dora, of_one_rank, pairs_of
 from engine.export.lycoris import changes_of, kind_of, network_facts
 from engine.tensorfiles.safetensors_file import serialise
 
@@ -28,7 +28,7 @@ class ModulePath(Protocol):
 def compose(request: ExportRequest) -> Composed:
     """Three tensors a module (lora_down, lora_up, alpha), so that alpha / r is the trained strength.
 
-    rsLoRA's alpha / sqrt(r) is folded into alpha. LoHa and LoKr have LyCORIS' tensors instead of the pair.
+    rsLoRA's alpha / sqrt(r) is folded into alpha, and all pairs get the rank of the widest. LoHa and LoKr have LyCORIS' tensors instead of the pair.
     UserError for DoRA, which the layout has no exact place for.
     """
     if kind_of(request.artifact) != "lora":
@@ -40,7 +40,7 @@ def compose(request: ExportRequest) -> Composed:
             " draw something else",
             fix="export it with --format diffusers, or train with lora.dora = false",
         )
-    pairs = complete_attention(pairs_of(request.artifact))
+    pairs = of_one_rank(complete_attention(pairs_of(request.artifact)))
     modules = module_names(pairs, request.model)
     alphas = _alphas(pairs)
     tensors: dict[str, torch.Tensor] = {}
@@ -104,27 +104,47 @@ def _alphas(pairs: list[Pair]) -> dict[str, float]:
 
 
 def _training(request: ExportRequest) -> dict[str, str]:
-    """kohya's ss_* entries: those that A1111 files a LoRA by, and what it shows of the training."""
+    """kohya's ss_* entries: those that A1111 files a LoRA by, and what its card shows of the training."""
     about, model = request.about, request.model
-    frequency = about.tag_frequency or {about.name: dict.fromkeys(about.trigger_words, about.images or 1)}
     return {
+        "ss_training_started_at": str(about.started or about.created),
+        "ss_training_finished_at": str(about.created),
+        **(_captions(about) if about.captions else {}),
         "ss_v2": str(model.spec.kohya_v2),
         "ss_base_model_version": model.spec.kohya_bases[model.prediction],
         "ss_output_name": request.out.stem,
         "ss_resolution": str(tuple(about.resolution)),
         "ss_num_train_images": str(about.images),
-        "ss_tag_frequency": json.dumps(frequency, ensure_ascii=False),
         "ss_steps": str(request.step),
         "ss_seed": str(about.seed),
         "ss_sd_model_name": about.base_model,
+        **({"ss_new_sd_model_hash": about.base_hash} if about.base_hash else {}),
+        "ss_bucket_info": json.dumps(_buckets(about)),
+    }
+
+
+def _captions(about: About) -> dict[str, str]:
+    """Tags by folder, and how many pictures the folder has; the trigger counts where there are no captions."""
+    folder = about.folder or about.name
+    tags = about.tags or dict.fromkeys(about.trigger_words, about.images or 1)
+    pictures = {"n_repeats": about.repeats, "img_count": about.images}
+    return {
+        "ss_tag_frequency": json.dumps({folder: dict(tags)}, ensure_ascii=False),
+        "ss_dataset_dirs": json.dumps({folder: pictures}, ensure_ascii=False),
         "ss_training_comment": ", ".join(about.trigger_words),
     }
 
 
+def _buckets(about: About) -> dict[str, object]:
+    """How many pictures were trained at which width and height, as A1111's card and kohya's tools read it."""
+    sizes = about.buckets or {about.resolution: about.images}
+    rows = [{"resolution": list(size), "count": count} for size, count in sorted(sizes.items())]
+    return {"buckets": {str(at): row for at, row in enumerate(rows)}}
+
+
 def _network(pairs: list[Pair], alphas: Mapping[str, float], denoiser: str) -> dict[str, str]:
     """The minimum that kohya itself reads: the network's kind and size."""
-    ranks = {pair.rank for pair in pairs}
-    dim = str(ranks.pop()) if len(ranks) == 1 else "Dynamic"
+    dim = str(pairs[0].rank)
     alpha = alphas.get(denoiser, next(iter(alphas.values())))
     convolves = any(pair.down.dim() == 4 and pair.down.shape[-1] > 1 for pair in pairs)
     arguments = {"conv_dim": dim, "conv_alpha": str(alpha)} if convolves else {}
@@ -159,12 +179,18 @@ def _hashes(
     }
 
 
+def _not_in(request: ExportRequest) -> frozenset[str]:
+    # sd-scripts makes no module of LyCORIS' names and says nothing; diffusers raises ValueError.
+    return frozenset() if kind_of(request.artifact) == "lora" else frozenset({"kohya", "diffusers"})
+
+
 FORMAT = Format(
     name="kohya",
     title="kohya LoRA",
     extension=".safetensors",
     kind="lora",
     families=TRAINED,
-    opens_in=("ComfyUI", "AUTOMATIC1111", "kohya sd-scripts", "diffusers"),
+    opens_in=("ComfyUI", "AUTOMATIC1111", "kohya", "diffusers"),
     compose=compose,
+    not_in=_not_in,
 )

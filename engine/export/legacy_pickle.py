@@ -19,7 +19,7 @@ from engine.tensorfiles.safetensors_file import atomic_file
 LEGACY: dict[str, Any] = {"_use_new_zipfile_serialization": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PickleFormat(Format):
     """A format whose file is one pickled dict; `pack` makes it, and `compose` says which tensors it holds."""
 

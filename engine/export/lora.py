@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -25,7 +25,6 @@ class Pair:
     down: torch.Tensor
     up: torch.Tensor
     magnitude: torch.Tensor | None
-    alpha: float
     scale: float
 
     @property
@@ -69,7 +68,7 @@ def complete_attention(pairs: list[Pair]) -> list[Pair]:
             place = (pair.part, f"{stem}.{sibling}")
             if place not in known and place not in added:
                 down, up = torch.zeros_like(pair.down), torch.zeros_like(pair.up)
-                added[place] = Pair(*place, down, up, None, pair.alpha, pair.scale)
+                added[place] = Pair(*place, down, up, None, pair.scale)
     return [*pairs, *added.values()]
 
 
@@ -90,8 +89,24 @@ def some_attention(pairs: list[Pair]) -> list[Pair]:
         width = lone.down.shape[1] if first is not None else lone.up.shape[0]
         module = lone.module.rsplit(".mlp.", 1)[0] + ".self_attn.out_proj"
         down, up = lone.down.new_zeros(lone.rank, width), lone.up.new_zeros(width, lone.rank)
-        added.append(Pair(part, module, down, up, None, lone.alpha, lone.scale))
+        added.append(Pair(part, module, down, up, None, lone.scale))
     return [*pairs, *added]
+
+
+def of_one_rank(pairs: list[Pair]) -> list[Pair]:
+    """The same changes, all as wide as the widest pair: the others get zeros.
+
+    diffusers before 0.34 reads one rank and one alpha a part, and gives modules of other ranks another strength.
+    """
+    rank = max(pair.rank for pair in pairs)
+    return [pair if pair.rank == rank else _widened(pair, rank) for pair in pairs]
+
+
+def _widened(pair: Pair, rank: int) -> Pair:
+    down = pair.down.new_zeros(rank, *pair.down.shape[1:])
+    up = pair.up.new_zeros(pair.up.shape[0], rank, *pair.up.shape[2:])
+    down[: pair.rank], up[:, : pair.rank] = pair.down, pair.up
+    return replace(pair, down=down, up=up)
 
 
 def is_dora(artifact: Artifact) -> bool:
@@ -117,7 +132,7 @@ def _pairs(artifact: Artifact) -> Iterator[Pair]:
         rank = down.shape[0]
         scale = alpha / math.sqrt(rank) if rslora else alpha / rank
         used += 2 + (magnitude is not None)
-        yield Pair(part, module, down, up, magnitude, float(alpha), scale)
+        yield Pair(part, module, down, up, magnitude, float(scale))
     assert used == len(tensors), "a LoRA artifact holds pairs and magnitudes only"
 
 

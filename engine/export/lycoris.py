@@ -1,4 +1,4 @@
-"""LoHa and LoKr as LyCORIS names them: what ComfyUI, AUTOMATIC1111 and kohya's loaders rebuild alike."""
+"""LoHa and LoKr as LyCORIS names them: what ComfyUI and AUTOMATIC1111 rebuild alike."""
 
 from __future__ import annotations
 
@@ -62,9 +62,12 @@ def _scale(artifact: Artifact) -> float:
 def network_facts(artifact: Artifact) -> dict[str, str]:
     """What the ss_* metadata says of the network."""
     kind = kind_of(artifact)
+    arguments = {"algo": kind}
+    if any(value.dim() == 4 for value in artifact.tensors.values()):
+        arguments |= {"conv_dim": str(artifact.facts["rank"]), "conv_alpha": str(artifact.facts["alpha"])}
     return {
         "ss_network_module": "lycoris.kohya",
         "ss_network_dim": str(artifact.facts["rank"]),
         "ss_network_alpha": str(artifact.facts["alpha"]),
-        "ss_network_args": json.dumps({"algo": kind}),
+        "ss_network_args": json.dumps(arguments),
     }

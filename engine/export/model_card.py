@@ -16,7 +16,7 @@ def model_card(request: ExportRequest) -> str:
     words = ", ".join(f"`{word}`" for word in about.trigger_words) or "none"
     made = datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds")
     rows = {
-        "trigger words": words,
+        **({"trigger words": words} if about.captions else {}),
         "family": f"{model.family}, {model.prediction}",
         "base model": f"`{about.base_model}`",
         "base hash (SHA-256)": f"`{about.base_hash}`",
@@ -30,7 +30,7 @@ def model_card(request: ExportRequest) -> str:
         **{name: package_version(name) for name in VERSIONS},
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-    prompt = about.trigger_words[0] if about.trigger_words else "a prompt"
+    prompt = about.trigger_words[0] if about.captions and about.trigger_words else "a prompt"
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-image

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from engine.export.base import Exported, ExportRequest, Format, check_request
+from engine.export.published import without_paths
 from engine.files import commit_dir, fsync_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
@@ -40,7 +41,7 @@ class NetworkFolder(Format):
                 check=lambda path: self.verify(path, content, request.dtype),
             )
             config = cast(Mapping[str, Any], request.artifact.facts["config"])
-            own = {key: value for key, value in config.items() if not key.startswith("_")}
+            own = without_paths({key: value for key, value in config.items() if not key.startswith("_")})
             text = json.dumps({"_class_name": self.network, **own}, indent=2) + "\n"
             (temporary / "config.json").write_text(text, encoding="utf-8")
             if out.exists():

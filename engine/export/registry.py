@@ -1,6 +1,7 @@
 """Every export format by its name."""
 
 import difflib
+from dataclasses import replace
 
 from engine.errors import UserError
 from engine.export import (
@@ -23,8 +24,8 @@ FORMATS: dict[str, Format] = {
         diffusers_lora.FORMAT,
         single_file_format.FORMAT,
         diffusers_folder.FORMAT,
-        embedding.FORMAT,
         a1111_embedding.FORMAT,
+        embedding.FORMAT,
         a1111_hypernetwork.FORMAT,
         merged.FORMAT,
         *condition_nets.FORMATS,
@@ -48,4 +49,5 @@ def export(name: str, request: ExportRequest) -> Exported:
 
     UserError for what the format cannot hold or a name that is taken; OSError when the disk is full.
     """
-    return get_format(name).write(request)
+    form = get_format(name)
+    return replace(form.write(request), opens_in=form.readers(request))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.export.published import without_paths
 
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -30,9 +31,10 @@ def write_tokenizer(source: Path, target: Path, pad: str = "") -> None:
         shutil.copyfile(whole, target / whole.name)
     for name in CONFIGS:
         if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
+            settings = json.loads((source / name).read_text(encoding="utf-8"))
+            _write(target / name, without_paths(settings))
     if not (target / CONFIGS[0]).exists():
-        (target / CONFIGS[0]).write_text(json.dumps(_settings(), indent=2) + "\n", encoding="utf-8")
+        _write(target / CONFIGS[0], _settings())
     if pad:
         for name in CONFIGS:
             _set_pad(target / name, pad)
@@ -45,7 +47,11 @@ def _set_pad(file: Path, pad: str) -> None:
     stored = settings.get("pad_token")
     if (stored.get("content") if isinstance(stored, dict) else stored) != pad:
         settings["pad_token"] = pad
-        file.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        _write(file, settings)
+
+
+def _write(file: Path, settings: dict[str, Any]) -> None:
+    file.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _settings() -> dict[str, Any]:

@@ -136,7 +136,10 @@ class FamilySpec:
     architectures: Mapping[str, str] = field(default_factory=dict)
     """modelspec.architecture by what the model predicts."""
     implementation: str = "diffusers"
-    """modelspec.implementation."""
+    """modelspec.implementation of a LoRA."""
+    not_opened: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Programs, by export format ("single_file") or format and prediction ("single_file/v_prediction"), that read other
+    families' files of the format, and fail on this family's or compute something else with them."""
     kohya_bases: Mapping[str, str] = field(default_factory=dict)
     """ss_base_model_version by what the model predicts."""
     kohya_v2: bool = False

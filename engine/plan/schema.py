@@ -187,7 +187,14 @@ class Output(Section):
     weights: Literal["ema", "raw", "both"] = option(
         "ema", "where train.ema is on: the averages, the last step's own weights (files named -raw), or both"
     )
-    file_name: str = option("", "file stem; empty takes the plan's name", advanced=True)
+    metadata: Literal["full", "minimal"] = option(
+        "full",
+        "what files say of the pictures: full has trigger words, tags and the folder's name; minimal has nothing that "
+        "comes from a caption",
+    )
+    file_name: str = option(
+        "", "file stem; empty takes the plan's name, or the word where a method teaches one", advanced=True
+    )
 
 
 class Plan(Section):
@@ -233,6 +240,11 @@ class Plan(Section):
         spec = METHODS[self.method]
         defaults = spec.formats[: spec.default_formats]
         return tuple(name for name in defaults if not self.options.format_obstacle(name))
+
+    @property
+    def file_stem(self) -> str:
+        """What the output files are called."""
+        return self.output.file_name or self.options.file_stem(self.data.trigger) or self.name
 
     @property
     def text_cache_obstacle(self) -> str:

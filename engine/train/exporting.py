@@ -14,12 +14,14 @@ from engine.dataset.contents import ContentIndex
 from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.export.base import About, Exported, ExportRequest, ModelFacts
-from engine.export.registry import get_format
+from engine.export.published import model_name, own_name
+from engine.export.registry import export, get_format
 from engine.files import patiently
 from engine.methods.artifact import Artifact
 from engine.models.bases import locate
 from engine.plan.files import plan_hash
 from engine.plan.schema import Plan
+from engine.run.jsonl import decode_line
 from engine.run.paths import RunDir, cache_root
 from engine.train.setup import DTYPES, AdaptedModel, load_plan_family
 
@@ -27,11 +29,17 @@ EMA, RAW = "ema", "raw"
 Averaged = Callable[[], AbstractContextManager[None]]
 
 
-def file_stem(plan: Plan, name: str, weights: str = "", label: str = "") -> str:
-    """The first format has the plain name, others say which they are; so do the last step's own weights where
-    there are averages too."""
-    stem = (plan.output.file_name or plan.name) + label + (f"-{RAW}" if weights == RAW else "")
-    return stem if name == plan.export_formats[0] else f"{stem}-{name}"
+def target(plan: Plan, name: str, folder: Path, weights: str = "", label: str = "") -> Path:
+    """Where below `folder` a format's file goes.
+
+    A format with a folder of its own has the plain name there, and so has the first of the others; what follows says
+    which it is. So do the last step's own weights where there are averages too.
+    """
+    form = get_format(name)
+    stem = plan.file_stem + label + (f"-{RAW}" if weights == RAW else "")
+    together = [other for other in plan.export_formats if not get_format(other).folder]
+    plain = form.folder or name in together[:1]
+    return folder / form.folder / f"{stem if plain else f'{stem}-{name}'}{form.extension}"
 
 
 def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
@@ -48,15 +56,9 @@ def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Ite
         yield RAW, adapted.method.artifact(adapted.family)
 
 
-def outputs(plan: Plan, averages: bool, label: str = "") -> set[str]:
-    """The names of all files that an export of the plan's formats gives."""
-    asked = plan.output.weights if averages else ""
-    kinds = (EMA, RAW) if asked == "both" else (asked,)
-    return {
-        f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
-        for weights in kinds
-        for name in plan.export_formats
-    }
+def outputs(plan: Plan, averages: bool) -> int:
+    """How many exports of each of the plan's formats are made at a time."""
+    return 2 if averages and plan.output.weights == "both" else 1
 
 
 def export_one(
@@ -69,22 +71,28 @@ def export_one(
     items: Sequence[Item],
     overwrite: bool,
     weights: str = "",
+    started: float = 0.0,
 ) -> Exported:
-    """One file in one format; `weights` is what it says of them."""
+    """One file in one format; `weights` is what it says of them, `started` when training began (Unix time)."""
     family = adapted.family
     facts = ModelFacts(family.spec.name, family.schedule.prediction, family.configs)
-    side = plan.data.resolution
+    side, told = plan.data.resolution, plan.output.metadata == "full"
     about = About(
         name=out.stem,
         plan_hash=plan_hash(plan),
-        base_model=plan.base.model,
+        base_model=model_name(plan.base.model),
         base_hash=base_hash(plan),
         created=time.time(),
+        started=started,
         seed=plan.seed,
         resolution=(side, side),
-        trigger_words=(plan.data.trigger,) if plan.data.trigger else (),
+        trigger_words=(plan.data.trigger,) if told and plan.data.trigger else (),
         images=len(items),
-        tag_frequency=tag_frequency(Path(plan.data.path).name, items),
+        folder=own_name(plan.data.path, "") if told else "",
+        repeats=plan.data.repeats,
+        tags=tags_of(items) if told else {},
+        buckets=Counter(item.size for item in items),
+        captions=told,
         extra={"sdtrain.weights": weights} if weights else {},
     )
     request = ExportRequest(
@@ -98,7 +106,7 @@ def export_one(
         base=partial(load_plan_family, plan),
         tokenizers=family.tokenizers,
     )
-    return get_format(name).write(request)
+    return export(name, request)
 
 
 def export_all(
@@ -109,28 +117,31 @@ def export_all(
     items: Sequence[Item],
     label: str = "",
     averaged: Averaged | None = None,
+    started: float = 0.0,
 ) -> list[Exported]:
     """Every chosen format of the chosen weights into `folder`; a run that finishes again after a resume replaces
-    its own files. `averaged` as in `learned`."""
+    its own files. `averaged` as in `learned`, `started` as in `export_one`."""
     formats = [name for name in plan.export_formats if adapted.family.spec.name in get_format(name).families]
     if not formats:
         raise UserError(f"no export format fits method {plan.method} on {adapted.family.spec.title}")
     written = []
     for weights, artifact in learned(adapted, plan.output.weights, averaged):
         for name in formats:
-            out = folder / f"{file_stem(plan, name, weights, label)}{get_format(name).extension}"
+            out = target(plan, name, folder, weights, label)
             size = (
                 sum(value.numel() for value in artifact.tensors.values()) * DTYPES[plan.output.dtype].itemsize
             )
-            write = partial(export_one, plan, adapted, artifact, name, step, out, items, True, weights)
+            write = partial(
+                export_one, plan, adapted, artifact, name, step, out, items, True, weights, started
+            )
             written.append(patiently(out, size, write))
     return written
 
 
-def tag_frequency(folder: str, items: Sequence[Item]) -> dict[str, dict[str, int]]:
+def tags_of(items: Sequence[Item]) -> dict[str, int]:
     """How often each comma-separated tag stands in the captions, as AUTOMATIC1111 shows it."""
     counts = Counter(tag.strip() for item in items for tag in item.caption.split(",") if tag.strip())
-    return {folder: dict(counts.most_common(200))}
+    return dict(counts.most_common(200))
 
 
 def base_hash(plan: Plan) -> str:
@@ -145,6 +156,17 @@ def base_hash(plan: Plan) -> str:
     for file in sorted(path.glob("*/*.safetensors")):
         digest.update(f"{file.relative_to(path)} {index.sha256(file)}\n".encode())
     return digest.hexdigest()
+
+
+def started_at(run: RunDir) -> float:
+    """When the run first started (Unix time, from its first event); 0 where that cannot be read."""
+    try:
+        with run.events_file.open("rb") as file:
+            first = decode_line(file.readline())
+    except OSError:
+        return 0.0
+    at = (first or {}).get("t")
+    return float(at) if isinstance(at, int | float) else 0.0
 
 
 def run_exports(run: RunDir) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +73,7 @@ class Training:
         self.watch = watch
         self.run: RunDir | None = None
         self.loop = make_loop(plan, adapted, feed, watch, world)
+        self.started = time.time()
         self.step = 0
         self.skipped = 0
         self.reports: list[StepReport] = []
@@ -221,7 +223,7 @@ class Training:
         else:
             raise self._homeless("export")
         averaged = self.loop.averaged if self.loop.ema is not None else None
-        done = export_all(self.plan, self.adapted, target, self.step, self.items, averaged=averaged)
+        done = export_all(self.plan, self.adapted, target, self.step, self.items, "", averaged, self.started)
         return [exported.path for exported in done]
 
     def _homeless(self, verb: str) -> UserError:

@@ -21,7 +21,7 @@ from engine.planning.data import scan_data
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.ema import Ema
-from engine.train.exporting import EMA, export_one, file_stem, learned
+from engine.train.exporting import EMA, export_one, learned, started_at, target
 from engine.train.setup import load_plan_family, prepare
 from engine.worker.library_logs import silence
 
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: Path | None) -> int:
     silence()
-    form = get_format(name)
+    get_format(name)
     plan, _ = load_stored(run.plan_file)
     asked = weights or plan.output.weights
     saved = choose(run, step)
@@ -60,10 +60,13 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
     items = scan_data(plan).items
     label = "" if step is None else f"-{saved.step:08d}"
     for which, artifact in learned(adapted, asked, None if ema is None else ema.averaged):
-        target = out or run.exports / f"{file_stem(plan, name, which, label)}{form.extension}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        done = export_one(plan, adapted, artifact, name, saved.step, target, items, out is None, which)
+        to = out or target(plan, name, run.exports, which, label)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        done = export_one(
+            plan, adapted, artifact, name, saved.step, to, items, out is None, which, started_at(run)
+        )
         record = {"format": done.format, "path": str(done.path), "bytes": done.bytes, "tensors": done.tensors}
+        record["opens_in"] = done.opens_in
         print(json.dumps({"kind": "exported", "step": saved.step, "weights": which, **record}), flush=True)
     return 0
 

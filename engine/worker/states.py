@@ -12,7 +12,7 @@ from engine.run.paths import RunDir, remember
 from engine.run.place import is_gone, location
 from engine.train import checkpoint
 from engine.train.checkpoint import Saved
-from engine.train.exporting import export_all, outputs, run_exports
+from engine.train.exporting import export_all, outputs, run_exports, started_at
 from engine.train.extras import preview_extras
 from engine.train.loop import StepReport
 from engine.train.opening import open_training
@@ -175,16 +175,16 @@ class Running(State):
         plan, label = self.plan, self._label()
         if not told.checkpoint:
             self.telling.checkpoint(saved, checkpoint.bytes_of(saved), None)
-        if plan.checkpoints.export_each and self._outputs(label) - told.exports:
+        each = outputs(plan, self.training.loop.ema is not None)
+        if plan.checkpoints.export_each and any(
+            len(told.exports.get(name, ())) < each for name in plan.export_formats
+        ):
             self.export(label)
         if self._preview_due() and len(self.previewer.prompts) > len(told.previews):
             self._preview(told.previews)
 
     def _label(self) -> str:
         return f"-{self.step:08d}"
-
-    def _outputs(self, label: str) -> set[str]:
-        return outputs(self.plan, self.training.loop.ema is not None, label)
 
     def train(self) -> None:
         """All updates that are left, with their previews and checkpoints; raises StopRequested."""
@@ -262,7 +262,14 @@ class Running(State):
         averaged = training.loop.averaged if training.loop.ema is not None else None
         folder = run_exports(self.run.folder)
         for done in export_all(
-            self.plan, training.adapted, folder, self.step, training.items, label, averaged
+            self.plan,
+            training.adapted,
+            folder,
+            self.step,
+            training.items,
+            label,
+            averaged,
+            started_at(self.run.folder),
         ):
             self.telling.exported(done)
 

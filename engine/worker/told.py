@@ -11,11 +11,11 @@ from engine.run.kinds import Checkpoint, Exported, Resumed, Sample, Started
 
 @dataclass
 class Told:
-    """The checkpoint, the places of the previews and the names of the exported files."""
+    """The checkpoint, the indexes of the previews, and the exported files by format."""
 
     checkpoint: bool = False
     previews: set[int] = field(default_factory=set)
-    exports: set[str] = field(default_factory=set)
+    exports: dict[str, set[str]] = field(default_factory=dict)
 
 
 def told_of(events_file: Path, step: int) -> Told:
@@ -37,5 +37,6 @@ def told_of(events_file: Path, step: int) -> Told:
         elif kind == Sample.kind:
             told.previews.add(Sample.read(record).index)
         elif kind == Exported.kind:
-            told.exports.add(Path(Exported.read(record).path).name)
+            done = Exported.read(record)
+            told.exports.setdefault(done.format, set()).add(done.path)
     return told

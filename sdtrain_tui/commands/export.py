@@ -74,5 +74,7 @@ def _refuse_format(run: RunDir, name: str) -> None:
 def _tell(record: Record) -> None:
     if record.get("kind") == "exported":
         print(clean(f"{record.get('path')} ({size_text(float(record.get('bytes') or 0))})"))
+        if readers := record.get("opens_in"):
+            print(clean(f"opens in {', '.join(readers)}"))
     elif record.get("text"):
         print(clean(str(record["text"])))

@@ -54,6 +54,11 @@ SD2 = replace(
     ),
     recognise=_recognise,
     architectures={"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"},
+    # AUTOMATIC1111's ControlNet extension has one config for SD 1.x and 2.x, with 8 heads.
+    not_opened={
+        "controlnet": frozenset({"AUTOMATIC1111"}),
+        "controlnet_ldm": frozenset({"AUTOMATIC1111", "kohya"}),
+    },
     kohya_bases={"epsilon": "sd_v2", "v_prediction": "sd_v2_v"},
     kohya_v2=True,
 )

@@ -79,6 +79,12 @@ SDXL = replace(
         "v_prediction": "stable-diffusion-xl-v1-base",
     },
     implementation="https://github.com/Stability-AI/generative-models",
+    # diffusers' reader of control_model. keys leaves out label_emb; AUTOMATIC1111 1.10 knows no marker of v-prediction.
+    not_opened={
+        "controlnet_ldm": frozenset({"kohya", "diffusers"}),
+        "single_file/v_prediction": frozenset({"AUTOMATIC1111"}),
+        "merged/v_prediction": frozenset({"AUTOMATIC1111"}),
+    },
     kohya_bases={"epsilon": "sdxl_base_v1-0", "v_prediction": "sdxl_base_v1-0"},
     kohya_paths=unet_module_map,
     t2i_kinds=("full_adapter_xl",),

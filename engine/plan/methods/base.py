@@ -92,6 +92,10 @@ class MethodOptions(Section):
         """Why these options cannot be written in one of the method's formats; empty when they can."""
         return ""
 
+    def file_stem(self, trigger: str) -> str:
+        """What output files are called where the plan names none; empty takes the plan's name."""
+        return ""
+
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         """What is wrong or doubtful about these options in the plan of `ctx`."""
         return iter(())

@@ -45,7 +45,7 @@ class ConditionOptions(MethodOptions):
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from self._made_problems(ctx) if self.condition != "files" else self._file_problems(ctx)
-        name = (ctx.plan.output.file_name or ctx.plan.name).lower()
+        name = ctx.plan.file_stem.lower()
         found = next((word for word in MISLEADING if word in name), None)
         if found:
             why = f"programs that see {found!r} in a file's name compute something else with it"

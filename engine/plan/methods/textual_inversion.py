@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from engine.files import file_word
 from engine.plan.fields import option
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, PlanContext
@@ -38,6 +39,10 @@ class TextualInversionOptions(MethodOptions):
         if not self.initial:
             return ""
         return self.initial[index] if len(self.initial) > 1 else self.initial[0]
+
+    def file_stem(self, trigger: str) -> str:
+        # Programs take the file's name for the word in a prompt.
+        return next((file_word(word) for word in self.words(trigger)), "")
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         words = self.words(ctx.plan.data.trigger)
@@ -119,8 +124,8 @@ SPEC = MethodSpec(
     use="simple styles, textures, poses, aesthetics; tiny files, limited reach",
     options=TextualInversionOptions,
     behaviour="engine.methods.textual_inversion:TextualInversion",
-    formats=("embedding", "a1111_embedding"),
-    default_formats=1,
+    formats=("a1111_embedding", "embedding"),
+    default_formats=2,
     requires=frozenset({"text_encoder"}),
     typical_pictures=(3, 20),
     asks=("data.trigger", "textual_inversion.initial", "textual_inversion.tokens", "data.flip"),

@@ -71,8 +71,8 @@ def _one_disk(disk: Disk) -> Iterator[Problem]:
 
 def file_name(ctx: Context) -> Iterator[Problem]:
     name = ctx.plan.output.file_name
-    if name and (any(mark in name for mark in "/\\\0") or name.startswith(".") or len(name) > 100):
-        why = "it is the stem of a file in the run's own export folder"
+    if name and (any(mark in name for mark in "/\\\0:,<>") or name.startswith(".") or len(name) > 100):
+        why = "it is the stem of a file in the run's own export folder, and a name in prompts: <lora:NAME:1>"
         yield Problem(
             "output.file_name", f"{name!r} is no file name", why, "use letters, digits, dash and underscore"
         )
