@@ -57,8 +57,9 @@ def test_the_script_trains_a_lora_and_goes_on(home: Path, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^step (\d+) loss", done.stdout, re.M) == ["1", "2", "3"]
     run = tmp_path / "lora-run"
-    assert sorted(path.name for path in (run / "export").iterdir()) == [
-        "my-lora-diffusers.safetensors",
+    written = (path for path in (run / "export").rglob("*") if path.is_file())
+    assert sorted(path.relative_to(run / "export").as_posix() for path in written) == [
+        "diffusers/my-lora.safetensors",
         "my-lora.safetensors",
     ]
     assert (run / "preview.png").is_file()

@@ -19,7 +19,7 @@ MAGNITUDE = ".lora_magnitude_vector.weight"
 def compose(request: ExportRequest) -> Composed:
     """Raw peft names for every module; diffusers' loader drops a part of files with mixed names.
 
-    Releases before 0.34 know nothing of the metadata: they take alpha for the rank of a part's first pair. So the
+    Older releases (0.32) know nothing of the metadata: they take alpha for the rank of a part's first pair. So the
     strength is multiplied into lora_B, all pairs have one rank, and alpha is that rank.
     """
     if kind_of(request.artifact) != "lora":

@@ -28,7 +28,8 @@ class ModulePath(Protocol):
 def compose(request: ExportRequest) -> Composed:
     """Three tensors a module (lora_down, lora_up, alpha), so that alpha / r is the trained strength.
 
-    rsLoRA's alpha / sqrt(r) is folded into alpha, and all pairs get the rank of the widest. LoHa and LoKr have LyCORIS' tensors instead of the pair.
+    rsLoRA's alpha / sqrt(r) is folded into alpha, and all pairs get the rank of the widest.
+    LoHa and LoKr have LyCORIS' tensors instead of the pair.
     UserError for DoRA, which the layout has no exact place for.
     """
     if kind_of(request.artifact) != "lora":

@@ -96,7 +96,7 @@ def some_attention(pairs: list[Pair]) -> list[Pair]:
 def of_one_rank(pairs: list[Pair]) -> list[Pair]:
     """The same changes, all as wide as the widest pair: the others get zeros.
 
-    diffusers before 0.34 reads one rank and one alpha a part, and gives modules of other ranks another strength.
+    diffusers 0.32 reads one rank and one alpha a part, and gives modules of other ranks another strength.
     """
     rank = max(pair.rank for pair in pairs)
     return [pair if pair.rank == rank else _widened(pair, rank) for pair in pairs]

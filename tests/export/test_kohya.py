@@ -31,8 +31,8 @@ def _pair(path: str, out: int = 8, width: int = 6, rank: int = 4, *kernel: int) 
     }
 
 
-def _write(folder: Path, artifact: Artifact, family: str = "sd1", **options: Any) -> Path:
-    asked = request(artifact, folder / "cat.safetensors", family, **options)
+def _write(into: Path, artifact: Artifact, family: str = "sd1", **options: Any) -> Path:
+    asked = request(artifact, into / "cat.safetensors", family, **options)
     return export("kohya", asked).path
 
 
@@ -165,6 +165,7 @@ def test_what_a1111_and_kohya_read_is_there_and_every_value_is_text(tmp_path: Pa
     }
     assert {key: notes.get(key) for key in expected} == expected
     assert json.loads(notes["ss_tag_frequency"]) == {"my-cat": {"sks cat": 12}}
+    assert json.loads(notes["ss_bucket_info"]) == {"buckets": {"0": {"resolution": [512, 512], "count": 12}}}
     for package in ("torch", "diffusers", "peft", "sdtrain-tui"):
         assert notes[f"sdtrain.version.{package}"]
 
@@ -226,3 +227,61 @@ def test_values_that_are_not_finite_never_reach_a_file(value: float, tmp_path: P
 def test_an_artifact_without_layers_is_refused() -> None:
     with pytest.raises(UserError, match="no LoRA"):
         pairs_of(Artifact("lora", {}, FACTS))
+
+
+def test_a1111s_card_shows_when_on_what_and_at_which_sizes(tmp_path: Path) -> None:
+    artifact = Artifact("lora", _pair("unet.mid_block.attentions.0.proj_in"), FACTS)
+    about: dict[str, Any] = {
+        "started": 1_600_000_000.0,
+        "folder": "photos",
+        "repeats": 3,
+        "tags": {"sks cat": 12, "sofa": 5},
+        "buckets": {(512, 512): 7, (448, 576): 5},
+    }
+    notes = _metadata(_write(tmp_path, artifact, **about))
+    assert (float(notes["ss_training_started_at"]), float(notes["ss_training_finished_at"])) == (1.6e9, 1.7e9)
+    assert json.loads(notes["ss_dataset_dirs"]) == {"photos": {"n_repeats": 3, "img_count": 12}}
+    assert json.loads(notes["ss_tag_frequency"]) == {"photos": {"sks cat": 12, "sofa": 5}}
+    buckets = json.loads(notes["ss_bucket_info"])["buckets"].values()
+    assert {(*bucket["resolution"], bucket["count"]) for bucket in buckets} == {(512, 512, 7), (448, 576, 5)}
+
+    notes = _metadata(_write(tmp_path / "minimal", artifact, **about, captions=False))
+    gone = {"ss_dataset_dirs", "ss_tag_frequency", "ss_training_comment", "sdtrain.trigger_words"}
+    assert not notes.keys() & {*gone, "modelspec.trigger_phrase"}
+    assert not [key for key, text in notes.items() if "sks" in text or "photos" in text]
+
+
+def test_ranks_a_block_become_one_and_nothing_changes(tmp_path: Path) -> None:
+    wide, narrow = (f"unet.mid_block.attentions.0.{name}" for name in ("proj_in", "proj_out"))
+    tensors = _pair(wide, 8, 6, 8, 3, 3) | _pair(narrow, 8, 6, 2)
+    for rslora in (False, True):
+        facts = {**FACTS, "rslora": rslora, "alphas": {narrow: 3.0}}
+        for form in ("kohya", "diffusers"):
+            out = tmp_path / form / f"{rslora}.safetensors"
+            asked = request(Artifact("lora", tensors, facts), out)
+            found = safetensors.torch.load_file(export(form, asked).path)
+            for path, rank, alpha in ((wide, 8, 6.0), (narrow, 2, 3.0)):
+                scale = alpha / (rank**0.5 if rslora else rank)
+                wanted = (
+                    scale
+                    * tensors[f"{path}.lora_B.weight"].flatten(1)
+                    @ tensors[f"{path}.lora_A.weight"].flatten(1)
+                )
+                name = "lora_unet_" + path.removeprefix("unet.").replace(".", "_")
+                ends = ("lora_down", "lora_up") if form == "kohya" else ("lora_A", "lora_B")
+                stem = name if form == "kohya" else path
+                down, up = (found[f"{stem}.{end}.weight"] for end in ends)
+                assert down.shape[0] == up.shape[1] == 8
+                # diffusers 0.32 takes alpha for the rank of a file that says nothing else.
+                strength = float(found[f"{name}.alpha"]) / 8 if form == "kohya" else 1.0
+                assert torch.allclose(strength * up.flatten(1) @ down.flatten(1), wanted, atol=1e-5)
+    notes = _metadata(tmp_path / "kohya" / "True.safetensors")
+    assert (notes["ss_network_dim"], json.loads(notes["ss_network_args"])["conv_dim"]) == ("8", "8")
+
+
+@pytest.mark.parametrize("mark", ":,<>")
+def test_a_name_that_a_prompt_cannot_hold_is_refused(mark: str, tmp_path: Path) -> None:
+    artifact = Artifact("lora", _pair("unet.mid_block.attentions.0.proj_in"), FACTS)
+    with pytest.raises(UserError, match="in its name"):
+        export("kohya", request(artifact, tmp_path / f"a{mark}b.safetensors"))
+    assert list(tmp_path.iterdir()) == []

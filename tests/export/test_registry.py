@@ -63,15 +63,16 @@ def test_another_kind_of_result_is_refused(tmp_path: Path) -> None:
         export("kohya", request(Artifact("full", {}), tmp_path / "cat.safetensors"))
 
 
-def test_the_diffusers_file_says_rank_and_alpha_of_each_part(tmp_path: Path) -> None:
+def test_the_diffusers_file_has_the_strength_in_its_matrices_and_alpha_is_the_rank(tmp_path: Path) -> None:
     done = export("diffusers", request(_artifact(PATH, TEXT_PATH), tmp_path / "cat.safetensors"))
     assert set(load_file(done.path)) == {
         f"{path}.{half}.weight" for path in (PATH, TEXT_PATH) for half in ("lora_A", "lora_B")
     }
+    assert torch.equal(load_file(done.path)[f"{PATH}.lora_B.weight"], torch.full((4, 2), 1.5))
     with safe_open(str(done.path), framework="pt") as file:
         settings = json.loads(file.metadata()["lora_adapter_metadata"])
-    assert settings["unet.r"] == 2
-    assert settings["unet.lora_alpha"] == settings["text_encoder.lora_alpha"] == 3.0
+    assert settings["unet.r"] == settings["text_encoder.r"] == 2
+    assert settings["unet.lora_alpha"] == settings["text_encoder.lora_alpha"] == 2
     assert settings["unet.use_rslora"] is False
     # Without the level, the paths match text encoders that have it and those that do not.
     assert settings["text_encoder.target_modules"] == ["encoder.layers.0.self_attn.q_proj"]
@@ -84,4 +85,4 @@ def test_settings_are_those_that_peft_knows(tmp_path: Path) -> None:
     with safe_open(str(done.path), framework="pt") as file:
         settings = json.loads(file.metadata()["lora_adapter_metadata"])
     config = LoraConfig(**{key.removeprefix("unet."): value for key, value in settings.items()})
-    assert (config.r, config.lora_alpha) == (2, 3.0)
+    assert (config.r, config.lora_alpha) == (2, 2)

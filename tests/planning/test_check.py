@@ -53,6 +53,8 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"lora__dora": True, "output__formats": ["kohya"]}, "output.formats", "error"),
     ({"output__formats": ["koya"]}, "output.formats", "error"),
     ({"output__file_name": "../up"}, "output.file_name", "error"),
+    ({"output__file_name": "cat:2"}, "output.file_name", "error"),
+    ({"output__file_name": "a<b>"}, "output.file_name", "error"),
     ({"output__weights": "raw"}, "output.weights", "warning"),
     ({"output__weights": "both"}, "output.weights", "warning"),
     ({"lora__alpha": 64.0, "lora__rank": 8}, "lora.alpha", "warning"),
