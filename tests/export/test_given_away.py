@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from engine.export.published import model_name, own_name, without_paths
-from engine.export.registry import formats_for
+from engine.plan.methods import METHODS
 from engine.train.exporting import export_all
 from tests.methods.test_table import ROWS
 from tests.support.runs import quick_plan
@@ -71,11 +71,8 @@ def test_no_file_of_a_method_tells_where_it_was_made(
     base = _base(sd1_folder, machine)
     plan = quick_plan(base, pictures, method=row.method, **changes)
     made = prepared(plan, home / "cache")
-    formats = [
-        form.name for form in formats_for(row.method, "sd1") if not plan.options.format_obstacle(form.name)
-    ]
-    if row.method == "dreambooth":
-        formats = list(plan.export_formats)
+    offered = plan.export_formats if row.method == "dreambooth" else METHODS[row.method].formats
+    formats = [name for name in offered if not plan.options.format_obstacle(name)]
     for metadata in ("full", "minimal"):
         output = plan.output.model_copy(update={"metadata": metadata, "formats": formats})
         written = export_all(
