@@ -32,7 +32,18 @@ from typing import Any, Final
 import psutil
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-_PRELOADED: Final = ("pytest", "torch", "numpy", "hypothesis", "pydantic", "safetensors.torch")
+_PRELOADED: Final = (
+    "pytest",
+    "hypothesis.strategies",
+    "numpy",
+    "pydantic",
+    "peft",
+    "safetensors.torch",
+    "diffusers.models.unets.unet_2d_condition",
+    "diffusers.models.autoencoders.autoencoder_kl",
+    "diffusers.schedulers.scheduling_ddim",
+    "transformers.models.clip.modeling_clip",
+)
 _SWAPS: Final[dict[type[ast.AST], type[ast.AST]]] = {
     ast.Lt: ast.LtE,
     ast.LtE: ast.Lt,
@@ -281,20 +292,30 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="at once (2)")
     parser.add_argument("--root", type=Path, default=ROOT, help="the git working tree (this one)")
     parser.add_argument("--out", type=Path, help="a JSON file for every change that was tried")
+    parser.add_argument(
+        "--again", type=Path, help="try what survived in such a file, which has to be of this source"
+    )
     asked = parser.parse_args()
     root = asked.root.resolve()
-    parts: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mutation"]
+    parts: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mutation"]
     for module in _PRELOADED:
         importlib.import_module(module)
     tried: list[Mutant] = []
+    old: dict[str, list[Mutant]] = {}
+    for fields in json.loads(asked.again.read_text()) if asked.again else ():
+        old.setdefault(fields["group"], []).append(Mutant(**fields))
     with tempfile.TemporaryDirectory() as folder:
         work = multiprocessing.get_context("fork").Pool(asked.jobs, _open, (root, Path(folder)))
         with work:
-            for group in asked.groups or parts:
+            for group in asked.groups or old or parts:
                 tests = parts[group]["tests"]
-                drawn = sample(root, group, parts[group]["source"], asked.sample, asked.seed)
+                drawn = old.get(group) or sample(
+                    root, group, parts[group]["source"], asked.sample, asked.seed
+                )
                 limit_s = 30 + 5 * work.apply(_time, (tests,))
-                running = [work.apply_async(_try, (mutant, tests, limit_s)) for mutant in drawn]
+                tried += [mutant for mutant in drawn if mutant.caught]
+                left = [mutant for mutant in drawn if not mutant.caught]
+                running = [work.apply_async(_try, (mutant, tests, limit_s)) for mutant in left]
                 for mutant in (result.get() for result in running):
                     tried.append(mutant)
                     if not mutant.caught:

@@ -14,17 +14,9 @@ from engine.run.follow import Follower
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from engine.run.view import STATES, Grown, RunView, StepSeries, eta_s, fold, state
-from tests.support.events import raw
+from tests.support.events import event, raw, step
 
 Event = dict[str, Any]
-
-
-def event(kind: str, t: float = 100.0, **fields: object) -> Event:
-    return {"v": 1, "seq": 1, "t": t, "kind": kind, **fields}
-
-
-def step(number: int, t: float | None = None, **fields: object) -> Event:
-    return event("step", 100.0 + number if t is None else t, **{"step": number, "loss": 1 / number} | fields)
 
 
 STARTED = event(
