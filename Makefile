@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check soak bench gpu-bench builtin-model docs clean
+.PHONY: demo test check soak mutation bench gpu-bench builtin-model docs clean
 
 # torch comes first and alone: asked for through another package, pip may fetch gigabytes of CUDA for a CPU machine.
 $(VENV)/.product: pyproject.toml constraints.txt
@@ -37,6 +37,9 @@ test: check
 
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 7200
+
+mutation: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutation --jobs $(WORKERS)
 
 bench: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks

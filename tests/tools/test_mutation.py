@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutation import ROOT, mutants, sample
+from tools.mutants import mutants, sample
+from tools.mutation import ROOT
 
 CASES = [
     ("a = b < c", {"(b <= c)"}),
