@@ -104,6 +104,7 @@ class Tree:
             self._end_what_is_left()
 
     def _pytest(self, tests: list[str]) -> int:
+        import hypothesis
         import pytest
 
         with (self._folder / "output").open("wb") as output:
@@ -116,6 +117,11 @@ class Tree:
         sys.path[:] = [str(self.path), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
         for name in [name for name in sys.modules if name.partition(".")[0] in ("tools", "tests", "engine")]:
             del sys.modules[name]
+        # The same examples for every change, however slow the machine is.
+        hypothesis.settings.register_profile(
+            "mutation", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+        )
+        hypothesis.settings.load_profile("mutation")
         return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
 
     def _end_what_is_left(self) -> None:

@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from engine.errors import UserError
 from engine.families.published import published
 from engine.families.variance_preserving import VariancePreserving
+from engine.plan.schema import Objective
 from engine.train.objective import min_snr_weight
 
 TIMES = torch.tensor([0, 1, 500, 998, 999])
@@ -94,3 +95,56 @@ def test_the_timetable_is_diffusers_trailing_one(steps: int) -> None:
 def test_a_schedule_that_is_not_known_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(change))):
         VariancePreserving.from_config(_config() | change)
+
+
+@pytest.mark.parametrize("span", [(0, 999), (200, 699), (5, 5)])
+def test_every_timestep_of_the_span_is_drawn_equally_often_and_no_other(span: tuple[int, int]) -> None:
+    low, high = span
+    objective = Objective(min_timestep=low, max_timestep=high)
+    count = high - low + 1
+    draws = [(place + 0.5) / count for place in range(count)]
+    drawn = VariancePreserving.from_config(_config()).timesteps(
+        [0.0, *draws, 1 - 2**-53], objective, (4, 8, 8)
+    )
+    assert drawn.dtype == torch.int64
+    assert drawn.tolist() == [low, *range(low, high + 1), high]
+
+
+def test_cubic_timesteps_come_late() -> None:
+    schedule, objective = VariancePreserving.from_config(_config()), Objective(timesteps="cubic")
+    drawn = schedule.timesteps([0.0, 0.25, 0.5, 1 - 2**-53], objective, (4, 8, 8))
+    assert drawn.tolist() == [999, 984, 875, 0]
+
+
+def test_the_end_of_a_sampler_keeps_the_variance() -> None:
+    clean, noise = torch.zeros(1), torch.ones(1)
+    for ends_on_one in (True, False):
+        schedule = VariancePreserving.from_config(_config() | {"set_alpha_to_one": ends_on_one})
+        signal, sigma = schedule.final(noise, clean), schedule.final(clean, noise)
+        assert float(signal) ** 2 == pytest.approx(schedule.final_alpha, rel=1e-6)
+        assert float(signal) ** 2 + float(sigma) ** 2 == pytest.approx(1.0, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "config", [{"beta_schedule": "linear"}, {"num_train_timesteps": 500}, {"beta_end": 0.02}]
+)
+def test_noise_rises_as_in_diffusers(config: dict[str, Any]) -> None:
+    ours, theirs = (
+        VariancePreserving.from_config(_config() | config),
+        DDPMScheduler.from_config(_config() | config),
+    )
+    assert torch.allclose(ours.alphas_cumprod.float(), theirs.alphas_cumprod, rtol=1e-6)
+
+
+def test_a_config_that_says_nothing_means_stable_diffusions_schedule() -> None:
+    silent, said = VariancePreserving.from_config({}), VariancePreserving.from_config(_config())
+    assert torch.equal(silent.alphas_cumprod, said.alphas_cumprod)
+    assert (silent.prediction, silent.final_alpha) == ("epsilon", 1.0)
+
+
+@pytest.mark.parametrize("zero", [False, True])
+def test_the_signal_to_noise_ratio_is_that_of_the_coefficients(zero: bool) -> None:
+    schedule = VariancePreserving.from_config(_config(zero=zero))
+    signal, noise = (factor.flatten() for factor in schedule.coefficients(TIMES))
+    assert torch.allclose(signal**2 + noise**2, torch.ones(len(TIMES)), rtol=1e-6)
+    assert torch.allclose(schedule.snr(TIMES), (signal / noise) ** 2, rtol=1e-4)

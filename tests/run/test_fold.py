@@ -113,7 +113,7 @@ def test_a_run_that_ended_in_a_pause_is_not_paused(end: str) -> None:
 
 def test_a_start_says_what_runs_where() -> None:
     facts = {"name": "cat", "device": "cuda", "host": "h", "version": "1", "torch": "2", "plan_hash": "ab"}
-    view = fold([started(pid=7, **facts)])
+    view = fold([started(100.0, pid=7, **facts)])
     assert {name: getattr(view, name) for name in facts} == facts
     assert (view.method, view.family, view.pid, view.total_steps) == ("lora", "sd1", 7, 100)
     later = fold([event("launched", host="other"), event("started", resumed=True, pid=8)], view)

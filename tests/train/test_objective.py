@@ -1,41 +1,62 @@
-"""The distance between prediction and target, number by number."""
+"""The loss of a sample: its form, its weights and the noise it is measured by."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 
+from engine.families.published import published
+from engine.families.variance_preserving import VariancePreserving
 from engine.plan.schema import Objective
-from engine.train.objective import sample_losses
+from engine.train.objective import offset_noise, sample_losses
 
-RESIDUALS = (0.05, -0.05, 0.1, 0.3, -0.3, 1.0, 20.0)
-# Delta, residual, loss: e^2 up to delta, 2 delta |e| - delta^2 beyond.
-HUBER = [
-    (0.1, 0.05, 0.0025), (0.1, -0.05, 0.0025), (0.1, 0.1, 0.01), (0.1, 0.3, 0.05), (0.1, -0.3, 0.05),
-    (0.1, 1.0, 0.19), (0.1, 20.0, 3.99), (1.0, 0.3, 0.09), (1.0, 1.0, 1.0), (1.0, 3.0, 5.0),
-]  # fmt: skip
+SCHEDULE = VariancePreserving.from_config(published("sd1", "scheduler"))
+TIMES = torch.tensor([0, 999])
+SHAPE = (2, 4, 2, 2)
 
 
-def _loss(residual: float, objective: Objective) -> float:
-    schedule: Any = None
-    target = torch.zeros(1, 4, 2, 2)
-    found = sample_losses(target + residual, target, torch.tensor([5]), schedule, objective, torch.ones(1))
-    return float(found)
+def losses(
+    off: list[float],
+    weights: torch.Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    **objective: object,
+) -> list[float]:
+    """The losses of two samples, of which each is off by the same number everywhere."""
+    target = torch.full(SHAPE, 0.5, dtype=dtype)
+    prediction = target + torch.tensor(off, dtype=dtype).view(2, 1, 1, 1)
+    settings = Objective.model_validate(objective)
+    found = sample_losses(
+        prediction, target, TIMES, SCHEDULE, settings, torch.ones(2) if weights is None else weights
+    )
+    assert found.shape == (2,) and found.dtype == torch.float32
+    return found.tolist()
 
 
-@pytest.mark.parametrize(("delta", "residual", "expected"), HUBER)
-def test_huber_is_the_squared_error_up_to_delta_and_a_line_beyond(
-    delta: float, residual: float, expected: float
-) -> None:
-    assert _loss(residual, Objective(loss="huber", huber_delta=delta)) == pytest.approx(expected, rel=1e-5)
+def test_each_sample_has_the_mean_of_its_own_squared_errors() -> None:
+    assert losses([1.0, -3.0]) == [1.0, 9.0]
+    assert losses([0.5, 2.0], dtype=torch.bfloat16) == [0.25, 4.0]
 
 
-def test_a_tenth_is_the_usual_delta() -> None:
-    assert _loss(0.3, Objective(loss="huber")) == pytest.approx(0.05, rel=1e-5)
+def test_a_weight_of_a_sample_multiplies_its_loss() -> None:
+    assert losses([1.0, 2.0], weights=torch.tensor([3.0, 0.5])) == [3.0, 2.0]
 
 
-@pytest.mark.parametrize("residual", RESIDUALS)
-def test_mse_reads_no_delta(residual: float) -> None:
-    assert _loss(residual, Objective(huber_delta=0.5)) == pytest.approx(residual**2, rel=1e-5)
+def test_a_map_weighs_places_and_the_mean_stays_over_all_of_them() -> None:
+    places = torch.tensor([[[1.0, 1.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 0.0]]]).unsqueeze(1)
+    assert losses([1.0, 2.0], weights=places) == [0.5, 2.0]
+
+
+def test_min_snr_weakens_the_clean_timesteps_and_leaves_the_noisy_ones() -> None:
+    ratio = float(SCHEDULE.snr(TIMES)[0])
+    clean, noisy = losses([1.0, 1.0], min_snr_gamma=5.0)
+    assert clean == pytest.approx(5.0 / ratio, rel=1e-5)
+    assert noisy == 1.0
+    assert losses([1.0, 1.0], min_snr_gamma=0.0) == [1.0, 1.0]
+
+
+def test_an_offset_is_one_number_a_channel_of_the_strength_that_is_asked_for() -> None:
+    noise, offset = torch.zeros(1, 2, 3, 3), torch.tensor([1.0, -2.0]).view(1, 2, 1, 1)
+    shifted = offset_noise(noise, offset, 0.5)
+    assert torch.equal(shifted[0, 0], torch.full((3, 3), 0.5))
+    assert torch.equal(shifted[0, 1], torch.full((3, 3), -1.0))
+    assert torch.equal(offset_noise(noise, offset, 0.0), noise)
