@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from engine.plan.files import dumps, from_dict
+from engine.plan.methods import METHODS
 from engine.plan.overrides import put
 from engine.run.create import create_run
 from engine.run.events import EventReader
@@ -82,10 +83,15 @@ def write_pictures(folder: Path, count: int = 16, side: int = 64) -> Path:
 def make_plan(
     model: Path | str, pictures: Path, defaults: Mapping[str, object] = DEFAULTS, /, **changes: object
 ) -> Plan:
-    """A LoRA plan of `defaults`; `changes` name fields with `__` for the dot."""
+    """A LoRA plan of `defaults`; `changes` name fields with `__` for the dot.
+
+    Defaults in the table of a method that is not the plan's are left out.
+    """
     data: dict[str, Any] = {}
     named = {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in {**defaults, "base.model": str(model), "data.path": str(pictures), **named}.items():
+    others = METHODS.keys() - {named.get("method", "lora")}
+    fitting = {key: value for key, value in defaults.items() if key.partition(".")[0] not in others}
+    for key, value in {**fitting, "base.model": str(model), "data.path": str(pictures), **named}.items():
         put(data, key, value)
     return from_dict(data)
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.dataset.annotators import VERSION, maker
+from engine.dataset.annotators import VERSION, identity, maker
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
 from engine.dataset.images import Pixels, load_rgb, placement
 from engine.dataset.pairs import fit_condition, load_condition, pair_up
@@ -81,7 +81,7 @@ def conditions_for(
     if source is None:
         return None
     if source.maker != "files":
-        made = MadeMaps(source.maker, cache)
+        made = MadeMaps(source.maker, cache, source.model)
         made.ensure(report.items, progress)
         return Conditions(report.items, made.pixels, source.channels)
     pairs = pair_up(report, source.path)
@@ -95,11 +95,13 @@ def conditions_for(
 class MadeMaps:
     """Maps made from the pictures, at the size they are trained at, and kept by content in the cache."""
 
-    def __init__(self, kind: str, cache: TensorCache) -> None:
-        make = maker(kind)
+    def __init__(self, kind: str, cache: TensorCache, model: str = "") -> None:
+        make, weights = maker(kind, model), identity(kind, model)
 
         def key_of(item: Item) -> str:
-            return cache_key("condition", kind, VERSION, cache.contents.sha256(item.source), *covering(item))
+            return cache_key(
+                "condition", kind, VERSION, *weights, cache.contents.sha256(item.source), *covering(item)
+            )
 
         def encode(items: Sequence[Item]) -> list[dict[str, Tensor]]:
             ((item),) = items

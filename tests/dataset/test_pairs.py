@@ -14,7 +14,6 @@ from engine.dataset.images import fit
 from engine.dataset.pairs import Pairs, fit_condition, load_condition, pair_up
 from engine.dataset.report import Item
 from engine.dataset.scan import scan
-from engine.errors import UserError
 from engine.planning.check import check
 from tests.support.pictures import write_conditions, write_pictures
 from tests.support.plans import make_plan
@@ -128,22 +127,6 @@ def test_edges_are_found_where_a_square_ends() -> None:
     assert edges.shape == (64, 64, 3) and set(np.unique(edges)) == {0, 255}
     rows = np.flatnonzero(edges[:, 32, 0])
     assert len(rows) == 2 and abs(rows[0] - 16) <= 1 and abs(rows[1] - 47) <= 1
-
-
-@pytest.mark.parametrize("kind", list(annotators.DETECTORS))
-def test_a_detector_that_is_not_there_is_named_with_its_remedy(
-    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(annotators, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match="cannot be made here") as missing_package:
-        annotators.maker(kind)
-    assert "sdtrain-tui[conditions]" in missing_package.value.fix
-    monkeypatch.setattr(annotators, "find_spec", lambda name: object())
-    with pytest.raises(UserError, match="cannot be made here") as missing_weights:
-        annotators.maker(kind)
-    assert "nothing is downloaded unasked" in missing_weights.value.why
-    assert missing_weights.value.fix.startswith("hf download lllyasviel/Annotators")
 
 
 def test_the_check_names_every_pair_that_is_broken(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from engine.dataset import annotators
 from engine.dataset.cache import TensorCache
 from engine.dataset.images import fit
+from engine.dataset.makers import canny
 from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.train.conditions import Conditions, conditions_for
@@ -66,13 +67,13 @@ def test_maps_are_made_once_at_the_size_that_is_trained(
     first = made(pictures, tmp_path / "cache", controlnet__condition="canny")
     (item,) = first.items
     row = first.rows(first.items[:1], [False], [(0.5, 0.5)])["control"][0]
-    monkeypatch.setattr(annotators, "canny", lambda picture: pytest.fail("made again"))
+    monkeypatch.setattr(canny, "canny", lambda picture: pytest.fail("made again"))
     annotators.maker.cache_clear()
     again = made(pictures, tmp_path / "cache", controlnet__condition="canny")
     assert torch.equal(again.rows(again.items[:1], [False], [(0.5, 0.5)])["control"][0], row)
     annotators.maker.cache_clear()
     monkeypatch.undo()
-    expected = annotators.canny(fit(wide, *item.size))
+    expected = canny.canny(fit(wide, *item.size))
     ours = row.permute(1, 2, 0).numpy() > 0.5
     assert (ours == (expected > 127)).mean() > 0.97
 

@@ -251,4 +251,4 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "prodigyopt", None)
     with pytest.raises(UserError, match="prodigyopt") as caught:
         make_optimizer([], plan_of(sd1_folder, pictures, "prodigy"))
-    assert caught.value.fix == 'pip install "sdtrain-tui[optimizers]"'
+    assert caught.value.fix == 'pip install "prodigyopt>=1.1.2,<2"'

@@ -26,11 +26,13 @@ class Stage:
 @dataclass(frozen=True)
 class ConditionSource:
     """Where a picture's condition comes from: `maker` is "files" (those in the folder `path`, or of the metadata's
-    column where it is empty) or what makes it from the picture; `channels` is 1 or 3."""
+    column where it is empty) or what makes it from the picture; `channels` is 1 or 3; `model` is the folder of the
+    maker's weights, empty for the usual ones."""
 
     maker: str
     path: str
     channels: int
+    model: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ CLASS_OBSTACLE = "class pictures have no conditions, and the base model is froze
 class ConditionOptions(MethodOptions):
     """Options of methods that see a condition picture beside every picture."""
 
-    path_fields: ClassVar[tuple[str, ...]] = ("condition_path",)
-    condition_fields: ClassVar[tuple[str, ...]] = ("condition", "condition_path")
+    path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "condition_model")
+    condition_fields: ClassVar[tuple[str, ...]] = ("condition", "condition_path", "condition_model")
 
     condition: ConditionMaker = option(
         "files", "condition pictures: given as files, or made from the pictures"
@@ -33,17 +33,24 @@ class ConditionOptions(MethodOptions):
     condition_path: str = option(
         "", "folder of condition pictures with the same names; none takes metadata's column"
     )
+    condition_model: str = option(
+        "", "folder of the model that makes the maps; none takes the usual one from the hub cache"
+    )
     channels: Literal["1", "3"] = option("3", "channels of the condition picture")
 
     @property
     def idle(self) -> frozenset[str]:
-        return frozenset() if self.condition == "files" else frozenset({"condition_path"})
+        own = {"files": "condition_model", "canny": "condition_path condition_model"}
+        return frozenset(own.get(self.condition, "condition_path").split())
 
     @property
     def conditions(self) -> ConditionSource:
-        return ConditionSource(self.condition, self.condition_path, int(self.channels))
+        return ConditionSource(self.condition, self.condition_path, int(self.channels), self.condition_model)
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
+        if self.condition_model and "condition_model" in self.idle:
+            why = f"no model makes the maps, as condition is {self.condition}"
+            yield warning(f"{ctx.plan.method}.condition_model", "has no effect", why, "leave it out")
         yield from self._made_problems(ctx) if self.condition != "files" else self._file_problems(ctx)
         name = ctx.plan.file_stem.lower()
         found = next((word for word in MISLEADING if word in name), None)
@@ -59,7 +66,7 @@ class ConditionOptions(MethodOptions):
             why = f"the maps are made from the pictures, as condition is {self.condition}"
             fix = 'set condition = "files", or leave it out'
             yield warning(f"{method}.condition_path", "has no effect", why, fix)
-        problem = obstacle(self.condition)
+        problem = obstacle(self.condition, self.condition_model)
         if problem is not None:
             yield Problem(f"{method}.condition", problem.what, problem.why, problem.fix)
 

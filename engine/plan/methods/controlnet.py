@@ -20,7 +20,7 @@ CONDITION_WIDTHS = (16, 32, 96, 256)
 class ControlnetOptions(ConditionOptions):
     """Options of method controlnet."""
 
-    path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "start")
+    path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "condition_model", "start")
     path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pth")}
 
     start: str = option(

@@ -1,0 +1,1 @@
+"""What makes condition maps: a kind a file, each with `load(folders) -> Maker`."""
