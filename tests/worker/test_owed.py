@@ -99,19 +99,19 @@ def test_what_an_attempt_told_counts_only_until_another_goes_on_before_it(tmp_pa
         {"kind": "checkpoint", "step": 6},
         {"kind": "sample", "step": 6, "index": 0},
         {"kind": "resumed", "from_step": 6},
-        {"kind": "exported", "step": 6, "path": "export/a.safetensors"},
+        {"kind": "exported", "format": "kohya", "step": 6, "path": "export/a.safetensors"},
     ]
     file = tmp_path / "events.jsonl"
 
-    def told(more: list[dict[str, object]]) -> tuple[bool, set[int], set[str]]:
+    def told(more: list[dict[str, object]]) -> tuple[bool, set[int], dict[str, set[str]]]:
         lines = [json.dumps(event, separators=(",", ":")) for event in [*events, *more]]
         file.write_text("\n".join(lines) + "\n")
         found = told_of(file, 6)
         return found.checkpoint, found.previews, found.exports
 
-    assert told([]) == (True, {0}, {"a.safetensors"})
-    assert told([{"kind": "started", "resumed": True}]) == (True, {0}, {"a.safetensors"})
-    assert told([{"kind": "resumed", "from_step": 3}]) == (False, set(), set())
-    assert told([{"kind": "started", "resumed": False}]) == (False, set(), set())
+    assert told([]) == (True, {0}, {"kohya": {"export/a.safetensors"}})
+    assert told([{"kind": "started", "resumed": True}]) == (True, {0}, {"kohya": {"export/a.safetensors"}})
+    assert told([{"kind": "resumed", "from_step": 3}]) == (False, set(), {})
+    assert told([{"kind": "started", "resumed": False}]) == (False, set(), {})
     again = [{"kind": "resumed", "from_step": 3}, {"kind": "sample", "step": 6, "index": 1}]
-    assert told(again) == (False, {1}, set())
+    assert told(again) == (False, {1}, {})
