@@ -30,18 +30,6 @@ import psutil
 from tools.mutants import Mutant, sample
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-_PRELOADED: Final = (
-    "pytest",
-    "hypothesis.strategies",
-    "numpy",
-    "pydantic",
-    "peft",
-    "safetensors.torch",
-    "diffusers.models.unets.unet_2d_condition",
-    "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.schedulers.scheduling_ddim",
-    "transformers.models.clip.modeling_clip",
-)
 _MARK: Final = "SDTRAIN_MUTATION_COPY"
 
 
@@ -181,8 +169,9 @@ def main() -> int:
     )
     asked = parser.parse_args()
     root = asked.root.resolve()
-    parts: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mutation"]
-    for module in _PRELOADED:
+    settings: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["mutation"]
+    parts = settings["parts"]
+    for module in settings["preload"]:
         importlib.import_module(module)
     tried: list[Mutant] = []
     old: dict[str, list[Mutant]] = {}

@@ -61,7 +61,8 @@ def test_what_no_test_notices_is_named(tmp_path: Path) -> None:
     (tmp_path / "test_half.py").write_text(
         "import half\n\n\ndef test_half():\n    assert half.half(4) == 2\n"
     )
-    table = '[tool.mutation]\nhalf = { source = ["half.py"], tests = ["test_half.py"] }\n'
+    table = '[tool.mutation]\npreload = ["pytest"]\n[tool.mutation.parts.half]\n'
+    table += 'source = ["half.py"]\ntests = ["test_half.py"]\n'
     (tmp_path / "pyproject.toml").write_text(table)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     done = subprocess.run(
