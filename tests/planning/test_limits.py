@@ -16,8 +16,6 @@ LIMITS: list[tuple[str, dict[str, object], object, object]] = [
     ("lora.alpha", {"lora__rank": 64, "lora__rslora": True}, 16.0, 17.0),
     ("lora.alpha", {"lora__rank": 64, "lora__rslora": True}, 0.125, 0.12),
     ("train.warmup", {}, 99, 100),
-    ("train.learning_rate", {}, 1e-2, 1.01e-2),
-    ("train.learning_rate", {}, 1e-6, 0.99e-6),
     ("objective.min_timestep", {"objective__max_timestep": 500}, 499, 500),
     ("objective.noise_offset", {}, 0.2, 0.21),
     ("samples.every", {}, 100, 101),

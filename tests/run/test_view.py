@@ -254,5 +254,5 @@ def test_an_engine_that_finished_since_the_last_look_never_seems_crashed(tmp_pat
 
 def test_what_no_event_has_told_is_zero() -> None:
     view = fold([{"kind": "warning", "text": "odd"}])
-    assert (view.step, view.total_steps, view.pid, view.restarts, view.skipped_steps) == (0, 0, 0, 0, 0)
+    assert (view.step, view.total_steps, view.restarts, view.pace_from, view.seq) == (0, 0, 0, 0, 0)
     assert (view.log[0].t, view.warnings[0].t) == (0.0, 0.0)
