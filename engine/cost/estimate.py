@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from engine.cost.counts import family_of, part_config, part_parameters, scaled_parameters
-from engine.cost.machine import Machine, disk_free, disk_of
+from engine.cost.counts import family_of
+from engine.cost.disk import Amounts, Disk, cached, disks_of, preview_size, written
+from engine.cost.machine import Machine
+from engine.cost.model_size import ModelSize
 from engine.cost.throughput import measured_throughput
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
-from engine.models.layers import Layer, text_layers
 from engine.models.specs import FAMILIES
-from engine.plan.methods.context import BaseShape
-from engine.plan.optimizers import OPTIMIZERS, OptimizerSpec
+from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.schema import Plan
 from engine.plan.units import duration, size_text
 from engine.run.paths import cache_root, runs_root
 
 GIB = 2**30
-Amounts = tuple[tuple[str, int], ...]
 
 # Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
 SD1_ELEMENTS = 235_332_160
@@ -38,20 +36,6 @@ CUDA_OVERHEAD = int(0.9 * GIB)
 PROCESS = 365 * 2**20
 # The VAE decoder's widest maps: 256 channels at full picture size, three of them alive at once, fp32.
 DECODE_BYTES_A_PIXEL = 3 * 256 * 4
-
-
-@dataclass(frozen=True)
-class Disk:
-    """What is written on one file system: `paths` are the folders that lie there, `parts` what goes into them."""
-
-    paths: tuple[str, ...]
-    parts: Amounts
-    free: int | None
-
-    @property
-    def total(self) -> int:
-        """Bytes of all parts."""
-        return sum(size for _, size in self.parts)
 
 
 @dataclass(frozen=True)
@@ -112,18 +96,18 @@ def estimate(
 
     `directory` is the folder that the run is to have, by default one below runs_root().
     """
-    model = _Model(plan, base)
+    model = ModelSize(plan, base)
     gpu = machine.gpu_for(plan.hardware.device)
     device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
     seconds, why = _time(plan)
-    own, cached = _disk(plan, model), () if report is None else tuple(_caches(plan, model, report))
+    own, caches = written(plan, model), () if report is None else tuple(cached(plan, model, report))
     place = runs_root() if directory is None else directory.expanduser().absolute()
-    disks = _disks(((place, own), (cache_root(), cached)))
+    disks = disks_of(((place, own), (cache_root(), caches)))
     return Estimate(
         device=device,
         vram_parts=_memory(plan, model, device),
         vram_available=gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None,
-        disk_parts=(*own, *cached),
+        disk_parts=(*own, *caches),
         disk_free=min(disks, key=lambda disk: math.inf if disk.free is None else disk.free - disk.total).free,
         disks=disks,
         seconds=seconds,
@@ -135,47 +119,6 @@ def estimate(
     )
 
 
-class _Model:
-    """Parameter counts and layer tables of the plan's base, from its files where they can be read."""
-
-    def __init__(self, plan: Plan, base: BaseInfo | None) -> None:
-        family = family_of(base, plan.base.family)
-        self.parameters = part_parameters(base, family)
-        spec = FAMILIES[family]
-        config = part_config(base, family, spec.denoiser)
-        options = plan.options
-        fresh = options.denoiser_config(config)
-        self.denoiser = spec.layers(fresh)
-        before = self.parameters[spec.denoiser]
-        self.parameters[spec.denoiser] = scaled_parameters(spec, config, fresh, before)
-        encoders = [text_layers(part_config(base, family, part)) for part in spec.text_parts]
-        self.text = [layer for layers in encoders for layer in layers]
-        self.whole = options.whole_parts(spec)
-        width = sum(layers[0].outputs for layers in encoders)
-        shape = BaseShape(family, fresh, self.denoiser, self.text, width)
-        self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
-            shape, plan.data.trigger
-        )
-        self.states = round(self.trainable * _state_share(OPTIMIZERS[plan.optimizer.name], self.denoiser))
-        self.changes = options.whole_changes(shape)
-        texts = [part for part in spec.text_parts if part not in self.whole]
-        self.text_parameters = sum(self.parameters[part] for part in texts)
-        self.spec = spec
-        self.frozen = 0 if self.whole else self.parameters[spec.denoiser]
-        # What a caption's embedding is wide, and the sum over all layers of all encoders of their widths.
-        self.text_width = width
-        self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
-
-
-def _state_share(optimizer: OptimizerSpec, layers: Sequence[Layer]) -> float:
-    """Bytes of the optimiser's state a trained number, where what trains has shapes like these layers'."""
-    shapes: list[tuple[int, ...]] = [
-        (layer.outputs, layer.inputs, *((layer.kernel, layer.kernel) if layer.role == "conv" else ()))
-        for layer in layers
-    ]
-    return sum(optimizer.state_bytes(shape) for shape in shapes) / sum(prod(shape) for shape in shapes)
-
-
 def number_bytes(plan: Plan, device: str) -> int:
     """Bytes of one number of the frozen parts: fp32 on a CPU unless asked otherwise, else half of that."""
     precision = plan.train.precision
@@ -184,7 +127,7 @@ def number_bytes(plan: Plan, device: str) -> int:
     return 4 if precision == "fp32" else 2
 
 
-def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
+def _memory(plan: Plan, model: ModelSize, device: str) -> Amounts:
     width = number_bytes(plan, device)
     activations = _activations(plan, model, width)
     preview = _preview(plan) if plan.samples.every else 0
@@ -213,7 +156,7 @@ def _memory(plan: Plan, model: _Model, device: str) -> Amounts:
     return tuple((name, int(size)) for name, size in parts if size)
 
 
-def _activations(plan: Plan, model: _Model, width: int) -> int:
+def _activations(plan: Plan, model: ModelSize, width: int) -> int:
     area = (plan.data.resolution / model.spec.downscale) ** 2
     elements = sum(layer.output_elements(int(area)) for layer in model.denoiser)
     each = CHECKPOINTED_BYTES if plan.hardware.gradient_checkpointing else ACTIVATION_BYTES
@@ -227,70 +170,6 @@ def _activations(plan: Plan, model: _Model, width: int) -> int:
 def _preview(plan: Plan) -> int:
     width, height = preview_size(plan)
     return width * height * DECODE_BYTES_A_PIXEL
-
-
-def preview_size(plan: Plan) -> tuple[int, int]:
-    """Width and height of a preview in pixels."""
-    return plan.samples.width or plan.data.resolution, plan.samples.height or plan.data.resolution
-
-
-def _disks(places: Iterable[tuple[Path, Amounts]]) -> tuple[Disk, ...]:
-    """One entry a file system, in the order of the places."""
-    found: dict[int | str, Disk] = {}
-    for path, parts in places:
-        number = disk_of(path)
-        key = str(path) if number is None else number
-        known = found.get(key, Disk((), (), disk_free(path)))
-        if parts or not known.paths:
-            found[key] = Disk((*known.paths, str(path)), (*known.parts, *parts), known.free)
-    return tuple(disk for disk in found.values() if disk.parts) or tuple(found.values())[:1]
-
-
-def _disk(plan: Plan, model: _Model) -> Amounts:
-    state = model.trainable * (8 if plan.train.ema else 4) + model.states
-    keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
-    copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
-    copies *= keep if plan.checkpoints.export_each else 1
-    whole = sum(model.parameters.values())
-    exported = sum(
-        whole if model.whole or name == "merged" else model.trainable for name in plan.export_formats
-    )
-    export = exported * (4 if plan.output.dtype == "fp32" else 2)
-    exports = copies * len(plan.export_formats)
-    parts: list[tuple[str, int]] = [
-        # One more than is kept: the new one is whole before the oldest is removed.
-        (f"checkpoints ({keep} kept, 1 being written)", state * (keep + 1)),
-        (f"exported files ({exports})", export * copies),
-        ("previews", _sample_bytes(plan)),
-    ]
-    return tuple((name, size) for name, size in parts if size)
-
-
-def _sample_bytes(plan: Plan) -> int:
-    if not plan.samples.every:
-        return 0
-    width, height = preview_size(plan)
-    prompts = len(plan.samples.prompts) or plan.samples.count
-    rounds = plan.train.steps // plan.samples.every + (1 if plan.samples.at_start else 0)
-    # A PNG of a photograph takes about 1.6 bytes a pixel; the thumbnail about 12 kB.
-    return int(rounds * prompts * (width * height * 1.6 + 12_000))
-
-
-def _caches(plan: Plan, model: _Model, report: DatasetReport) -> list[tuple[str, int]]:
-    parts: list[tuple[str, int]] = []
-    if plan.caches_latents:
-        fold, channels = model.spec.downscale, model.spec.latent_channels
-        areas = ((w // fold) * (h // fold) * count for (w, h), count in report.buckets.items())
-        latents = channels * sum(areas)
-        # Resolution stages keep latents of their own; the last one has the plan's resolution.
-        sides = {stage.side for stage in plan.options.stages_of_resolution} or {plan.data.resolution}
-        stages = sum((side / plan.data.resolution) ** 2 for side in sides)
-        # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
-        parts.append(("cached latents", int(latents * 2 * 4 * (2 if plan.data.flip else 1) * stages)))
-    if plan.caches_text:
-        captions = len({item.caption for item in report.items}) + 1
-        parts.append(("cached captions", captions * 77 * model.text_width * 4))
-    return parts
 
 
 def _time(plan: Plan) -> tuple[float | None, str]:

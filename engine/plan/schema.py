@@ -287,8 +287,7 @@ def own_options(method: str, answers: Mapping[str, object]) -> MethodOptions | N
     """The method's options as dotted answers give them; none for no method, or answers that it does not take."""
     if method not in METHODS:
         return None
-    table = f"{method}."
-    own = {key.removeprefix(table): value for key, value in answers.items() if key.startswith(table)}
+    own = {key.partition(".")[2]: value for key, value in answers.items() if key.startswith(f"{method}.")}
     try:
         return METHODS[method].options.model_validate(own)
     except ValidationError:

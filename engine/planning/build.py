@@ -17,8 +17,9 @@ from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Data, Plan, own_options
+from engine.planning.builder import Facts, PlanBuilder, flatten, nested
 from engine.planning.data import scan_folder
-from engine.planning.derive import RULES, Facts, PlanBuilder, flatten, nested
+from engine.planning.derive import RULES
 
 __all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather", "refuse_wrong"]
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from engine.cost.estimate import preview_size
+from engine.cost.disk import preview_size
 from engine.dataset.cache import TensorCache
 from engine.dataset.report import DatasetReport, Item
 from engine.plan.schema import Plan

@@ -207,7 +207,7 @@ def test_a_full_size_model_on_a_cpu_is_warned_about(pictures: Path, no_gpu: Mach
 def test_a_run_larger_than_the_free_disk_is_an_error(
     pictures: Path, no_gpu: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.cost.estimate.disk_free", lambda path: 1_000_000)
+    monkeypatch.setattr("engine.cost.disk.disk_free", lambda path: 1_000_000)
     found = check(make_plan(pictures, samples__every=0), here=no_gpu)
     assert problems_of(found, "checkpoints.keep")[0].level == "error"
 

@@ -28,7 +28,7 @@ EVERY = [*itertools.product(METHODS, SIDES, CARDS)]
 
 @pytest.fixture(autouse=True)
 def _large_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.cost.estimate.disk_free", lambda path: 1 << 60)
+    monkeypatch.setattr("engine.cost.disk.disk_free", lambda path: 1 << 60)
 
 
 def report_of(count: int, side: int) -> DatasetReport:

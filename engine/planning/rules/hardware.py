@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from engine.cost.estimate import Disk
+from engine.cost.disk import Disk
 from engine.cost.machine import BF16_FROM
 from engine.plan.problems import Problem, warning
 from engine.plan.units import size_text
