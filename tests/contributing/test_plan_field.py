@@ -13,8 +13,8 @@ FIELD = """    loss_cap: float = option(0.0, "no sample's loss counts for more t
 """
 READER = """    if objective.loss_cap > 0:
         losses = losses.clamp(max=objective.loss_cap)
-    return losses
 """
+END = "    return losses * weights if weights.ndim == 1 else losses\n"
 LOSSES = """
 import json, sys, torch
 from pathlib import Path
@@ -22,7 +22,7 @@ from engine.plan.files import load_plan
 from engine.train.objective import sample_losses
 plan = load_plan(Path(sys.argv[1]))
 far, none = torch.full((1, 4, 2, 2), 5.0), torch.zeros(1, 4, 2, 2)
-losses = sample_losses(far, none, torch.tensor([0]), None, plan.objective)
+losses = sample_losses(far, none, torch.tensor([0]), None, plan.objective, torch.ones(1))
 print(json.dumps(losses.flatten().tolist()))
 """
 
@@ -30,7 +30,7 @@ print(json.dumps(losses.flatten().tolist()))
 def test_a_field_is_declared_once_and_read_once(tmp_path: Path) -> None:
     tree, pictures = Scratch(tmp_path), write_pictures(tmp_path / "pictures")
     tree.edit("engine/plan/schema.py", "    noise_offset: float", f"{FIELD}    noise_offset: float")
-    tree.edit("engine/train/objective.py", "    return losses\n", READER)
+    tree.edit("engine/train/objective.py", END, READER + END)
 
     assert "| `loss_cap` | float | `0.0` | no sample's loss counts" in tree.sdtrain("schema", "--markdown")
     new = ["new", "--base", "builtin:tiny", "--data", str(pictures), "--name", "capped", "-o", "plan.toml"]
