@@ -20,10 +20,6 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def _closest(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
-    return max(float((one[name] - other[name]).abs().max()) for name in one)
-
-
 @pytest.fixture
 def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
     return prepared(quick_plan(sd1_folder, pictures), tmp_path / "cache")
@@ -58,12 +54,22 @@ def test_the_same_plan_twice_is_bit_equal(sd1_folder: Path, pictures: Path, tmp_
 def test_a_smaller_limit_changes_no_draw_and_no_gradient(
     sd1_folder: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures, train__batch_size=4, train__steps=3)
+    # Compared before the optimiser: AdamW divides by the gradient's size, so a last bit of a tiny one would decide.
+    plan = quick_plan(sd1_folder, pictures, train__batch_size=4, train__steps=3, train__clip_norm=0.0)
     whole, split = prepared(plan, tmp_path / "cache"), prepared(plan, tmp_path / "cache")
     split.loop.limit = 1
-    pairs = zip(run_steps(whole), run_steps(split), strict=True)
-    assert all(abs(one.loss - other.loss) < 1e-6 for one, other in pairs)
-    assert _closest(weights(whole), weights(split)) < 1e-5
+    for step in (1, 2, 3):
+        one, other = (run_steps(made, step - 1, step)[0].loss for made in (whole, split))
+        assert abs(one - other) < 1e-6
+        gradients, pieces = (
+            torch.cat([value.grad.flatten() for value in made.loop.parameters if value.grad is not None])
+            for made in (whole, split)
+        )
+        assert float((gradients - pieces).norm() / gradients.norm()) < 1e-5
+        learned = weights(whole)
+        with torch.no_grad():
+            for item in split.adapted.trainables:
+                item.parameter.copy_(learned[item.name])
 
 
 def test_accumulation_equals_a_larger_batch(
