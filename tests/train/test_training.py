@@ -75,7 +75,7 @@ def test_a_run_goes_on_in_the_terminal_and_back(plan: Plan, tmp_path: Path) -> N
         made.train(2)
         assert made.losses == straight.losses[2:4]
         made.save()
-        assert [path.parent for path in made.export()] == [folder / "export"] * 2
+        assert [path.parent for path in made.export()] == [folder / "export", folder / "export" / "diffusers"]
     run = RunDir(folder)
     assert [found.path for found in list_runs()] == [folder]
     launch(run)
