@@ -56,7 +56,7 @@ def _cut(source: Path, target: Path, step: int, kind: str, count: int) -> RunDir
         if int(saved.name[5:]) > step:
             shutil.rmtree(saved)
     told = {event.get("path") for event in events_of(run)}
-    for file in [*run.previews.glob("*.png"), *run.exports.iterdir()]:
+    for file in [*run.previews.glob("*.png"), *(path for path in run.exports.rglob("*") if path.is_file())]:
         if str(file.relative_to(run.path)) not in told:
             file.unlink()
     return run
