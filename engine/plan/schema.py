@@ -10,6 +10,7 @@ from pydantic import ValidationError, model_validator
 
 from engine.models.specs import FAMILIES
 from engine.plan.fields import PlanField, Section, option, section_fields
+from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
 from engine.plan.optimizers import OPTIMIZER_TEXT, OptimizerName
 from engine.plan.schedules import ScheduleName
@@ -164,19 +165,6 @@ class Checkpoints(Section):
     every: int = option(250, "steps between checkpoints; 0 keeps only the last", unit="steps", ge=0)
     keep: int = option(3, "how many to keep; 0 keeps all", ge=0)
     export_each: bool = option(False, "write the output formats at each checkpoint too", advanced=True)
-
-
-class Hardware(Section):
-    """Where and how thriftily it runs."""
-
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
-    gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
-    threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
-    channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)
-    compile: bool = option(False, "torch.compile the denoiser (slow first step)", advanced=True)
-    deterministic: bool = option(
-        False, "only deterministic CUDA kernels, for bit-equal repeats", advanced=True
-    )
 
 
 class Output(Section):
