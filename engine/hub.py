@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.installing import hub_download
 
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$", re.ASCII)
 
@@ -54,7 +55,7 @@ def cached_models() -> list[str]:
     return sorted(name.removeprefix("models--").replace("--", "/", 1) for name in names)
 
 
-PIPELINE_FILES = ["model_index.json", "*/*.json", "*/*.txt", "*/*.safetensors"]
+PIPELINE_FILES = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
 
 
 def download(model: str) -> Path:
@@ -71,5 +72,5 @@ def download(model: str) -> Path:
         raise UserError(
             f"{model} could not be downloaded",
             (str(error).splitlines() or [type(error).__name__])[0],
-            f"check the name and the network, or download it elsewhere: hf download {model}",
+            f"check the name and the network, or download it elsewhere: {hub_download(model)}",
         ) from error

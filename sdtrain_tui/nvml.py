@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.installing import pip_install
+
 _RETRY_AFTER = 10  # readings between two attempts to start NVML again
 
 
@@ -108,7 +110,7 @@ class NvmlSource:
             try:
                 import pynvml
             except ImportError:
-                self._reason = "the package nvidia-ml-py is missing: pip install nvidia-ml-py"
+                self._reason = f"the package nvidia-ml-py is missing: {pip_install('nvidia-ml-py')}"
                 return False
             self._nvml = pynvml
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from engine.dataset.images import Pixels
 from engine.errors import UserError
 from engine.hub import snapshot
+from engine.installing import hub_download, pip_install, pip_uninstall
 from engine.process import command, environment
 
 Maker = Callable[[Pixels], Pixels]
@@ -115,9 +116,9 @@ def broken(kind: str, why: str) -> UserError:
     line = (why.strip().splitlines() or ["it ended without a word"])[0][:200]
     fix = FILES
     if "torchvision" in line:
-        fix = f"pip uninstall torchvision (nothing here needs it, and it does not fit this torch), or {FILES}"
+        fix = f"{pip_uninstall('torchvision')} (nothing here needs it, and it does not fit this torch), or {FILES}"
     elif "'cv2'" in line:
-        fix = "pip install opencv-python-headless"
+        fix = pip_install("opencv-python-headless")
     return UserError(f"{kind} maps cannot be made here", line, fix)
 
 
@@ -135,7 +136,7 @@ def _folders(kind: str, model: str) -> list[Path]:
             )
         if missing or folder is None:
             why = f"the weights of {weights.hub} are not in the hub cache, and nothing is downloaded unasked"
-            fix = f"hf download {weights.hub} {' '.join((*missing, *weights.others))}"
+            fix = hub_download(weights.hub, *missing, *weights.others)
             raise UserError(f"{kind} maps cannot be made here", why, f"{fix}, or {FILES}")
         found.append(folder)
     return found

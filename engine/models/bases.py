@@ -16,6 +16,7 @@ from engine import process
 from engine.errors import UserError
 from engine.files import is_path
 from engine.hub import cached_models, is_hub_id, snapshot
+from engine.installing import hub_download
 from engine.models.detect import detect
 from engine.models.detected import Detected
 from engine.models.specs import FAMILIES
@@ -109,7 +110,7 @@ def _from_hub(text: str, allow_download: bool) -> BaseInfo:
     raise UserError(
         f"{text} is neither a path here nor a model in the hub cache",
         "nothing is downloaded without being asked to",
-        f"download it (hf download {text}), set base.allow_download = true, or give a folder or file",
+        f"download it ({hub_download(text)}), set base.allow_download = true, or give a folder or file",
     )
 
 

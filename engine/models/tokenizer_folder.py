@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.hub import hub_cache, snapshot
+from engine.installing import hub_download
 
 CLIP = "openai/clip-vit-large-patch14"
 FILES = ("vocab.json", "merges.txt")
@@ -29,7 +30,7 @@ def find_tokenizer(
     raise UserError(
         "no CLIP tokenizer was found: " + " and ".join(FILES) + " are needed",
         why="; ".join(looked),
-        fix=f"run `hf download {CLIP} vocab.json merges.txt tokenizer_config.json` once,"
+        fix=f"run `{hub_download(CLIP, *FILES, 'tokenizer_config.json')}` once,"
         " or copy the two files from any SD 1.x folder's tokenizer/ and set base.tokenizer to that folder",
     )
 

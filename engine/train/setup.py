@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from engine.cost.machine import half_format
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.families.load import load_family
+from engine.hub import download
 from engine.methods.base import Method, Trainable
 from engine.methods.registry import make_method
 from engine.models.bases import locate
@@ -79,22 +79,6 @@ def load_plan_family(plan: Plan) -> ModelFamily:
     path = base.path or download(plan.base.model)
     prediction = None if plan.base.prediction == "auto" else plan.base.prediction
     return load_family(path, plan.base.tokenizer, plan.base.vae, prediction)
-
-
-def download(model: str) -> Path:
-    """A hub model's folder, fetched now; only reached when the plan allows it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    wanted = ["model_index.json", "*/config.json", "*/*.safetensors", "tokenizer*/*", "scheduler/*"]
-    try:
-        return Path(snapshot_download(model, allow_patterns=wanted))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise UserError(
-            f"cannot download {model}",
-            str(error).splitlines()[0],
-            "check the name and the network, or give a folder or file on this machine",
-        ) from error
 
 
 def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> AdaptedModel:

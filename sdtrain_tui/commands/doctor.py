@@ -15,6 +15,7 @@ from typing import Any
 
 from engine.cost.machine import Machine, disk_free, half_format, machine
 from engine.hub import cached_models, hub_cache
+from engine.installing import pip_install
 from engine.plan.units import size_text
 from engine.run.paths import cache_root, runs_root
 from sdtrain_tui.codes import DONE
@@ -109,9 +110,7 @@ def _training_advice(facts: dict[str, Any]) -> list[Advice]:
     missing = [name for name in TRAINING if facts["packages"][name] is None]
     if missing:
         why = "training and export run on them; planning and watching work without"
-        found.append(
-            _say(f"{', '.join(missing)} not installed", why, f"pip install {' '.join(missing)}", "error")
-        )
+        found.append(_say(f"{', '.join(missing)} not installed", why, pip_install(*missing), "error"))
     torch = facts["packages"]["torch"] or ""
     if facts["gpus"] and torch.endswith("+cpu"):
         why = f"the installed torch is {torch}, which knows no CUDA"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.errors import UserError
+from engine.installing import pip_install
 from engine.run.create import create_run
 from engine.run.launch import launch
 from engine.run.paths import RunDir, handle
@@ -34,7 +35,7 @@ def need_torch() -> None:
         raise UserError(
             "torch is not installed here",
             "training runs on it; planning and watching do not need it",
-            "install it into this environment: pip install torch (see pytorch.org for your CUDA version)",
+            f"{pip_install('torch')} (see pytorch.org for your CUDA version)",
         )
 
 

@@ -16,6 +16,7 @@ from engine.dataset.makers.hed import Hed
 from engine.dataset.makers.lineart import Drawing
 from engine.dataset.makers.openpose import COLOURS, FROM_COCO, draw, to_openpose
 from engine.errors import UserError
+from engine.installing import hub_download, pip_uninstall
 from engine.planning.check import check
 from tests.support.condition_models import (
     snapshot_of,
@@ -51,15 +52,15 @@ def test_weights_that_are_not_there_are_named_with_the_command_that_fetches_them
     weights = KINDS[kind].weights[0]
     assert found is not None and found.fix == missing.value.fix
     assert "nothing is downloaded unasked" in found.why
-    files = " ".join((*weights.files, *weights.others))
-    assert found.fix.startswith(f"hf download {weights.hub} {files}, or give the maps as files")
+    fetch = hub_download(weights.hub, *weights.files, *weights.others)
+    assert found.fix.startswith(f"{fetch}, or give the maps as files")
 
 
 def test_the_second_model_of_poses_is_named_where_the_first_is_there(hub: Path) -> None:
     write_vitpose(snapshot_of(hub, KINDS["openpose"].weights[0].hub))
     found = obstacle("openpose")
     assert found is not None and found.fix.startswith(
-        "hf download PekingU/rtdetr_r18vd_coco_o365 config.json"
+        hub_download("PekingU/rtdetr_r18vd_coco_o365", "config.json")
     )
 
 
@@ -107,7 +108,7 @@ def test_a_torchvision_of_another_torch_is_an_error_of_the_check(
     monkeypatch.setenv("PYTHONPATH", str(site))
     found = obstacle("depth")
     assert found is not None and "torchvision" in found.why
-    assert found.fix.startswith("pip uninstall torchvision")
+    assert found.fix.startswith(pip_uninstall("torchvision"))
 
 
 def test_broken_weights_are_an_error_of_the_check(hub: Path) -> None:

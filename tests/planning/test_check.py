@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.cost.machine import Machine
+from engine.installing import pip_install
 from engine.models.bases import BaseInfo, locate
 from engine.models.specs import FAMILIES
 from engine.plan.optimizers import OPTIMIZERS
@@ -237,7 +238,7 @@ def test_an_optimiser_without_its_package_is_told_with_the_command(
     monkeypatch.setattr("engine.planning.rules.optimizers.find_spec", lambda name: None)
     (problem,) = check(plan, here=no_gpu)
     assert (problem.key, problem.level) == ("optimizer.name", "error")
-    assert problem.fix == 'pip install "prodigyopt>=1.1.2,<2"'
+    assert problem.fix == pip_install("prodigyopt>=1.1.2,<2")
 
 
 def test_what_an_optimiser_rules_out_is_its_rows_to_say(

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
+from engine.installing import pip_install
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.optimizers.base import elementwise
@@ -251,4 +252,4 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "prodigyopt", None)
     with pytest.raises(UserError, match="prodigyopt") as caught:
         make_optimizer([], plan_of(sd1_folder, pictures, "prodigy"))
-    assert caught.value.fix == 'pip install "prodigyopt>=1.1.2,<2"'
+    assert caught.value.fix == pip_install("prodigyopt>=1.1.2,<2")

@@ -36,8 +36,8 @@ class OptimizerSpec:
     """What in a plan does not go with it beyond that: a schedule, an average, a precision."""
     package: str = ""
     """The module of an optional package that it needs."""
-    install: str = ""
-    """The command that installs that package."""
+    requirement: str = ""
+    """What pip is asked for to get that package."""
 
 
 def elementwise(width: int) -> Callable[[Shape], int]:

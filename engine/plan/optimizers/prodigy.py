@@ -14,5 +14,5 @@ SPEC = OptimizerSpec(
     learning_rate=1.0,
     learning_rate_why="Prodigy multiplies its own estimate of the learning rate by it",
     package="prodigyopt",
-    install='pip install "prodigyopt>=1.1.2,<2"',
+    requirement="prodigyopt>=1.1.2,<2",
 )

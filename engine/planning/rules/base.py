@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from engine.cost.counts import part_config
 from engine.errors import UserError
+from engine.installing import hub_download
 from engine.models.bases import tokenizer_folder
 from engine.models.specs import FAMILIES
+from engine.models.tokenizer_folder import CLIP, FILES
 from engine.models.vae_source import check_vae
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
@@ -43,7 +45,7 @@ def whole_model(ctx: Context) -> Iterator[Problem]:
             "base.model", f"is an {base.variant} model", why, "choose the model that it was made from"
         )
     if base is not None and base.kind == "hub" and base.path is None:
-        fix = f"to see it before: hf download {base.model}"
+        fix = f"to see it before: {hub_download(base.model)}"
         yield warning("base.model", "is downloaded when the run starts", "only then can it be looked at", fix)
 
 
@@ -73,7 +75,7 @@ def tokenizer(ctx: Context) -> Iterator[Problem]:
         "no tokenizer is there for this model",
         "a single file carries none, and CLIP's is not in the hub cache",
         "copy vocab.json and merges.txt from any SD 1.x folder's tokenizer/ and name that folder here, or run "
-        "hf download openai/clip-vit-large-patch14 vocab.json merges.txt",
+        + hub_download(CLIP, *FILES),
     )
 
 

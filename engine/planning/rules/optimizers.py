@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from engine.installing import pip_install
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem, warning
 from engine.plan.schema import Optimizer
@@ -15,7 +16,9 @@ def package(ctx: Context) -> Iterator[Problem]:
     spec = OPTIMIZERS[ctx.plan.optimizer.name]
     if spec.package and find_spec(spec.package) is None:
         why = f"the package {spec.package} is not installed"
-        yield Problem("optimizer.name", f"{spec.title} cannot be used here", why, spec.install)
+        yield Problem(
+            "optimizer.name", f"{spec.title} cannot be used here", why, pip_install(spec.requirement)
+        )
 
 
 def learning_rate(ctx: Context) -> Iterator[Problem]:

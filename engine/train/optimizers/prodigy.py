@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from engine.errors import UserError
+from engine.installing import pip_install
 from engine.plan.optimizers.prodigy import SPEC
 from engine.plan.schema import Plan
 from engine.train.optimizers.base import Groups, Skip
@@ -19,7 +20,8 @@ def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
     try:
         from prodigyopt import Prodigy
     except ImportError as error:
-        raise UserError("optimizer.name: Prodigy needs the package prodigyopt", "", SPEC.install) from error
+        what = "optimizer.name: Prodigy needs the package prodigyopt"
+        raise UserError(what, "", pip_install(SPEC.requirement)) from error
 
     class ForEachRate(Prodigy):  # type: ignore[misc]
         """One estimate for all groups of one learning rate, as prodigyopt refuses groups that differ."""
