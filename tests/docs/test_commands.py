@@ -26,6 +26,8 @@ _BLOCK = re.compile(r"^```(?:|bash|sh|shell|console)\n(.*?)^```", re.MULTILINE |
 _PROGRAM = re.compile(r"(?:\w+=\S+ )*(?:\.venv/bin/)?(sdtrain|python3?|pip|make|hf)(?= |$)")
 # What a reader fills in.
 FILLED_IN = {"RUN": "cat"}
+# What a command writes that runs in the tree itself.
+WRITTEN = ("found.json",)
 # A live run answers these in this order; a page names them in any.
 ALIVE = ("attach", "save", "sample", "pause", "resume", "stop")
 # What makes a command the test's own and small.
@@ -34,6 +36,7 @@ ADDED = {
     "--set samples.steps=1 --set samples.count=1 --set samples.every=0 --set checkpoints.every=0 "
     "--set hardware.threads=1 --set hardware.device=cpu",
     "run": "--detach",
+    "tools.mutation": "--sample 1 --jobs 1",
 }
 # Commands that no test may run whole, and why. Those of the program itself are still parsed.
 NOT_RUN = {
@@ -109,6 +112,7 @@ class Desk:
         """Exit code and output; who watches a live run leaves at its first line."""
         ours = words[0] == "sdtrain"
         program = ["-m", "sdtrain_tui"] if ours else []
+        words = tuple(str(self.folder / word) if word in WRITTEN else word for word in words)
         process = subprocess.Popen(
             [sys.executable, *program, *words[1:]],
             stdin=subprocess.DEVNULL,
@@ -138,7 +142,8 @@ def test_every_command_of_a_page_works(page: Path, desk: Desk) -> None:
     for command in commands(page):
         words = command.words
         if not command.exception:
-            code, said = desk.run((*words, *ADDED.get(words[1], "").split()))
+            subject = words[2] if words[1] == "-m" else words[1]
+            code, said = desk.run((*words, *ADDED.get(subject, "").split()))
         elif words[0] == "sdtrain":
             code, said = desk.run((*words, "--help"))
         elif words[0] == "make":
