@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from engine.cost.machine import Machine
@@ -14,6 +15,11 @@ from tests.support.plans import GIB
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# No limit of an example's time: other processes may hold the machine for longer than the 200 ms of hypothesis.
+hypothesis.settings.register_profile(
+    "sdtrain", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("sdtrain")
 # A shell that starts this in the background lets children ignore Ctrl-C, which some tests send.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)

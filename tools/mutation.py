@@ -109,8 +109,12 @@ class Tree:
         hypothesis.settings.register_profile(
             "mutation", deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
         )
-        hypothesis.settings.load_profile("mutation")
-        return int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=mutation"]
+        return int(pytest.main([*options, *tests]))
+
+    def said(self) -> str:
+        """What pytest printed last."""
+        return (self._folder / "output").read_text(errors="replace")
 
     def _end_what_is_left(self) -> None:
         """Processes that tests started and a change kept from ending."""
@@ -135,7 +139,7 @@ def _time(tests: list[str]) -> float:
     """How long the tests take without a change; RuntimeError where they fail."""
     before = time.monotonic()
     if _tree.code(tests, 3600) != 0:
-        raise RuntimeError(f"without a change, these fail: pytest {' '.join(tests)}")
+        raise RuntimeError(f"without a change, these fail: pytest {' '.join(tests)}\n{_tree.said()[-4000:]}")
     return time.monotonic() - before
 
 
