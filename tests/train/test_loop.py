@@ -7,11 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.methods.base import Trainable
-from engine.plan.schema import Train
 from engine.train import checkpoint, loop
 from engine.train.objective import sample_losses
-from engine.train.optimizers import make_optimizer, schedule_factor
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
 
@@ -181,21 +178,3 @@ def test_gradient_checkpointing_computes_the_same(sd1_folder: Path, pictures: Pa
     )
     pairs = zip(run_steps(plain), run_steps(thrifty), strict=True)
     assert all(one.loss == other.loss for one, other in pairs)
-
-
-def test_the_rate_is_a_pure_function_of_step_and_total() -> None:
-    linear = Train(steps=10, warmup=2, schedule="linear")
-    assert [schedule_factor(step, linear) for step in (1, 2, 3)] == [0.5, 1.0, 1.0]
-    assert schedule_factor(10, linear) == pytest.approx(1 / 8)
-    cosine = Train(steps=11, warmup=1, schedule="cosine")
-    assert schedule_factor(2, cosine) == 1.0
-    assert schedule_factor(7, cosine) == pytest.approx(0.5)
-    assert [schedule_factor(step, Train(steps=5)) for step in (1, 3, 5)] == [1.0, 1.0, 1.0]
-
-
-def test_the_text_encoder_has_its_own_rate() -> None:
-    unet, text = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2, 2))
-    items = [Trainable("unet.a", unet, "unet"), Trainable("text_encoder.a", text, "text_encoder", 2e-5)]
-    plan = quick_plan(Path("/base"), Path("/data"), train__learning_rate=1e-4)
-    groups = make_optimizer(items, plan).param_groups
-    assert [group["lr"] for group in groups] == [1e-4, 2e-5]

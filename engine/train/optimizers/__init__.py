@@ -17,11 +17,10 @@ from engine.train.optimizers.update import Update, make_update
 
 
 def schedule_factor(step: int, train: Train) -> float:
-    """The factor of the learning rate at update `step` (1-based): warm-up, then the schedule."""
+    """The factor of the learning rate at update `step`, 1 to train.steps: warm-up, then the schedule."""
     if step <= train.warmup:
         return step / train.warmup
-    span = max(1, train.steps - train.warmup)
-    done = min(1.0, (step - 1 - train.warmup) / span)
+    done = (step - 1 - train.warmup) / (train.steps - train.warmup)
     return SCHEDULES[train.schedule].factor(done)
 
 
