@@ -53,7 +53,5 @@ def permutation(n: int, seed: int, *parts: KeyPart) -> npt.NDArray[np.int64]:
     as easy as 1, 2, 3", SC 2011) under `key(seed, *parts)`, counter 0. NumPy freezes a bit generator's raw
     stream but not `Generator.permutation` (NEP 19), so this order holds across NumPy versions.
     """
-    if n < 2:
-        return np.zeros(max(n, 0), dtype=np.int64)
     words = np.random.Philox(key=key(seed, *parts)).random_raw(n)
     return np.argsort(words, kind="stable").astype(np.int64, copy=False)

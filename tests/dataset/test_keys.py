@@ -17,6 +17,8 @@ def test_a_key_is_the_same_for_ever() -> None:
     # Changing any of these breaks the resuming of every run that exists.
     digest = hashlib.blake2b(b"i2:42s5:orderi1:0i3:512", digest_size=8).digest()
     assert keys.key(42, "order", 0, 512) == int.from_bytes(digest, "little") == 7037821442673647109
+    wide = hashlib.blake2b(b"i2:42s5:noise", digest_size=16).digest()
+    assert keys.wide_key(42, "noise") == int.from_bytes(wide, "little")
     assert keys.uniform(42, "caption-dropout", 3) == 0.5267972966448418
     assert keys.permutation(8, 42, "order", 0).tolist() == [0, 5, 4, 1, 2, 6, 7, 3]
 
