@@ -75,9 +75,8 @@ def _ends(path: Path) -> tuple[RunView, bool]:
         raise
     except FileNotFoundError:
         return RunView(), True
-    except OSError as error:  # a folder, a link to itself, a disk that fails
-        why = error.strerror or str(error)
-        return RunView(failed=Failure(0.0, f"{path.name} cannot be read", why)), True
+    except OSError:  # a folder, a link to itself, a disk that fails
+        return RunView(failed=Failure(0.0, f"{path.name} cannot be read")), True
 
 
 def _read_ends(path: Path) -> tuple[RunView, bool]:

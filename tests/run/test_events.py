@@ -14,7 +14,6 @@ import pytest
 
 from engine.run.event import as_float
 from engine.run.events import EventReader, EventWriteError, EventWriter
-from engine.run.jsonl import head, overview, select, tail
 from tests.run.engine_fakes import child_env
 from tests.support.events import raw
 
@@ -91,6 +90,7 @@ def test_a_file_cut_at_any_byte_of_its_last_lines_is_continued_without_harm(tmp_
         assert [event["seq"] for event in events] == list(range(1, kept + 3)), cut
         assert events[-2:] == fresh
         assert path.read_bytes()[:cut] == whole[:cut], "nothing that was written is changed"
+        assert b"\n\n" not in path.read_bytes(), "a torn line is closed once"
 
 
 def test_a_reader_takes_a_line_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -248,47 +248,19 @@ def test_a_full_disk_is_an_error_that_says_so() -> None:
     writer.close()
 
 
-def test_head_tail_and_select_read_whole_lines_of_their_part_only(tmp_path: Path) -> None:
+def test_the_last_event_of_a_run_is_brought_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr("os.fsync", lambda fd: (synced.append(os.fstat(fd).st_size), real(fd)))
     path = tmp_path / "events.jsonl"
-    whole = written(path, 50)
     with EventWriter(path) as writer:
-        mark = writer.emit(raw("command", id="a"))
-    with path.open("ab") as file:
-        file.write(b'{"v":1,"kind":"command","id":"to')
-    line = whole.index(b"\n") + 1
-    assert [event["seq"] for event in head(path, 3 * line)] == [1, 2]
-    assert [event["seq"] for event in tail(path, 200)] == [51]
-    assert list(select(path, {"command"})) == [mark]
-    assert list(select(path, {"command"}, start=path.stat().st_size)) == []
-    assert (
-        tail(tmp_path / "none", 100)
-        == head(tmp_path / "none", 100)
-        == list(select(tmp_path / "none", {"a"}))
-        == []
-    )
-
-
-def test_an_overview_of_a_long_file_has_its_course_its_last_sample_and_its_end(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    pad = "x" * 200
-    with path.open("w") as file:
-        for number in range(60_000):
-            kind = "sample" if number in (10, 31_337) else "step"
-            file.write(f'{{"seq":{number},"kind":"{kind}","pad":"{pad}"}}\n')
-        file.write('{"seq":60000,"kind":"st')
-    spread, end = overview(path, ("sample", "checkpoint"))
-    numbers = [record["seq"] for record in spread + end]
-    assert numbers == sorted(set(numbers)) and numbers[0] == 0 and numbers[-1] == 59_999
-    assert {10, 31_337} <= {record["seq"] for record in spread if record["kind"] == "sample"}
-    assert [record["seq"] for record in end] == list(range(end[0]["seq"], 60_000))
-    tenths = {number // 6000 for number in numbers}
-    assert len(tenths) == 10 and len(numbers) < 12_000
-
-
-@pytest.mark.parametrize("text", ["", '{"kind":"step","seq":1}\n', '{"kind":"sample"', "\n\n"])
-def test_an_overview_of_a_short_file_is_all_of_it(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "events.jsonl"
-    assert overview(path, ("sample",)) == ([], [])
-    path.write_text(text)
-    spread, end = overview(path, ("sample",))
-    assert spread + end == ([{"kind": "step", "seq": 1}] if "step" in text else [])
+        for kind in ("step", "warning", "checkpoint"):
+            writer.emit(raw(kind, step=1))
+        assert synced == []
+        sizes = []
+        for kind in ("finished", "stopped", "failed"):
+            writer.emit(raw(kind, step=1))
+            sizes.append(path.stat().st_size)
+    assert synced == sizes, "each with its own line in the file"

@@ -159,6 +159,15 @@ def test_fields_that_are_missing_or_of_a_wrong_type_are_read_as_nothing(kind: ty
             assert repr(got) == repr(READ[declared.type].get(repr(odd), otherwise)), (declared.name, odd)
 
 
+@pytest.mark.parametrize("kind", [*KINDS.values(), *COMMANDS.values()])
+def test_what_was_read_cannot_be_changed(kind: type[Fields]) -> None:
+    line = kind.read({})
+    assert line == kind.read({}) and hash(line) == hash(kind.read({}))
+    for declared in kind.declared():
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(line, declared.name, "other")
+
+
 def test_the_fold_knows_every_kind() -> None:
     for kind in KINDS:
         said = fold([{"kind": kind, "t": 5.0, "step": 3, "from_step": 3, "text": "t", "phase": "paused"}])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
 
 import pytest
 
 from engine.run.events import EventWriter
 from engine.run.jsonl import encode
-from engine.run.listing import summaries
+from engine.run.listing import summaries, summary
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
 from tests.run.engine_fakes import new_run
@@ -60,6 +62,41 @@ def test_the_total_of_a_long_run_is_the_plans(tmp_path: Path) -> None:
     run = long_run(tmp_path, 2_000)
     run.plan_file.write_text("[train]\nsteps = 5000\n")
     assert summaries(tmp_path)[0].total == 5000
+
+
+def test_the_total_of_a_short_run_is_the_one_that_it_began_with(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 20)
+    run.plan_file.write_text("[train]\nsteps = 5000\n")
+    assert summaries(tmp_path)[0].total == 20
+
+
+def test_a_loss_that_is_no_number_is_none(tmp_path: Path) -> None:
+    run = long_run(tmp_path, 2)
+    with EventWriter(run.events_file) as writer:
+        writer.emit(raw("step", step=3, loss=math.nan))
+    assert (summaries(tmp_path)[0].step, summaries(tmp_path)[0].loss) == (3, None)
+
+
+def test_a_run_of_which_nothing_is_known_is_as_old_as_can_be(tmp_path: Path) -> None:
+    run = new_run(tmp_path)
+    run.plan_file.unlink()
+    run.events_file.touch()
+    (summary,) = summaries(tmp_path)
+    assert (summary.method, summary.total, summary.updated) == ("", 0, 0.0)
+
+
+def test_a_run_that_was_left_for_months_is_stalled_as_soon_as_another(tmp_path: Path) -> None:
+    # The part that is not read lies between the first steps and the last: their distance says nothing of a step.
+    run = long_run(tmp_path, 2_000)
+    now = time.time()
+    with run.events_file.open("ab") as file:
+        for step in range(3_000, 3_600):
+            fields = {"t": now - 700 + (step - 3_000), "kind": "step", "step": step, "loss": 1.0}
+            file.write(encode({"v": 1, "seq": step} | fields)[0])
+    with RunLock(run.lock_file) as lock:
+        assert lock.acquire()
+        assert summary(run, now).state == "stalled"
+        assert summary(run, now - 50).state == "running"
 
 
 def test_a_run_that_has_not_begun_is_told_by_its_plan(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from engine.run.lock import RunLock, is_alive, supervisor_lives
 from engine.run.paths import RunDir
 
@@ -65,3 +67,15 @@ def test_the_holder_is_looked_for_without_being_trusted(tmp_path: Path) -> None:
     assert not supervisor_lives(run)
     run.lock_file.write_text("no number")
     assert not supervisor_lives(run)
+
+
+def test_where_there_is_no_proc_the_holder_is_asked_for_by_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDir(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    monkeypatch.setattr("engine.run.lock.Path.exists", lambda path: False)
+    for pid, lives in ((os.getpid(), True), (child.pid, False)):
+        run.lock_file.write_text(f"{pid}\n")
+        assert supervisor_lives(run) == lives

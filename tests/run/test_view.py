@@ -13,6 +13,7 @@ from engine.run.events import EventWriter
 from engine.run.follow import Follower
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
+from engine.run.series import NAMES
 from engine.run.view import STATES, Grown, RunView, StepSeries, eta_s, fold, state
 from tests.support.events import event, raw, step
 
@@ -217,6 +218,22 @@ def test_a_grown_list_slices_like_a_list() -> None:
     assert new[:] == [1, 2, 3, 4, 5]
     with pytest.raises(IndexError):
         old[3]
+
+
+def test_every_index_of_a_sequence_is_that_of_a_list() -> None:
+    items = [3.0, 5.0, 7.0]
+    column = StepSeries().extended([1, 2, 3], [items] * 5).extended([4], [[9.0]] * 5).until(3).lr
+    for view in (Grown(items).added(9.0).cut(3), column):
+        assert [view[at] for at in range(-3, 3)] == items * 2
+        for at in (-4, 3):
+            with pytest.raises(IndexError):
+                view[at]
+
+
+def test_each_figure_of_a_step_has_a_column_of_its_own() -> None:
+    series = StepSeries().extended([1, 2], [[place, place + 0.5] for place in range(len(NAMES))])
+    for place, name in enumerate(NAMES):
+        assert list(getattr(series, name)) == [place, place + 0.5], name
 
 
 def test_a_follower_folds_what_was_added_and_begins_anew_after_a_replacement(tmp_path: Path) -> None:
