@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from engine.plan.fields import PlanField
@@ -121,11 +119,3 @@ def _presets() -> str:
 
 def _values(values: dict[str, Any]) -> str:
     return ", ".join(f"`{key} = {_literal(value)}`" for key, value in values.items()) or "the same"
-
-
-if __name__ == "__main__":
-    text = markdown()
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text, encoding="utf-8")
-    else:
-        sys.stdout.write(text)
