@@ -253,7 +253,12 @@ def test_the_last_event_of_a_run_is_brought_to_the_disk(
 ) -> None:
     synced: list[int] = []
     real = os.fsync
-    monkeypatch.setattr("os.fsync", lambda fd: (synced.append(os.fstat(fd).st_size), real(fd)))
+
+    def noted(fd: int) -> None:
+        synced.append(os.fstat(fd).st_size)
+        real(fd)
+
+    monkeypatch.setattr("os.fsync", noted)
     path = tmp_path / "events.jsonl"
     with EventWriter(path) as writer:
         for kind in ("step", "warning", "checkpoint"):
