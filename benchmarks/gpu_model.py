@@ -21,7 +21,7 @@ from engine.keys import key
 from engine.plan.schema import Plan
 from engine.train.feeding import DataFeed
 from engine.train.latents import LatentTable
-from engine.train.setup import DTYPES, AdaptedModel, prepare
+from engine.train.setup import DTYPES, AdaptedModel, prepare, settle
 from engine.train.texts import TextTable
 
 CONFIGS = Path(engine.__file__).parent / "assets" / "families" / "sd1"
@@ -90,7 +90,9 @@ def make_ready(plan: Plan, small: bool, device: torch.device) -> AdaptedModel:
     Weights are drawn on the device: for 859 million numbers a busy CPU took 49 s.
     """
     unet = fill(empty_unet(small), device).to(DTYPES[plan.train.precision]).cpu()
-    return prepare(plan, family(unet), device)
+    adapted = prepare(plan, family(unet), device)
+    settle(plan, adapted)
+    return adapted
 
 
 def make_feed(plan: Plan, adapted: AdaptedModel, images: int = IMAGES) -> DataFeed:
@@ -135,7 +137,9 @@ def flops_per_image(small: bool, side: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     meta = torch.device("meta")
-    adapted = prepare(lora_plan(1, 1, "fp32", torch.device("cpu"), side), family(empty_unet(small)), meta)
+    plan = lora_plan(1, 1, "fp32", torch.device("cpu"), side)
+    adapted = prepare(plan, family(empty_unet(small)), meta)
+    settle(plan, adapted)
     unet: Any = adapted.family.denoiser
     width = int(unet.config["cross_attention_dim"])
     noisy = torch.empty(1, 4, side // 8, side // 8, device=meta)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from engine.plan.fields import Section, option
 
 
@@ -10,6 +12,18 @@ class Hardware(Section):
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
     gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
+    idle_parts: Literal["auto", "keep", "cpu"] = option(
+        "auto",
+        "where frozen text encoders and the VAE wait while they are not used: keep them on the device, or in the CPU's "
+        "memory, from which previews fetch them; auto: cpu where the device is a GPU",
+        advanced=True,
+    )
+    vae_tiling: Literal["auto", "off", "decode", "both"] = option(
+        "auto",
+        "work through large pictures in tiles of 512 px with blended seams: decode for previews, both for training "
+        "pictures too; auto: whole, and previews in tiles where memory runs out",
+        advanced=True,
+    )
     threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
     channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)
     compile: bool = option(False, "torch.compile the denoiser (slow first step)", advanced=True)

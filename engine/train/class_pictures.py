@@ -10,16 +10,19 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from engine import draws
 from engine.dataset.report import Item
 from engine.errors import UserError
-from engine.families.base import Geometry, ModelFamily
+from engine.families.base import Geometry
 from engine.files import write_atomic
 from engine.keys import key
 from engine.plan.schema import Plan
 from engine.planning.data import scan_folder
+from engine.train.autoencoder import VAE, Autoencoder, Warn, unheard
 from engine.train.exporting import base_hash
+from engine.train.idle_parts import IdleParts
 from engine.train.previews import to_image
 from engine.train.sampling import PreviewRequest, draw_batch
 from engine.train.setup import DTYPES, choose_precision, load_plan_family
@@ -29,7 +32,9 @@ TOGETHER = 4
 NEGATIVE = ""
 
 
-def class_items(plan: Plan, device: torch.device, cache: Path, progress: Progress) -> tuple[Item, ...]:
+def class_items(
+    plan: Plan, device: torch.device, cache: Path, progress: Progress, warn: Warn = unheard
+) -> tuple[Item, ...]:
     """The class pictures of a plan, each captioned by the class prompt; empty where the plan asks for none.
 
     The user's folder is only read. What `data.class_count` asks for beyond it is drawn into a folder below
@@ -48,7 +53,7 @@ def class_items(plan: Plan, device: torch.device, cache: Path, progress: Progres
             "set data.class_prompt, for example to 'a dog', or lower data.class_count",
         )
     folder = cache_folder(plan, cache)
-    ensure(plan, device, folder, missing, progress)
+    ensure(plan, device, folder, missing, progress, warn)
     made = {item.rel: item for item in _scanned(plan, folder)}
     return (*own, *(made[name(index)] for index in range(missing)))
 
@@ -80,7 +85,9 @@ def cache_folder(plan: Plan, cache: Path) -> Path:
     return cache / "class-pictures" / digest
 
 
-def ensure(plan: Plan, device: torch.device, folder: Path, count: int, progress: Progress) -> None:
+def ensure(
+    plan: Plan, device: torch.device, folder: Path, count: int, progress: Progress, warn: Warn
+) -> None:
     """Draw those of the first `count` pictures that `folder` lacks.
 
     Picture n depends on n alone: it is always drawn in the same group of four, so one that was finished
@@ -91,12 +98,12 @@ def ensure(plan: Plan, device: torch.device, folder: Path, count: int, progress:
     lacking = [group for group in groups if _lacking(folder, group, count)]
     if not lacking:
         return
-    family, dtype = _base_model(plan, device)
+    base = _Base(plan, device, warn)
     done = sum((folder / name(index)).is_file() for index in range(count))
     progress("class pictures", done, count)
     for group in lacking:
         wanted = _lacking(folder, group, count)
-        for index, picture in zip(group, _draw(plan, family, device, dtype, group), strict=True):
+        for index, picture in zip(group, _draw(base, group), strict=True):
             if index in wanted:
                 write_atomic(folder / name(index), picture)
                 done += 1
@@ -107,32 +114,56 @@ def _lacking(folder: Path, group: Sequence[int], count: int) -> list[int]:
     return [index for index in group if index < count and not (folder / name(index)).is_file()]
 
 
-def _base_model(plan: Plan, device: torch.device) -> tuple[ModelFamily, torch.dtype]:
-    """A copy of the base of its own, so that the one that trains is never rounded to the compute dtype."""
-    family = load_plan_family(plan)
-    dtype = DTYPES[choose_precision(plan.train.precision, device)]
-    for part, module in family.parts.items():
-        module.to(device, torch.float32 if part == "vae" else dtype)
-    return family, dtype
+class _Base:
+    """A copy of the base of its own, so that the one that trains is never rounded to the compute dtype.
 
+    Text encoders and VAE wait on the CPU while the denoiser works.
+    """
 
-@torch.no_grad()
-def _draw(
-    plan: Plan, family: ModelFamily, device: torch.device, dtype: torch.dtype, group: Sequence[int]
-) -> list[bytes]:
-    side, samples = plan.data.resolution, plan.samples
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
+    @torch.no_grad()
+    def __init__(self, plan: Plan, device: torch.device, warn: Warn) -> None:
+        self.plan, self.device = plan, device
+        self.family = family = load_plan_family(plan)
+        self.dtype = DTYPES[choose_precision(plan.train.precision, device)]
+        for part, module in family.parts.items():
+            module.to(torch.float32 if part == VAE else self.dtype)
+        idle = IdleParts(family.parts, {VAE, *family.spec.text_parts}, device)
+        side = plan.data.resolution
         sizes = [Geometry((side, side), (0, 0), (side, side))]
-        prompt = family.with_geometry(family.encode_text(family.tokenize([plan.data.class_prompt])), sizes)
-        negative = family.with_geometry(family.encode_text(family.tokenize([NEGATIVE])), sizes)
+        with idle.here(*family.spec.text_parts), self._autocast():
+            self.prompt, self.negative = (
+                family.with_geometry(family.encode_text(family.tokenize([text])), sizes)
+                for text in (plan.data.class_prompt, NEGATIVE)
+            )
+        family.denoiser.to(device)
+        self.autoencoder = Autoencoder(family, idle, device, plan.hardware.vae_tiling, warn)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.dtype is not torch.float32
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+    @torch.no_grad()
+    def draw(self, group: Sequence[int]) -> Tensor:
+        """These pictures in [-1, 1], [b, 3, h, w] on the CPU."""
+        side, samples = self.plan.data.resolution, self.plan.samples
         requests = [
             PreviewRequest(
-                prompt, negative, key(0, "class-picture", index), samples.steps, samples.guidance, side, side
+                self.prompt,
+                self.negative,
+                key(0, "class-picture", index),
+                samples.steps,
+                samples.guidance,
+                side,
+                side,
             )
             for index in group
         ]
-        pixels = draw_batch(family, requests, device)
-    found = []
+        with self._autocast():
+            return draw_batch(self.family, requests, self.device, decode=self.autoencoder.decode)
+
+
+def _draw(base: _Base, group: Sequence[int]) -> list[bytes]:
+    pixels, found = base.draw(group), []
     for picture in pixels:
         buffer = BytesIO()
         to_image(picture).save(buffer, "PNG")

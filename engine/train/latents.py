@@ -28,13 +28,6 @@ def pixels(item: Item, flip: bool, crop: Crop) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1.0
 
 
-@torch.no_grad()
-def encode(adapted: AdaptedModel, batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of scaled latents on the CPU, for [b, 3, h, w] pixels."""
-    mean, std = adapted.family.encode_image(batch.to(adapted.device))
-    return mean.cpu(), std.cpu()
-
-
 class LatentTable:
     """Latents that were encoded once, [2, c, h, w] a picture and orientation: mean and standard deviation."""
 
@@ -57,6 +50,8 @@ class LatentTable:
         scale, shift = vae.get("scaling_factor"), vae.get("shift_factor")
         scale = scale if shift is None else f"{scale}|{shift}"
         model = f"{adapted.family.spec.name}|{scale}|{module_hash(adapted.family.parts['vae'])}"
+        # What tiles make differs a little from what the whole picture gives.
+        model += "|tiles" if adapted.autoencoder.tiles_encode else ""
         entries = [
             (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))
         ]
@@ -67,11 +62,12 @@ class LatentTable:
 
         def encode_one(batch: Sequence[LatentId]) -> list[dict[str, Tensor]]:
             ((index, side),) = batch
-            mean, std = encode(adapted, pixels(items[index], side, CENTRE)[None])
+            mean, std = adapted.autoencoder.encode(pixels(items[index], side, CENTRE)[None])
             return [{"latent": torch.cat([mean, std])}]
 
         encoder: CachedEncoder[LatentId] = CachedEncoder(cache, key_of, encode_one)
-        return cls(EncodedTable.build(encoder, entries, progress))
+        with adapted.idle.staying():
+            return cls(EncodedTable.build(encoder, entries, progress))
 
     def rows(
         self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]
@@ -99,4 +95,4 @@ class LiveLatents:
         images = [
             pixels(self._items[i], flip, crop) for i, flip, crop in zip(indexes, flips, crops, strict=True)
         ]
-        return encode(self._ready, torch.stack(images))
+        return self._ready.autoencoder.encode(torch.stack(images))

@@ -20,7 +20,14 @@ from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
-from engine.train.setup import choose_device, configure_torch, load_plan_family, parameter_table, prepare
+from engine.train.setup import (
+    choose_device,
+    configure_torch,
+    load_plan_family,
+    parameter_table,
+    prepare,
+    settle,
+)
 from engine.train.training import Training
 from engine.train.watch import Watch
 from engine.train.world import ALONE, World
@@ -94,10 +101,11 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     report = scan_data(plan)
     report.require()
     prior = _class_pictures(plan, device, cache, watch)
-    adapted = prepare(plan, family or load_plan_family(plan), device)
+    adapted = prepare(plan, family or load_plan_family(plan), device, watch.warning)
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
     feed = make_feed(plan, adapted, report, cache, watch.progress, prior, world)
+    settle(plan, adapted)
     return Training(plan, adapted, feed, report, watch, world)
 
 
@@ -106,4 +114,4 @@ def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch)
     if not (plan.data.class_path or plan.data.class_count):
         return ()
     watch.phase("caching", f"class pictures: {plan.data.class_prompt}")
-    return class_items(plan, device, cache, watch.progress)
+    return class_items(plan, device, cache, watch.progress, watch.warning)

@@ -81,7 +81,13 @@ class Painter:
                     samples.guidance,
                     *self.size,
                 )
-                pixels = draw(adapted.family, request, adapted.device, self._residuals(prompt))
+                pixels = draw(
+                    adapted.family,
+                    request,
+                    adapted.device,
+                    self._residuals(prompt),
+                    adapted.autoencoder.decode,
+                )
         finally:
             for module in modules:
                 module.train()
@@ -99,7 +105,8 @@ class Painter:
     def _cond(self, text: str) -> Conditioning:
         family = self.adapted.family
         if self.text_trains or text not in self._embedded:
-            cond = family.encode_text(family.tokenize([text]))
+            with self.adapted.idle.here(*family.spec.text_parts):
+                cond = family.encode_text(family.tokenize([text]))
             sizes = [Geometry((self.size[1], self.size[0]), (0, 0), (self.size[1], self.size[0]))]
             cond = family.with_geometry(cond, sizes)
             if self.text_trains:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,10 +33,14 @@ def initial_noise(family: ModelFamily, request: PreviewRequest) -> Tensor:
 
 
 def draw(
-    family: ModelFamily, request: PreviewRequest, device: torch.device, residuals: ResidualsOf | None = None
+    family: ModelFamily,
+    request: PreviewRequest,
+    device: torch.device,
+    residuals: ResidualsOf | None = None,
+    decode: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """One picture in [-1, 1], [3, height, width] on the CPU."""
-    return draw_batch(family, [request], device, residuals)[0]
+    return draw_batch(family, [request], device, residuals, decode)[0]
 
 
 @torch.no_grad()
@@ -45,11 +49,13 @@ def draw_batch(
     requests: Sequence[PreviewRequest],
     device: torch.device,
     residuals: ResidualsOf | None = None,
+    decode: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Pictures in [-1, 1], [b, 3, height, width] on the CPU, of requests with equal steps, guidance and size.
 
     Each step goes to the next timestep with the clean latents and the noise that it found: DDIM with eta 0 (Song
-    et al. 2020, arXiv:2010.02502) on a variance-preserving schedule, Euler's method on a flow.
+    et al. 2020, arXiv:2010.02502) on a variance-preserving schedule, Euler's method on a flow. `decode` makes pixels
+    of the latents, by default all at once.
     """
     schedule, first = family.schedule, requests[0]
     assert all((s.steps, s.guidance, s.width, s.height) == _settings(first) for s in requests)
@@ -65,7 +71,7 @@ def draw_batch(
             latents = schedule.final(clean, noise)
         else:
             latents = schedule.add_noise(clean, noise, torch.full((1,), after, device=device))
-    return family.decode_latents(latents).clamp(-1, 1).cpu()
+    return family.decode_latents(latents).clamp(-1, 1).cpu() if decode is None else decode(latents)
 
 
 def _settings(request: PreviewRequest) -> tuple[int, float, int, int]:

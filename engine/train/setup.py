@@ -18,6 +18,8 @@ from engine.methods.base import Method, Trainable
 from engine.methods.registry import make_method
 from engine.models.bases import locate
 from engine.plan.schema import Plan
+from engine.train.autoencoder import VAE, Autoencoder, Warn, unheard
+from engine.train.idle_parts import IdleParts
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -32,6 +34,8 @@ class AdaptedModel:
     device: torch.device
     precision: str
     autocast: torch.dtype | None
+    idle: IdleParts
+    autoencoder: Autoencoder
 
 
 def choose_device(name: str) -> torch.device:
@@ -81,10 +85,11 @@ def load_plan_family(plan: Plan) -> ModelFamily:
     return load_family(path, plan.base.tokenizer, plan.base.vae, prediction)
 
 
-def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> AdaptedModel:
+def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = unheard) -> AdaptedModel:
     """Inject the method, then decide dtypes: what trains is fp32, what is frozen has the compute dtype.
 
-    The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews.
+    The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews. Of the parts
+    only those that make the caches are on the device afterwards, or come there by themselves; `settle` moves the rest.
     """
     method = make_method(plan)
     precision = choose_precision(plan.train.precision, device)
@@ -93,19 +98,52 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device) -> AdaptedMod
     training = {id(item.parameter) for item in trainables}
     for name, part in family.parts.items():
         part.requires_grad_(False)
-        _cast(part, torch.float32 if name == "vae" else compute, training)
+        _cast(part, torch.float32 if name == VAE else compute, training)
         part.train(any(id(value) in training for value in part.parameters()))
     for module in method.modules().values():
-        module.float().train().to(device)
+        module.float().train()
     for item in trainables:
         item.parameter.data = item.parameter.data.float()
         item.parameter.requires_grad_(True)
     if plan.hardware.gradient_checkpointing:
         family.enable_gradient_checkpointing()
-    move_to_device(family, device, plan)
+    idle = IdleParts(family.parts, idle_names(plan, family, device), device)
+    for name in (VAE, *family.spec.text_parts):
+        if name not in idle.names and not family.parts[name].training:
+            family.parts[name].to(device)
     return AdaptedModel(
-        family, method, trainables, device, precision, None if precision == "fp32" else compute
+        family,
+        method,
+        trainables,
+        device,
+        precision,
+        None if precision == "fp32" else compute,
+        idle,
+        Autoencoder(family, idle, device, plan.hardware.vae_tiling, warn),
     )
+
+
+def idle_names(plan: Plan, family: ModelFamily, device: torch.device) -> set[str]:
+    """The parts that no update needs, where the plan lets them leave the device."""
+    choice = plan.hardware.idle_parts
+    if choice == "keep" or (choice == "auto" and device.type == "cpu"):
+        return set()
+    names = {VAE} if plan.caches_latents else set()
+    if plan.caches_text:
+        names |= {name for name in family.spec.text_parts if not family.parts[name].training}
+    return names
+
+
+def settle(plan: Plan, adapted: AdaptedModel) -> None:
+    """Once the caches are made: what every update needs goes to the device."""
+    for module in adapted.method.modules().values():
+        module.to(adapted.device)
+    for name, part in adapted.family.parts.items():
+        if name not in adapted.idle.names:
+            part.to(adapted.device)
+    if adapted.device.type == "cuda" and plan.hardware.channels_last:
+        # The layout that tensor cores like.
+        _channels_last(adapted.family.denoiser)
 
 
 def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> None:
@@ -113,14 +151,6 @@ def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> Non
     for value in (*part.parameters(), *part.buffers()):
         if value.is_floating_point() and id(value) not in training:
             value.data = value.data.to(dtype)
-
-
-def move_to_device(family: ModelFamily, device: torch.device, plan: Plan) -> None:
-    """Move the parts to the device; convolutions of a CUDA denoiser take the layout that tensor cores like."""
-    for part in family.parts.values():
-        part.to(device)
-    if device.type == "cuda" and plan.hardware.channels_last:
-        _channels_last(family.denoiser)
 
 
 def _channels_last(module: nn.Module) -> None:

@@ -53,7 +53,8 @@ class TextTable:
             lambda text: cache_key("text", text, *about),
             lambda texts: [embed(adapted, text) for text in texts],
         )
-        return cls(captions, EncodedTable.build(encoder, distinct, progress), adapted.device)
+        with adapted.idle.staying():
+            return cls(captions, EncodedTable.build(encoder, distinct, progress), adapted.device)
 
     def rows(
         self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
@@ -71,7 +72,8 @@ class TextTable:
 @torch.no_grad()
 def embed(adapted: AdaptedModel, text: str) -> dict[str, Tensor]:
     """A text's named embeddings on the CPU, without the batch dimension."""
-    cond = adapted.family.encode_text(adapted.family.tokenize([text]))
+    with adapted.idle.here(*adapted.family.spec.text_parts):
+        cond = adapted.family.encode_text(adapted.family.tokenize([text]))
     return {name: value[0].cpu() for name, value in cond.rows().items()}
 
 

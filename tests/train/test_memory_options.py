@@ -1,0 +1,71 @@
+"""What each option that saves memory changes: nothing where it may not, and never what a resume gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.plan.schema import Plan
+from engine.train.opening import open_training
+from engine.train.training import Training
+from tests.support.runs import quick_plan
+from tests.support.sessions import Warnings
+
+EQUAL: dict[str, dict[str, object]] = {
+    "idle parts on the CPU": {"hardware__idle_parts": "cpu"},
+    "previews in tiles": {"hardware__vae_tiling": "decode"},
+}
+"""Options that give the same weights, bit for bit."""
+
+
+def opened(plan: Plan, cache: Path) -> Training:
+    torch.set_num_threads(1)
+    return open_training(plan, watch=Warnings(), cache=cache, checked=True)
+
+
+def learned(training: Training) -> dict[str, torch.Tensor]:
+    return {item.name: item.parameter.detach().clone() for item in training.adapted.trainables}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("memory")
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> Path:
+    from tests.support.pictures import write_pictures
+
+    return write_pictures(folder / "pictures", wide=2)
+
+
+@pytest.fixture(scope="module")
+def plain(sd1_folder: Path, folder: Path, data: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """The weights after 6 updates without any option, and a preview of them."""
+    with opened(quick_plan(sd1_folder, data, samples__steps=2), folder / "cache") as training:
+        training.train()
+        return learned(training), np.asarray(training.preview())
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_three_updates_a_resume_and_three_more_are_the_plain_six(
+    name: str,
+    sd1_folder: Path,
+    folder: Path,
+    data: Path,
+    tmp_path: Path,
+    plain: tuple[dict[str, torch.Tensor], np.ndarray],
+) -> None:
+    plan = quick_plan(sd1_folder, data, samples__steps=2, **EQUAL[name])
+    with opened(plan, folder / "cache") as training:
+        training.train(3)
+        saved = training.save(tmp_path)
+    with opened(plan, folder / "cache") as training:
+        training.resume(saved)
+        training.train()
+        found = learned(training)
+        assert all(torch.equal(found[key], value) for key, value in plain[0].items())
+        assert np.array_equal(np.asarray(training.preview()), plain[1])
