@@ -33,6 +33,12 @@ def test_noise_is_what_its_description_says(seed: int, shape: tuple[int, ...]) -
         assert torch.allclose(row, plain.normal(seed, "noise", 100_000, slot, shape), atol=1e-6)
 
 
+def test_other_numbers_have_another_version() -> None:
+    first = draws.normal(42, "noise", 1, [0], (2,)).flatten().tolist()
+    assert draws.VERSION == 2
+    assert first == pytest.approx([-0.42131600, 1.28814745], abs=1e-6)
+
+
 def test_each_slot_is_drawn_alone() -> None:
     together = draws.normal(3, "noise", 5, [0, 1, 2], (4, 6, 6))
     assert all(torch.equal(row, draws.normal(3, "noise", 5, [slot], (4, 6, 6))[0])
