@@ -107,6 +107,18 @@ def test_a_wrong_plan_is_named_by_its_key(
     assert found[0].what and found[0].fix
 
 
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr"])
+def test_no_kind_of_adapter_has_a_problem_with_the_defaults(
+    pictures: Path, no_gpu: Machine, kind: str
+) -> None:
+    assert check(make_plan(pictures, lora__kind=kind), here=no_gpu) == []
+
+
+def test_wrong_blocks_are_named_while_others_are_right(pictures: Path, no_gpu: Machine) -> None:
+    plan = make_plan(pictures, lora__block_ranks=["NOWHERE=4"], lora__block_rates=["OUT03=0.5"])
+    assert [problem.key for problem in check(plan, here=no_gpu)] == ["lora.block_ranks"]
+
+
 def test_everything_wrong_is_said_at_once_with_errors_first(pictures: Path, no_gpu: Machine) -> None:
     plan = make_plan(
         pictures, train__warmup=500, hardware__device="cuda", lora__alpha=900.0, base__model="builtin:no"

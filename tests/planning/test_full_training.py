@@ -59,6 +59,15 @@ def test_a_contradiction_is_named_with_its_key(
     assert not changes or len(found) > len(plain & {problem.key for problem in found}) or key not in plain
 
 
+def test_class_pictures_as_they_should_be_are_no_problem(
+    folder: Path, tmp_path: Path, no_gpu: Machine
+) -> None:
+    others = write_pictures(tmp_path / "class", count=2)
+    asked = {"data__class_path": str(others), "data__class_prompt": "a dog", "data__trigger": "zvx"}
+    found = check(make_plan(folder, method="dreambooth", **asked), here=no_gpu)
+    assert [problem.text() for problem in found if problem.key.startswith("data.class")] == []
+
+
 @pytest.mark.parametrize("method", [name for name, spec in METHODS.items() if spec.class_obstacle])
 @pytest.mark.parametrize("asked", [{"data__class_count": 2}, {"data__class_path": "/nowhere"}])
 def test_class_pictures_where_there_are_none_are_one_error(

@@ -30,6 +30,15 @@ LIMITS: list[tuple[str, dict[str, object], object, object]] = [
     ("data.caption_dropout", {}, 0.5, 0.51),
     ("train.batch_size", {"data__bucket": False}, 6, 7),
     ("train.batch_size", {"data__bucket": False, "data__repeats": 2}, 12, 13),
+    ("train.learning_rate", {}, 0.05, 0.0501),
+    ("train.learning_rate", {}, 2e-5, 1.99e-5),
+    (
+        "lora.text_encoder_learning_rate",
+        {"optimizer__name": "prodigy", "train__learning_rate": 1.0, "lora__text_encoder": True},
+        0.01,
+        0.0099,
+    ),
+    ("output.file_name", {}, "x" * 100, "x" * 101),
     ("train.steps", {}, 6000, 6001),
     ("train.steps", {"samples__every": 1, "checkpoints__every": 1}, 3, 2),
 ]

@@ -1,0 +1,127 @@
+"""What follows from data and card: each derived value at the edges of its rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.cost.estimate import estimate
+from engine.cost.machine import Machine
+from engine.dataset.report import Counts, DatasetReport
+from engine.models.bases import BaseInfo
+from engine.planning.build import Built, Facts, build, gather
+from engine.planning.presets import preset
+from tests.support.pictures import write_conditions, write_pictures
+from tests.support.plans import GIB, card
+
+
+def report_of(*buckets: int) -> DatasetReport:
+    """So many pictures in each bucket, none of which is there."""
+    count = sum(buckets)
+    sizes = {(512 + 64 * at, 512): number for at, number in enumerate(buckets)}
+    counts = Counts(files=count, images=count, captioned=count)
+    return DatasetReport("/p", 512, "zqx", True, False, (), (), counts, sizes, (512, 512), (), "words")
+
+
+def built(facts: Facts, **answers: object) -> Built:
+    given = {"base.model": "owner/model", "data.path": "/p", "data.trigger": "zqx"}
+    return build({**given, **{key.replace("__", "."): value for key, value in answers.items()}}, facts)
+
+
+def derived(facts: Facts, **answers: object) -> dict[str, object]:
+    return {item.key: item.value for item in built(facts, **answers).derived}
+
+
+@pytest.mark.parametrize(
+    ("buckets", "batch", "repeats"),
+    [
+        ((6,), 6, None),
+        ((5,), 6, None),  # a fifth is drawn twice, which is not too much
+        ((4,), 6, 3),
+        ((3,), 6, 2),
+        ((30, 3), 6, None),
+        ((3, 3), 6, 2),
+        ((1,), 16, 8),  # no more than that, although half of it is drawn twice
+    ],
+)
+def test_an_epoch_is_made_longer_until_few_pictures_fill_batches(
+    buckets: tuple[int, ...], batch: int, repeats: int | None, no_gpu: Machine
+) -> None:
+    facts = Facts(report_of(*buckets), machine=no_gpu)
+    assert derived(facts, train__batch_size=batch).get("data.repeats") == repeats
+
+
+@pytest.mark.parametrize(("name", "repeats"), [("1_zqx cat", None), ("2_zqx cat", 2), ("12_zqx cat", 12)])
+def test_a_folder_that_says_so_gives_trigger_and_repeats(
+    name: str, repeats: int | None, tmp_path: Path, no_gpu: Machine
+) -> None:
+    folder = write_pictures(tmp_path / name)
+    answers = {"base.model": "builtin:tiny", "data.path": str(folder), "train.batch_size": 1}
+    made = build(answers, gather(answers, no_gpu))
+    assert made.plan.data.trigger == "zqx cat"
+    assert {item.key: item.value for item in made.derived}.get("data.repeats") == repeats
+
+
+@pytest.mark.parametrize(
+    ("steps", "warmup", "previews", "checkpoints"),
+    [
+        (1, None, 1, 1),
+        (19, None, 4, 4),
+        (20, 1, 5, 5),
+        (400, 20, 100, 100),
+        (2_000, 100, 200, 500),
+        (9_000, 100, 200, 500),
+    ],
+)
+def test_warm_up_previews_and_checkpoints_follow_the_length(
+    steps: int, warmup: int | None, previews: int, checkpoints: int, no_gpu: Machine
+) -> None:
+    facts = Facts(report_of(8), machine=no_gpu)
+    plan = built(facts, train__steps=steps).plan
+    assert (plan.samples.every, plan.checkpoints.every) == (previews, checkpoints)
+    assert derived(facts, train__steps=steps).get("train.warmup") == warmup
+
+
+@pytest.mark.parametrize("side", [512, 1024, 1536])
+@pytest.mark.parametrize("gigabytes", [0.5, 6, 8, 12])
+def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(side: int, gigabytes: float) -> None:
+    base = BaseInfo("owner/model", "hub", None, "sd1", "", "epsilon", "base", "fp16", 512, False, ())
+    here = card(gigabytes)
+    facts = Facts(report_of(40), base, here.gpus[0].gigabytes, here.gpus, here)
+    usual = preset("lora", "sd1", False, gigabytes).values
+    whole = int(str(usual["train.batch_size"])) * int(str(usual.get("train.gradient_accumulation", 1)))
+    plan = built(facts, data__resolution=side).plan
+    assert plan.train.batch_size * plan.train.gradient_accumulation == whole
+
+    def fits(size: int) -> bool:
+        tried = plan.model_copy(update={"train": plan.train.model_copy(update={"batch_size": size})})
+        tried = tried.model_copy(
+            update={"hardware": plan.hardware.model_copy(update={"gradient_checkpointing": True})}
+        )
+        return estimate(tried, base, facts.report, here).vram_total <= gigabytes * GIB
+
+    larger = [size for size in range(plan.train.batch_size + 1, whole + 1) if whole % size == 0]
+    if plan.train.batch_size != usual["train.batch_size"]:
+        assert fits(plan.train.batch_size) and not any(map(fits, larger))
+    else:
+        assert fits(plan.train.batch_size) or not fits(1)
+
+
+def test_a_recipe_without_published_rates_is_right_within_ten_times() -> None:
+    found = preset("lora", "sd1", tiny=True)
+    assert (found.lowest_rate, found.highest_rate) == pytest.approx((1e-4, 1e-2))
+    assert found.values["train.learning_rate"] == 1e-3
+
+
+def test_conditions_in_the_pictures_own_folder_are_paired_and_not_counted(
+    tmp_path: Path, no_gpu: Machine
+) -> None:
+    folder = write_pictures(tmp_path / "pictures", count=3)
+    conditions = write_conditions(folder, folder / "edges")
+    answers = {"method": "controlnet", "base.model": "builtin:tiny", "data.path": str(folder)}
+    facts = gather({**answers, "controlnet.condition_path": str(conditions)}, no_gpu)
+    assert facts.pictures == 3
+    assert facts.pairs is not None and len(facts.pairs.files) == 3
+    assert gather({**answers, "controlnet.condition_path": str(tmp_path / "none")}, no_gpu).pairs is None
+    assert gather({**answers, "method": "lora"}, no_gpu).pairs is None
