@@ -21,11 +21,11 @@ import torch
 
 from engine.demo.recipe import MODEL_INDEX
 from engine.demo.tokenizer import write_tokenizer
-from engine.families.published import published
 from engine.families.single_file import write_single_file
-from engine.families.single_file_config import parts_of
 from engine.families.weights import model_class
 from engine.models.keymap_text import with_level
+from engine.models.published import published
+from engine.models.single_file_config import parts_of
 from engine.models.specs import FAMILIES
 from tests.support.pictures import write_pictures
 

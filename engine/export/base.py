@@ -10,11 +10,10 @@ import torch
 
 from engine.errors import UserError
 from engine.families.base import ModelFamily
-from engine.families.published import published
-from engine.families.registry import file_layout
 from engine.methods.artifact import Artifact
 from engine.models.family_spec import FamilySpec
-from engine.models.specs import FAMILIES
+from engine.models.published import published
+from engine.models.specs import FAMILIES, file_layout
 from engine.tensorfiles.safetensors_file import verify, write_safetensors
 from engine.version import package_version
 

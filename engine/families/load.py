@@ -12,7 +12,6 @@ from torch import nn
 from engine.errors import UserError
 from engine.families.base import ModelFamily, frozen
 from engine.families.other_vae import load_vae
-from engine.families.published import published
 from engine.families.registry import FAMILIES
 from engine.families.single_file import read_single_file
 from engine.families.tokenizers import load_tokenizer
@@ -20,6 +19,7 @@ from engine.families.weights import build, folder_part
 from engine.models.detect import detect
 from engine.models.detected import Detected
 from engine.models.folder_weights import weight_files
+from engine.models.published import published
 from engine.models.tokenizer_folder import find_tokenizer
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
-from engine.families.file_layout import FileLayout
 from engine.families.schedule import NoiseSchedule
+
+Configs = Mapping[str, Mapping[str, Any]]
 
 
 class LoadedFamily(ModelFamily):
     """A family from its loaded parts; see `engine.families.load` for where they come from."""
-
-    file: ClassVar[FileLayout | None] = None
-    """How one file holds a whole model; none where no such file is read or written."""
 
     def __init__(
         self,
@@ -36,6 +34,11 @@ class LoadedFamily(ModelFamily):
     @abstractmethod
     def new_schedule(config: Mapping[str, Any]) -> NoiseSchedule:
         """The noise schedule of a diffusers scheduler config."""
+
+    @staticmethod
+    def file_extras(tensors: Mapping[str, Tensor], configs: Configs) -> dict[str, Tensor]:
+        """Tensors that programs look for in a single file beside these, and no part has."""
+        return {}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

@@ -9,12 +9,12 @@ from typing import Any
 from torch import nn
 
 from engine.errors import UserError
-from engine.families.vae_config import DIFFUSERS, LDM, infer_vae
 from engine.families.weights import Part, Weights, build, folder_part
 from engine.models.family_spec import FamilySpec
 from engine.models.folder_weights import json_object, weight_files
 from engine.models.keymap import Slot
 from engine.models.keymap_vae import vae_map
+from engine.models.vae_config import DIFFUSERS, LDM, infer_vae
 from engine.models.vae_source import check_shape, find_vae, vae_names
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,13 @@ from engine.families.base import (
     frozen,
     module_dtype,
 )
-from engine.families.file_layout import FileLayout
 from engine.families.guidance import classifier_free
 from engine.families.loaded import LoadedFamily
 from engine.families.schedule import NoiseSchedule
-from engine.families.unet_config import infer_unet
 from engine.families.variance_preserving import VariancePreserving
 from engine.models.families.sd1 import SD1
 from engine.models.family_spec import FamilySpec
-from engine.models.keymap_unet import block_of, unet_map, unet_module_map
+from engine.models.keymap_unet import block_of, unet_module_map
 from engine.models.widths import with_widths
 
 UNET_ROLES: dict[str, tuple[str, ...]] = {
@@ -46,19 +44,11 @@ TEXT_ROLES: dict[str, tuple[str, ...]] = {
     "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
 }
 
-UNET_FILE = FileLayout(
-    denoiser_config=infer_unet,
-    denoiser_map=unet_map,
-    hints=("attention_head_dim", "norm_num_groups", "sample_size", "upcast_attention"),
-    widths="block_out_channels",
-)
-
 
 class StableDiffusion1(LoadedFamily):
     """The UNet, the VAE and CLIP-L."""
 
     spec: FamilySpec = SD1
-    file: ClassVar[FileLayout | None] = UNET_FILE
 
     @staticmethod
     def new_schedule(config: Mapping[str, Any]) -> NoiseSchedule:

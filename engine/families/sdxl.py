@@ -3,47 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families.base import Conditioning, Geometry, Residuals
-from engine.families.file_layout import Configs, FileLayout
-from engine.families.markers import LN_100, LOGIT_SCALE, V_PREDICTION, ZERO_SNR
-from engine.families.published import Config
-from engine.families.sd1 import UNET_FILE, StableDiffusion1
+from engine.families.loaded import Configs
+from engine.families.sd1 import StableDiffusion1
 from engine.models.families.sdxl import SDXL
 from engine.models.family_spec import FamilySpec
+from engine.models.markers import LN_100, LOGIT_SCALE, V_PREDICTION, ZERO_SNR
 from engine.tensorfiles.safetensors_file import target_dtype
-
-
-def _complete(configs: dict[str, Config]) -> None:
-    # The UNet is told the pooled text and six numbers (size, crop, target), each as an embedding of this width.
-    added = int(configs["unet"]["projection_class_embeddings_input_dim"])
-    pooled = int(configs["text_encoder_2"]["projection_dim"])
-    configs["unet"]["addition_time_embed_dim"] = (added - pooled) // 6
-
-
-def _extras(tensors: Mapping[str, Tensor], configs: Configs) -> dict[str, Tensor]:
-    """The logit scale that the published file has, and the marks of v-prediction that ComfyUI looks for."""
-    prefix, scheduler = SDXL.text[-1].prefix, configs["scheduler"]
-    dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
-    extras = {prefix + LOGIT_SCALE: torch.tensor(LN_100, dtype=dtype)}
-    if scheduler.get("prediction_type") == "v_prediction":
-        extras[V_PREDICTION] = torch.zeros(0)
-        if scheduler.get("rescale_betas_zero_snr"):
-            extras[ZERO_SNR] = torch.zeros(0)
-    return extras
 
 
 class StableDiffusionXL(StableDiffusion1):
     """SDXL base. The first encoder is CLIP-L, the second OpenCLIP bigG; both give their last but one layer."""
 
     spec: FamilySpec = SDXL
-    file: ClassVar[FileLayout | None] = replace(UNET_FILE, complete=_complete, extras=_extras)
+
+    @staticmethod
+    def file_extras(tensors: Mapping[str, Tensor], configs: Configs) -> dict[str, Tensor]:
+        """The logit scale that the published file has, and the marks of v-prediction that ComfyUI looks for."""
+        prefix, scheduler = SDXL.text[-1].prefix, configs["scheduler"]
+        dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
+        extras = {prefix + LOGIT_SCALE: torch.tensor(LN_100, dtype=dtype)}
+        if scheduler.get("prediction_type") == "v_prediction":
+            extras[V_PREDICTION] = torch.zeros(0)
+            if scheduler.get("rescale_betas_zero_snr"):
+                extras[ZERO_SNR] = torch.zeros(0)
+        return extras
 
     def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:
         hidden, pooled = [], None

@@ -1,27 +1,21 @@
 """Reads and writes whole models as one file in the LDM/SGM layout, with no network and no original config."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from engine.errors import UserError
-from engine.families.markers import ZERO_SNR
-from engine.families.published import Config
-from engine.families.registry import file_layout
-from engine.families.single_file_config import hints_for, infer_configs, layouts, parts_of
+from engine.families.registry import FAMILIES
 from engine.families.stored_forms import pack
 from engine.families.weights import Part, Weights
 from engine.models import keymap_vae
-from engine.models.detect import detect_table
-from engine.models.family_spec import TextPart
-from engine.models.file_names import renamed, single_file_names
-from engine.models.keymap import Form, KeyMap, Slot
-from engine.models.keymap_text import text_map, with_level
-from engine.models.specs import FAMILIES
+from engine.models.keymap import Form, KeyMap
+from engine.models.keymap_text import with_level
+from engine.models.published import Config
+from engine.models.single_file_config import hints_for, parts_of
+from engine.models.single_file_layout import key_maps, lay_out
 from engine.tensorfiles.safetensors_file import verify, write_safetensors
 
 
@@ -46,87 +40,19 @@ def read_single_file(path: Path | str) -> SingleFile:
     """
     path = Path(path)
     weights = Weights(path)
-    header = weights.header
-    found = detect_table(path, header)
-    names = single_file_names(path, header.tensors)
-    tensors = renamed(header, names).tensors
-    shapes = {name: info.shape for name, info in tensors.items()}
-    configs = infer_configs(path, found.family, shapes, header.metadata)
-    configs["scheduler"]["prediction_type"] = found.prediction
-    if ZERO_SNR in tensors:
-        configs["scheduler"] |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    maps = key_maps(found.family, configs, layouts(FAMILIES[found.family], shapes))
-    used = {slot.key for slots in maps.values() for slot in slots.values()}
-    _check_complete(path, maps, shapes)
-    ignored = tuple(sorted(name for name in tensors if name not in used))
-    _refuse_left_over(path, found.family, configs, ignored)
-    spec = FAMILIES[found.family]
-    start, title = spec.file_prefixes()[spec.denoiser], spec.denoiser_title
-    strange = [name for name in ignored if name.startswith(start)]
-    if strange:
-        raise UserError(
-            f"{path} has {len(strange)} {title} tensors that no {found.family} {title} has",
-            why=f"for example {strange[0]}: it is a variant that sdtrain does not know",
-            fix="use the plain model of the family",
-        )
-    parts = {part: Part(weights, slots, names) for part, slots in maps.items()}
+    laid = lay_out(path, weights.header)
+    parts = {part: Part(weights, slots, laid.names) for part, slots in laid.maps.items()}
+    found = laid.found
     return SingleFile(
-        path, found.family, found.prediction, parts, configs, header.metadata, ignored, found.reasons
+        path,
+        found.family,
+        found.prediction,
+        parts,
+        laid.configs,
+        weights.header.metadata,
+        laid.ignored,
+        found.reasons,
     )
-
-
-def _refuse_left_over(path: Path, family: str, configs: Mapping[str, Config], ignored: Sequence[str]) -> None:
-    """Layers of a text encoder or of the VAE that nothing would read: something before them is missing."""
-    for part, start in FAMILIES[family].file_prefixes().items():
-        layers = int(configs.get(part, {}).get("num_hidden_layers", 0))
-        for name in ignored:
-            if not name.startswith(start):
-                continue
-            number = _LAYER.search(name)
-            block = part == "vae" and name.removeprefix(start).startswith(("encoder.", "decoder."))
-            unused = max(
-                (text.unused_layers for text in FAMILIES[family].text if text.name == part), default=0
-            )
-            if block or (part.startswith("text") and number and int(number[1]) >= layers + unused):
-                raise UserError(
-                    f"{path} is not a whole model: its {part} has tensors that fit nothing",
-                    why=f"for example {name}: what belongs before it is missing, or it is another kind of {part}",
-                    fix="download or export the file again",
-                )
-
-
-_LAYER = re.compile(r"\.(?:layers|resblocks)\.(\d+)\.")
-
-
-def key_maps(
-    family: str, configs: Mapping[str, Mapping[str, Any]], texts: Sequence[TextPart] = ()
-) -> dict[str, KeyMap]:
-    """{part: {diffusers name: place in a single file}} of a family's model with these configs.
-
-    `texts` are the text encoders as the file names them, where that is not the family's usual way (see `layouts`).
-    A part without a config is left out.
-    """
-    spec = FAMILIES[family]
-    denoiser = file_layout(family).denoiser_map(configs[spec.denoiser])
-    maps: dict[str, KeyMap] = {
-        spec.denoiser: {name: Slot(key) for name, key in denoiser.items()},
-    }
-    if "vae" in configs:
-        maps["vae"] = keymap_vae.vae_map(configs["vae"])
-    for part in texts or spec.text:
-        maps[part.name] = text_map(part, configs[part.name])
-    return maps
-
-
-def _check_complete(path: Path, maps: Mapping[str, KeyMap], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    for part, slots in maps.items():
-        missing = [slot.key for slot in slots.values() if slot.key not in shapes]
-        if missing:
-            raise UserError(
-                f"{path} is not a whole model: {len(missing)} tensors of the {part} are missing",
-                why=f"for example {missing[0]}",
-                fix="download or export the file again",
-            )
 
 
 def write_single_file(
@@ -162,7 +88,7 @@ def single_file_tensors(
     tensors: dict[str, torch.Tensor] = {}
     for part, slots in key_maps(family, configs).items():
         tensors |= _packed(part, slots, parts[part])
-    return tensors | file_layout(family).extras(tensors, configs)
+    return tensors | FAMILIES[family].file_extras(tensors, configs)
 
 
 def _checked(

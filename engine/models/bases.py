@@ -19,6 +19,7 @@ from engine.hub import cached_models, is_hub_id, snapshot
 from engine.installing import hub_download
 from engine.models.detect import detect
 from engine.models.detected import Detected
+from engine.models.single_file_layout import inspect
 from engine.models.specs import FAMILIES
 from engine.models.tokenizer_folder import find_tokenizer
 from engine.tensorfiles.header import sniff
@@ -118,7 +119,7 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
     if kind == "file" and path.is_file() and sniff(path) == "pickle":
         found = _detect_apart(path)
     else:
-        found = detect(path)
+        found = _look(path)
     side = _native_resolution(found)
     tiny = side <= TINY_PIXELS
     title = FAMILIES[found.family].title
@@ -140,6 +141,11 @@ def _describe(text: str, kind: str, path: Path) -> BaseInfo:
         found.doubt,
         tuple(part for part in FAMILIES[found.family].weight_parts if part not in found.parts),
     )
+
+
+def _look(path: Path) -> Detected:
+    """What a folder or a file is, and that a file has all that belongs to it (`detect_folder` sees to a folder)."""
+    return inspect(path) if path.is_file() else detect(path)
 
 
 def _detect_apart(path: Path) -> Detected:
@@ -239,7 +245,7 @@ def usual_folders() -> list[Path]:
 def _main(argument: str) -> None:
     """`python -P -m engine.models.bases FILE`: what a pickle holds, as one line of JSON."""
     try:
-        found = detect(Path(argument))
+        found = inspect(Path(argument))
         print(json.dumps({**asdict(found), "path": str(found.path)}))
     except UserError as error:
         print(json.dumps({"error": {"what": error.what, "why": error.why, "fix": error.fix}}))

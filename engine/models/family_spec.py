@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
+from engine.models.file_layout import FileLayout
 from engine.models.layers import Layer
 
 Config = Mapping[str, Any]
@@ -125,6 +126,8 @@ class FamilySpec:
     vae_parameters: int = 0
     file: SingleFileMarks | None = None
     """None where no single file of this family is read."""
+    layout: FileLayout | None = None
+    """How such a file holds the model; given where `file` is."""
     parameter_names: Callable[[Config], Iterator[str]] | None = None
     """Every parameter's name of a denoiser of this config; none where they are only known to its class."""
     recognise: Callable[[Config], str] = lambda config: ""

@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 
 from engine.errors import UserError
 from engine.export.registry import export
-from engine.families.published import published
 from engine.methods.artifact import Artifact
 from engine.methods.condition_nets import artifact_of
 from engine.models.keymap_controlnet import controlnet_map
+from engine.models.published import published
 from engine.tensorfiles.memory import own_module
 from tests.export.tiny_models import request, unet_config
 

@@ -8,8 +8,8 @@ import torch
 
 from engine.export.base import ModelFacts
 from engine.export.registry import FORMATS, export
-from engine.families.published import published
 from engine.methods.artifact import Artifact
+from engine.models.published import published
 from tests.export.tiny_models import request
 
 ALL = ("ComfyUI", "AUTOMATIC1111", "kohya", "diffusers")

@@ -15,8 +15,8 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.export.base import About, ExportRequest, ModelFacts
-from engine.families.published import published
 from engine.methods.artifact import Artifact
+from engine.models.published import published
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 FEED_FORWARD = [*ATTENTION, "proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"]

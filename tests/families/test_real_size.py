@@ -20,14 +20,14 @@ from engine.export.base import About, ExportRequest, ModelFacts
 from engine.export.registry import get_format
 from engine.export.whole_model import whole_model
 from engine.families.loaded import LoadedFamily
-from engine.families.published import published
 from engine.families.registry import FAMILIES
 from engine.families.single_file import single_file_tensors
-from engine.families.single_file_config import parts_of
 from engine.families.variance_preserving import VariancePreserving
 from engine.methods.artifact import Artifact
 from engine.methods.hypernetwork import Hypernetwork
 from engine.methods.lora import Lora, canonical
+from engine.models.published import published
+from engine.models.single_file_config import parts_of
 from engine.plan.methods.hypernetwork import HypernetworkOptions
 from engine.plan.methods.lora import LoraOptions
 from tests.families.published_layouts import (

@@ -9,8 +9,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from engine.errors import UserError
-from engine.families.published import published
 from engine.families.variance_preserving import VariancePreserving
+from engine.models.published import published
 from engine.plan.schema import Objective
 from engine.train.objective import min_snr_weight
 

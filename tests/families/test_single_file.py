@@ -13,11 +13,12 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.errors import UserError
-from engine.families.published import published
-from engine.families.single_file import key_maps, read_single_file, write_single_file
-from engine.families.single_file_config import METADATA_KEY, infer_configs, parts_of
+from engine.families.single_file import read_single_file, write_single_file
 from engine.models.detect import detect
 from engine.models.keymap_text import for_module
+from engine.models.published import published
+from engine.models.single_file_config import METADATA_KEY, infer_configs, parts_of
+from engine.models.single_file_layout import key_maps
 from tests.export.tiny_models import make_parts, outputs, text_config, unet_config
 
 FAMILIES = ("sd1", "sd2", "sdxl")

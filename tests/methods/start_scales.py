@@ -17,7 +17,6 @@ from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 
 from engine.families.base import AttentionLayer
-from engine.families.published import published
 from engine.families.sd1 import StableDiffusion1
 from engine.families.sdxl import StableDiffusionXL
 from engine.methods.controlnet import Controlnet
@@ -25,6 +24,7 @@ from engine.methods.hypernetwork import Hypernetwork
 from engine.methods.lora import Lora
 from engine.methods.placeholder_tokens import first_rows, median_norm
 from engine.methods.t2i_adapter import T2iAdapter
+from engine.models.published import published
 from engine.models.widths import widths_of, with_widths
 from engine.plan.methods.controlnet import ControlnetOptions
 from engine.plan.methods.hypernetwork import HypernetworkOptions

@@ -12,7 +12,7 @@ from diffusers import UNet2DConditionModel
 from engine.draws import keyed
 from engine.errors import UserError
 from engine.families.load import load_family
-from engine.families.published import published
+from engine.models.published import published
 from engine.models.widths import problem_of, widths_of, with_widths
 from engine.plan.schema import Plan
 from engine.train import checkpoint

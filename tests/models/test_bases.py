@@ -12,6 +12,13 @@ import pytest
 from engine.errors import UserError
 from engine.hub import hub_cache, snapshot
 from engine.models.bases import builtin_models, known_bases, locate, tokenizer_folder
+from tests.support.loaded import as_file
+
+
+@pytest.fixture(scope="module")
+def whole_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model in one file."""
+    return as_file(builtin_models()["tiny"], tmp_path_factory.mktemp("whole") / "tiny" / "tiny.safetensors")
 
 
 @pytest.fixture
@@ -118,3 +125,35 @@ def test_a_pickle_is_looked_at_in_another_process(tmp_path: Path) -> None:
     said, has_torch = done.stdout.splitlines()
     assert str(file) in said and "LoRA" in said
     assert has_torch == "False"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        ("model.diffusion_model.middle_block.1.proj_in.weight", "1 tensors of the unet are missing"),
+        ("cond_stage_model.transformer.text_model.final_layer_norm.bias", "of the text_encoder are missing"),
+        ("first_stage_model.decoder.conv_out.bias", "1 tensors of the vae are missing"),
+    ],
+)
+def test_a_file_that_lacks_a_tensor_is_named_before_anything_is_loaded(
+    suffix: str, cut: str, said: str, whole_file: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(whole_file)
+    del tensors[cut]
+    file = tmp_path / f"model{suffix}"
+    if suffix == ".ckpt":
+        torch.save({"state_dict": tensors}, file)
+    else:
+        save_file(tensors, file)
+    with pytest.raises(UserError) as caught:
+        locate(str(file))
+    assert said in caught.value.what
+    assert cut in caught.value.why
+
+
+def test_a_whole_file_is_found(whole_file: Path) -> None:
+    assert (locate(str(whole_file)).family, locate(str(whole_file)).lacks) == ("sd1", ())

@@ -10,12 +10,12 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from engine.errors import UserError
-from engine.families.published import published
 from engine.families.stored_forms import pack, unpack
 from engine.models.keymap import Form, KeyMap
 from engine.models.keymap_text import for_module, text_map, with_level
 from engine.models.keymap_unet import PREFIX, unet_map, unet_module_map
 from engine.models.keymap_vae import vae_map
+from engine.models.published import published
 from engine.models.specs import FAMILIES as SPECS
 
 FAMILIES = ("sd1", "sd2", "sdxl")

@@ -16,8 +16,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from engine.demo.recipe import new_text_encoder, new_unet, write_folder
 from engine.demo.tokenizer import MAX_LENGTH, vocabulary, write_tokenizer
 from engine.demo.vae import new_vae
-from engine.families.published import published
 from engine.models.keymap_text import with_level
+from engine.models.published import published
 
 NARROW_UNETS: dict[str, dict[str, Any]] = {
     # Heads stay as wide as the levels grow, as SD 2.1's [5, 10, 20, 20] heads of 64 do.

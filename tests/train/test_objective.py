@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engine.families.published import published
 from engine.families.variance_preserving import VariancePreserving
+from engine.models.published import published
 from engine.plan.schema import Objective
 from engine.train.objective import offset_noise, sample_losses
 

@@ -76,6 +76,7 @@ SD1 = FamilySpec(
         velocity=unet.VELOCITY,
         no_signal=unet.NO_SIGNAL,
     ),
+    layout=unet.LAYOUT,
     parameter_names=unet_names,
     recognise=_recognise,
     pipeline="StableDiffusionPipeline",

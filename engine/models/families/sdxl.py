@@ -11,6 +11,7 @@ from engine.models.families.sd1 import SD1
 from engine.models.families.unet import row
 from engine.models.family_spec import BASE, Blocks, SingleFileMarks, TextPart
 from engine.models.keymap_unet import unet_module_map
+from engine.models.published import Config
 
 _IN, _OUT = row("IN", range(9)), row("OUT", range(9))
 _ORDER = (*_IN, "MID", *_OUT)
@@ -20,6 +21,13 @@ _ATTENDING = (*row("IN", (4, 5, 7, 8)), "MID", *_OUT[:6])
 def _recognise(config: Mapping[str, Any]) -> str:
     told = config.get("addition_embed_type") == "text_time"
     return "SDXL: the UNet takes size and crop (addition_embed_type is text_time)" if told else ""
+
+
+def _complete(configs: dict[str, Config]) -> None:
+    # The UNet is told the pooled text and six numbers (size, crop, target), each as an embedding of this width.
+    added = int(configs["unet"]["projection_class_embeddings_input_dim"])
+    pooled = int(configs["text_encoder_2"]["projection_dim"])
+    configs["unet"]["addition_time_embed_dim"] = (added - pooled) // 6
 
 
 SDXL = replace(
@@ -70,6 +78,7 @@ SDXL = replace(
         velocity=unet.VELOCITY,
         no_signal=unet.NO_SIGNAL,
     ),
+    layout=replace(unet.LAYOUT, complete=_complete),
     recognise=_recognise,
     pipeline="StableDiffusionXLPipeline",
     # diffusers would lead away from zeros, which no dropped caption trained and no preview shows.

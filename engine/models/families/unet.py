@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.models.family_spec import Config
-from engine.models.keymap_unet import PREFIX, block_of, unet_module_map
+from engine.models.file_layout import FileLayout
+from engine.models.keymap_unet import PREFIX, block_of, unet_map, unet_module_map
+from engine.models.unet_config import infer_unet
 
 PART, START = "unet", PREFIX
 BLOCKS = f"{PREFIX}input_blocks."
@@ -19,6 +21,13 @@ VAE_PARAMETERS, CLIP_L_PARAMETERS = 83_653_863, 123_060_480
 ALIASES = {"M00": "MID", "MID00": "MID"}
 PROVIDES = frozenset(
     {"cross_attention", "text_encoder", "fresh_denoiser", "controlnet", "t2i_adapter", "snr"}
+)
+
+LAYOUT = FileLayout(
+    denoiser_config=infer_unet,
+    denoiser_map=unet_map,
+    hints=("attention_head_dim", "norm_num_groups", "sample_size", "upcast_attention"),
+    widths="block_out_channels",
 )
 
 

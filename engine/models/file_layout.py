@@ -1,4 +1,4 @@
-"""What a family says of its models in one file: how its denoiser lies there, and what more such a file holds."""
+"""What a family says of its models in one file: how its denoiser lies there, and what configs that follows from."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from engine.families.published import Config, Shapes
-
-Configs = Mapping[str, Mapping[str, Any]]
+from engine.models.published import Config, Shapes
 
 
 def _nothing(configs: dict[str, Config]) -> None:
     return
-
-
-def _no_tensors(tensors: Mapping[str, Tensor], configs: Configs) -> dict[str, Tensor]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -36,5 +28,3 @@ class FileLayout:
     """The entry of the denoiser's config that says whether it is narrower than the published one."""
     complete: Callable[[dict[str, Config]], None] = _nothing
     """Add what follows from several parts' configs."""
-    extras: Callable[[Mapping[str, Tensor], Configs], dict[str, Tensor]] = _no_tensors
-    """Tensors that programs look for and no part has."""

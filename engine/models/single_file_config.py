@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.errors import UserError
-from engine.families.published import Config, Shapes, odd, published, shape_of
-from engine.families.registry import file_layout
-from engine.families.vae_config import infer_vae
 from engine.models.family_spec import VAE_PREFIX, FamilySpec, TextPart
-from engine.models.specs import FAMILIES
+from engine.models.published import Config, Shapes, odd, published, shape_of
+from engine.models.specs import FAMILIES, file_layout
+from engine.models.vae_config import infer_vae
 
 METADATA_KEY = "sdtrain.config"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.families.published import Config, Shapes, groups, odd, shape_of
 from engine.models import keymap_vae
+from engine.models.published import Config, Shapes, groups, odd, shape_of
 
 
 @dataclass(frozen=True)

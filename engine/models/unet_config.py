@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from engine.families.published import Config, Shapes, groups, odd, published, shape_of
 from engine.models import keymap_unet
+from engine.models.published import Config, Shapes, groups, odd, published, shape_of
 
 
 def infer_unet(path: Path, family: str, shapes: Shapes) -> Config:
