@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.models.families import unet
 from engine.models.families.unet import row
-from engine.models.family_spec import BASE, Blocks, FamilySpec, SingleFileMarks, TextPart
+from engine.models.family_spec import BASE, Blocks, FamilySpec, TextPart
 from engine.models.keymap_unet import unet_names
 from engine.models.unet_layers import unet_layers
 
@@ -66,16 +66,7 @@ SD1 = FamilySpec(
     ),
     denoiser_parameters=859_520_964,
     vae_parameters=unet.VAE_PARAMETERS,
-    file=SingleFileMarks(
-        family=("cond_stage_model.transformer.",),
-        denoiser=unet.START,
-        blocks=unet.BLOCKS,
-        first=unet.FIRST,
-        roots=unet.ROOTS,
-        sketch=unet.sketch,
-        velocity=unet.VELOCITY,
-        no_signal=unet.NO_SIGNAL,
-    ),
+    file=unet.file_marks(("cond_stage_model.transformer.",)),
     layout=unet.LAYOUT,
     parameter_names=unet_names,
     recognise=_recognise,

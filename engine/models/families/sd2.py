@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.models.families import unet
 from engine.models.families.sd1 import SD1
-from engine.models.family_spec import SingleFileMarks, TextPart
+from engine.models.family_spec import TextPart
 
 # ComfyUI tells v-prediction (768-v) from epsilon (512-base) by this bias's spread, and so do we.
 _SPREAD = (f"{unet.START}output_blocks.11.1.transformer_blocks.0.norm1.bias", 0.09)
@@ -41,16 +41,8 @@ SD2 = replace(
         ),
     ),
     denoiser_parameters=865_910_724,
-    file=SingleFileMarks(
-        family=("cond_stage_model.model.transformer.", "cond_stage_model.model.token_embedding."),
-        denoiser=unet.START,
-        blocks=unet.BLOCKS,
-        first=unet.FIRST,
-        roots=unet.ROOTS,
-        sketch=unet.sketch,
-        velocity=unet.VELOCITY,
-        no_signal=unet.NO_SIGNAL,
-        spread=_SPREAD,
+    file=unet.file_marks(
+        ("cond_stage_model.model.transformer.", "cond_stage_model.model.token_embedding."), _SPREAD
     ),
     recognise=_recognise,
     architectures={"epsilon": "stable-diffusion-v2-512", "v_prediction": "stable-diffusion-v2-768-v"},

@@ -9,7 +9,7 @@ from typing import Any
 from engine.models.families import unet
 from engine.models.families.sd1 import SD1
 from engine.models.families.unet import row
-from engine.models.family_spec import BASE, Blocks, SingleFileMarks, TextPart
+from engine.models.family_spec import BASE, Blocks, TextPart
 from engine.models.keymap_unet import unet_module_map
 from engine.models.published import Config
 
@@ -68,16 +68,7 @@ SDXL = replace(
         aliases=unet.ALIASES,
     ),
     denoiser_parameters=2_567_463_684,
-    file=SingleFileMarks(
-        family=("conditioner.embedders.",),
-        denoiser=unet.START,
-        blocks=unet.BLOCKS,
-        first=unet.FIRST,
-        roots=unet.ROOTS,
-        sketch=unet.sketch,
-        velocity=unet.VELOCITY,
-        no_signal=unet.NO_SIGNAL,
-    ),
+    file=unet.file_marks(("conditioner.embedders.",)),
     layout=replace(unet.LAYOUT, complete=_complete),
     recognise=_recognise,
     pipeline="StableDiffusionXLPipeline",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.models.family_spec import Config
+from engine.models.family_spec import Config, SingleFileMarks
 from engine.models.file_layout import FileLayout
 from engine.models.keymap_unet import PREFIX, block_of, unet_map, unet_module_map
 from engine.models.unet_config import infer_unet
@@ -52,3 +52,18 @@ def sketch(shapes: Mapping[str, tuple[int, ...]]) -> tuple[Config, str]:
             projection = shapes.get(f"{name.partition('.transformer_blocks.')[0]}.proj_in.weight", ())
             return {"cross_attention_dim": shape[1], "use_linear_projection": len(projection) == 2}, name
     return {}, ""
+
+
+def file_marks(family: tuple[str, ...], spread: tuple[str, float] | None = None) -> SingleFileMarks:
+    """How a file with this UNet is told; `family` and `spread` are those of SingleFileMarks."""
+    return SingleFileMarks(
+        family,
+        START,
+        BLOCKS,
+        FIRST,
+        roots=ROOTS,
+        sketch=sketch,
+        velocity=VELOCITY,
+        no_signal=NO_SIGNAL,
+        spread=spread,
+    )
