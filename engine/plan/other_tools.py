@@ -57,6 +57,12 @@ KEYS: dict[str, str] = {
     "unet_lr": "train.learning_rate",
     "lr_scheduler": "train.schedule",
     "lr_warmup_steps": "train.warmup",
+    "lr_scheduler_num_cycles": "train.cycles",
+    "lr_num_cycles": "train.cycles",
+    "lr_scheduler_power": "train.power",
+    "lr_power": "train.power",
+    "lr_scheduler_min_lr_ratio": "train.end_share",
+    "learning_rate_min_factor": "train.end_share",
     "mixed_precision": "train.precision",
     "dtype": "train.precision",
     "use_ema": "train.ema",
@@ -102,12 +108,13 @@ KEYS: dict[str, str] = {
 _NO_OPTIMIZER = "it is not offered here: set {choices}"
 VALUES: dict[str, dict[str, str]] = {
     "train.schedule": {
-        "cosine_with_restarts": 'restarts are not offered: set "cosine"',
-        "cosine_with_min_lr": 'a lowest learning rate is not offered: set "cosine"',
+        "cosine_with_min_lr": 'set "cosine", and the share of the rate that it ends at in train.end_share',
+        "cosine_annealing": 'set "cosine"',
+        "cosine_annealing_with_restarts": 'set "cosine_with_restarts"',
         "constant_with_warmup": 'set "constant", and the steps of warm-up in train.warmup',
-        "polynomial": 'it is not offered: set "linear" or "cosine"',
+        "inverse_square_root": 'set "inverse_sqrt"',
+        "wsd": 'set "warmup_stable_decay"',
         "adafactor": 'it is not offered: set "constant"',
-        "rex": 'it is not offered: set "cosine"',
     },
     "optimizer.name": dict.fromkeys(
         (

@@ -13,8 +13,8 @@ from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
 from engine.plan.optimizers import OPTIMIZER_TEXT, OptimizerName
-from engine.plan.schedules import ScheduleName
 from engine.plan.tables import METHOD_HELP, declare_tables
+from engine.plan.train import Train
 
 if TYPE_CHECKING:
     FamilyName = str
@@ -81,29 +81,6 @@ class Data(Section):
     cache_text: CacheChoice = option(
         "auto", "encode captions once; auto: unless a text encoder trains or tags are shuffled", advanced=True
     )
-
-
-class Train(Section):
-    """How long, how much at once, how fast."""
-
-    steps: int = option(1000, "optimiser updates", ge=1, le=100_000_000)
-    batch_size: int = option(1, "pictures at once", ge=1, le=4096)
-    gradient_accumulation: int = option(1, "batches added up for one update", ge=1, le=4096)
-    learning_rate: float = option(1e-4, "learning rate", gt=0, le=10)
-    schedule: ScheduleName = option("constant", "learning rate over the steps")
-    warmup: int = option(0, "steps over which the rate rises from 0", ge=0)
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = option(
-        "auto",
-        "number format of the frozen parts and the maths; auto: bf16 from compute capability 8.0, fp16 below it, "
-        "fp32 on a CPU",
-    )
-    ema: float = option(
-        0.0,
-        "decay of a moving average of the weights, which is then sampled and exported; 0 is off",
-        ge=0,
-        lt=1,
-    )
-    clip_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is off", ge=0)
 
 
 class Optimizer(Section):

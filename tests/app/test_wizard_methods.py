@@ -19,6 +19,7 @@ from sdtrain_tui.wizard.data import CLASS_KEYS
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.look import look
+from sdtrain_tui.wizard.messages import Answered
 from tests.app.seen import text_of, type_text, wait_for, wait_text
 from tests.app.test_wizard import draft_of, go_to
 
@@ -135,6 +136,28 @@ async def test_only_what_matters_to_the_method_is_asked_for(method: str, picture
     assert classes == (set(CLASS_KEYS) if spec.class_pictures else set())
     own = {key for key in known if key.startswith(f"{method}.")}
     assert own <= {*with_pictures, *recipe}
+
+
+async def test_fields_of_another_schedule_are_asked_for_once_it_is_chosen(pictures: Path) -> None:
+    answers = {"base.model": "builtin:tiny", "data.path": str(pictures), "train.schedule": "polynomial"}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#all-fields FieldRow")), "all fields")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#all-fields FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display}
+
+        await wait_for(pilot, lambda: "train.cycles" not in shown(), "the fields of polynomial alone")
+        assert {"train.power", "train.end_share", "train.schedule"} <= shown()
+        app.screen.query_one("#all-fields FieldRow").post_message(
+            Answered("train.schedule", "cosine_with_restarts")
+        )
+        await wait_for(pilot, lambda: "train.cycles" in shown(), "the fields of restarts")
+        assert "train.power" not in shown()
 
 
 async def test_pictures_without_a_condition_are_counted_and_named(pictures: Path, conditions: Path) -> None:

@@ -160,7 +160,7 @@ def test_what_is_no_plain_file_is_never_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('[train]\nschedule = "cosine_with_restarts"', 'restarts are not offered: set "cosine"'),
+        ('[train]\nschedule = "wsd"', 'set "warmup_stable_decay"'),
         ('[train]\nschedule = "constant_with_warmup"', "train.warmup"),
         ('[optimizer]\nname = "dadaptation"', "is not offered here"),
         ('[optimizer]\nname = "AdamW8bit"', "is not offered here"),

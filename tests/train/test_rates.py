@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from engine.methods.base import Trainable
-from engine.plan.schema import Train
+from engine.plan.train import Train
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates
 from tests.support.runs import quick_plan
 

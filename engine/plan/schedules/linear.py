@@ -1,12 +1,17 @@
-"""A straight line down to 0."""
+"""A straight line down."""
 
 from __future__ import annotations
 
-from engine.plan.schedules.base import Schedule
+from typing import TYPE_CHECKING
+
+from engine.plan.schedules.base import Schedule, falling
+
+if TYPE_CHECKING:
+    from engine.plan.train import Train
 
 
-def _factor(done: float) -> float:
-    return 1.0 - done
+def _factor(done: int, span: int, train: Train) -> float:
+    return falling(1.0 - done / span, train)
 
 
-SCHEDULE = Schedule("linear", _factor)
+SCHEDULE = Schedule("linear", "a straight line down", _factor, frozenset({"end_share"}))

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from engine.dataset.captions import approximate_tokens, has_trigger
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.problems import Problem, warning
+from engine.plan.schedules import SCHEDULES
 from engine.plan.schema import Objective
+from engine.plan.train import Train
 from engine.planning.rules.context import Context, Rule
 
 # Published recipes of a method lie within a factor of ten or so; further beyond them than this is likely a slip.
@@ -34,6 +36,17 @@ def learning_rates(ctx: Context) -> Iterator[Problem]:
         what = f"{rate:g} is very {'high' if high else 'low'} for {title}"
         fix = f"set {found.values['train.learning_rate']:g} to start with"
         yield warning("train.learning_rate", what, f"{recipes} ({found.rates_source}): {effect}", fix)
+
+
+def schedule(ctx: Context) -> Iterator[Problem]:
+    train, defaults = ctx.plan.train, Train()
+    own = SCHEDULES[train.schedule]
+    yield from own.problems(train)
+    for name in sorted({name for row in SCHEDULES.values() for name in row.reads} - own.reads):
+        if getattr(train, name) != getattr(defaults, name):
+            readers = ", ".join(row.name for row in SCHEDULES.values() if name in row.reads)
+            why = f"train.schedule is {train.schedule}; {name} is read by {readers}"
+            yield warning(f"train.{name}", f"{getattr(train, name)} changes nothing", why, "leave it out")
 
 
 def timesteps(ctx: Context) -> Iterator[Problem]:
@@ -108,4 +121,12 @@ def exported_weights(ctx: Context) -> Iterator[Problem]:
         yield warning("output.weights", what, why, 'leave it at "ema", or set train.ema = 0.999')
 
 
-RULES: tuple[Rule, ...] = (learning_rates, timesteps, prompts, preview_sizes, intervals, exported_weights)
+RULES: tuple[Rule, ...] = (
+    learning_rates,
+    schedule,
+    timesteps,
+    prompts,
+    preview_sizes,
+    intervals,
+    exported_weights,
+)

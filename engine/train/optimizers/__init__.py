@@ -11,7 +11,8 @@ import torch
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.schedules import SCHEDULES
-from engine.plan.schema import Plan, Train
+from engine.plan.schema import Plan
+from engine.plan.train import Train
 from engine.train.optimizers.base import Builder
 from engine.train.optimizers.update import Update, make_update
 
@@ -20,8 +21,8 @@ def schedule_factor(step: int, train: Train) -> float:
     """The factor of the learning rate at update `step`, 1 to train.steps: warm-up, then the schedule."""
     if step <= train.warmup:
         return step / train.warmup
-    done = (step - 1 - train.warmup) / (train.steps - train.warmup)
-    return SCHEDULES[train.schedule].factor(done)
+    done, span = step - 1 - train.warmup, train.steps - train.warmup
+    return SCHEDULES[train.schedule].factor(done, span, train)
 
 
 def make_optimizer(trainables: Sequence[Trainable], plan: Plan) -> torch.optim.Optimizer:
