@@ -20,6 +20,11 @@ class Section(BaseModel):
         frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
     )
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Fields of the table that have no effect as the others stand; a form need not ask for them."""
+        return frozenset()
+
 
 def option(
     default: Any,

@@ -12,7 +12,8 @@ from engine.models.specs import FAMILIES
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
-from engine.plan.optimizers import OPTIMIZER_TEXT, OptimizerName
+from engine.plan.optimizers import OPTIMIZER_TEXT, OPTIMIZERS, OptimizerName
+from engine.plan.results import Checkpoints, Output, Samples
 from engine.plan.tables import METHOD_HELP, declare_tables
 from engine.plan.train import Train
 
@@ -92,6 +93,10 @@ class Optimizer(Section):
     weight_decay: float = option(0.01, "decoupled weight decay", ge=0, le=1, advanced=True)
     epsilon: float = option(1e-8, "added to the denominator", gt=0, le=1, advanced=True)
 
+    @property
+    def idle(self) -> frozenset[str]:
+        return OPTIMIZERS[self.name].unread
+
 
 class Objective(Section):
     """What the model is asked to predict and how errors are weighed."""
@@ -120,46 +125,9 @@ class Objective(Section):
     min_timestep: int = option(0, "lowest timestep that is trained", ge=0, lt=1000, advanced=True)
     max_timestep: int = option(999, "highest timestep that is trained", ge=0, lt=1000, advanced=True)
 
-
-class Samples(Section):
-    """Previews while training, always from the same seeds."""
-
-    every: int = option(100, "steps between previews; 0 is off", unit="steps", ge=0)
-    prompts: list[str] = option([], "what to draw; empty takes captions of the data set")
-    negative: str = option("", "what not to draw", advanced=True)
-    count: int = option(4, "how many captions to take when no prompt is given", ge=1, le=64, advanced=True)
-    at_start: bool = option(True, "also before the first step, to have something to compare with")
-    seed: int = option(1234, "seed of the first preview; the next ones count up", ge=0, advanced=True)
-    steps: int = option(25, "denoising steps of a preview", ge=1, le=1000, advanced=True)
-    guidance: float = option(7.0, "classifier-free guidance scale; 1 is off", ge=1, le=50)
-    width: int = option(0, "width; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
-    height: int = option(0, "height; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
-
-
-class Checkpoints(Section):
-    """Whole states that a run can go on from."""
-
-    every: int = option(250, "steps between checkpoints; 0 keeps only the last", unit="steps", ge=0)
-    keep: int = option(3, "how many to keep; 0 keeps all", ge=0)
-    export_each: bool = option(False, "write the output formats at each checkpoint too", advanced=True)
-
-
-class Output(Section):
-    """The files that come out."""
-
-    formats: list[str] = option([], "export formats; empty takes the method's defaults")
-    dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "number format of exported weights")
-    weights: Literal["ema", "raw", "both"] = option(
-        "ema", "where train.ema is on: the averages, the last step's own weights (files named -raw), or both"
-    )
-    metadata: Literal["full", "minimal"] = option(
-        "full",
-        "what files say of the pictures: full has trigger words, tags and the folder's name; minimal has nothing that "
-        "comes from a caption",
-    )
-    file_name: str = option(
-        "", "file stem; empty takes the plan's name, or the word where a method teaches one", advanced=True
-    )
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.loss == "huber" else frozenset({"huber_delta"})
 
 
 class Plan(Section):
@@ -196,6 +164,13 @@ class Plan(Section):
         table: object = getattr(self, self.method)
         assert isinstance(table, MethodOptions)
         return table
+
+    @property
+    def idle(self) -> frozenset[str]:
+        tables = [(name, getattr(self, name)) for name in type(self).model_fields]
+        return frozenset(
+            f"{name}.{field}" for name, table in tables if isinstance(table, Section) for field in table.idle
+        )
 
     @property
     def export_formats(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from engine.plan.fields import Section, option
-from engine.plan.schedules import SCHEDULE_TEXT, ScheduleName
+from engine.plan.schedules import SCHEDULE_TEXT, SCHEDULES, ScheduleName
 
 
 class Train(Section):
@@ -49,3 +49,8 @@ class Train(Section):
         lt=1,
     )
     clip_norm: float = option(1.0, "gradients are scaled down to this norm; 0 is off", ge=0)
+
+    @property
+    def idle(self) -> frozenset[str]:
+        of_some = frozenset().union(*(row.reads for row in SCHEDULES.values()))
+        return of_some - SCHEDULES[self.schedule].reads

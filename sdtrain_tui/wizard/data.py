@@ -87,10 +87,6 @@ class DataStep(Step):
 
     def show(self) -> None:
         super().show()
-        idle = self.draft.idle()
-        for field_row in self.query(FieldRow):
-            key = field_row.field.key
-            field_row.display = key not in idle or key in self.draft.answers
         self.query_one(FactLines).show(self._facts())
 
     def _facts(self) -> list[Fact]:

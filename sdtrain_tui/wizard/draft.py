@@ -116,9 +116,11 @@ class Draft:
         }
 
     def idle(self) -> frozenset[str]:
-        """Fields of the method that have no effect as its others stand."""
+        """Fields that have no effect as the others stand; of the method alone while no plan can be built."""
         from engine.plan.schema import own_options
 
+        if self.built is not None:
+            return self.built.plan.idle
         options = own_options(self.method, self.answers)
         return frozenset(f"{self.method}.{name}" for name in options.idle) if options else frozenset()
 

@@ -76,8 +76,16 @@ class FieldRow(DiffedLines):
         else:
             yield TextInput("" if given is None else show_value(given), automatic)
 
+    def on_mount(self) -> None:
+        self._hide_idle()
+
+    def _hide_idle(self) -> None:
+        key = self.field.key
+        self.display = key in self._draft.answers or key not in self._draft.idle()
+
     def refresh_from_draft(self) -> None:
-        """Derived value, reason and error as they are now."""
+        """Derived value, reason and error as they are now; hidden where it has no effect and was not answered."""
+        self._hide_idle()
         automatic = self._automatic()
         for choice in self.query(Choice):
             choice.set_automatic(automatic)

@@ -8,10 +8,8 @@ from textual.containers import Vertical
 from textual.widgets import Button
 
 from engine.plan.methods import METHODS
-from engine.plan.unread import unread
 from sdtrain_tui.wizard.data import CLASS, with_pictures
 from sdtrain_tui.wizard.facts_view import FactLines
-from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.step import Step, label_of
 
 MAIN = (
@@ -76,7 +74,6 @@ class RecipeStep(Step):
             labels = {key: LABELS.get(key, f"{key.split('.')[0]} {label_of(fields_of[key])}") for key in rest}
             await fields.mount(*self.rows(rest, labels))
         fields.display = shown
-        self._show_what_is_read()
         self.query_one("#more", Button).label = "- fewer fields" if shown else "+ all fields"
 
     def show(self) -> None:
@@ -87,7 +84,6 @@ class RecipeStep(Step):
                 [("", "quiet", "choose a base model and pictures first: the values follow")]
             )
             return
-        self._show_what_is_read()
         options = plan.options
         effective = plan.train.batch_size * plan.train.gradient_accumulation
         facts = [
@@ -101,14 +97,6 @@ class RecipeStep(Step):
         if scale is not None:
             facts.insert(0, ("effective scale", "text", f"{scale:.3g}, from alpha and rank"))
         self.query_one(FactLines).show(facts)
-
-    def _show_what_is_read(self) -> None:
-        """Of the fields that belong to one optimiser or schedule, those of the plan's own, and what was answered."""
-        plan = self.draft.built.plan if self.draft.built else None
-        if plan is not None:
-            hidden = unread(plan.optimizer.name, plan.train.schedule) - self.draft.answers.keys()
-            for row in self.query("#all-fields FieldRow").results(FieldRow):
-                row.display = row.field.key not in hidden
 
     def _epochs(self, effective: int) -> str:
         report, built = self.draft.report, self.draft.built

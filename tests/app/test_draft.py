@@ -44,6 +44,16 @@ def test_a_home_that_nobody_has_is_a_problem_and_no_crash() -> None:
     assert "no user's home" in next(problem.what for problem in draft.problems if problem.key == "data.path")
 
 
+def test_fields_that_the_others_make_idle_are_known(pictures: Path) -> None:
+    draft = Draft(answers_for(pictures))
+    draft.take(look(draft.snapshot()))
+    assert {"objective.huber_delta", "train.power"} <= draft.idle()
+    assert not {"optimizer.beta1", "train.steps"} & draft.idle()
+    draft.answer("optimizer.name", "adafactor")
+    draft.answer("train.schedule", "polynomial")
+    assert "optimizer.beta1" in draft.idle() and "train.power" not in draft.idle()
+
+
 def test_another_folder_makes_the_old_facts_void(pictures: Path) -> None:
     draft = Draft(answers_for(pictures))
     draft.take(look(draft.snapshot()))

@@ -185,6 +185,24 @@ async def test_pictures_without_a_condition_are_counted_and_named(pictures: Path
         assert "controlnet.condition_path" in seen
 
 
+async def test_fields_that_do_nothing_as_the_others_stand_are_left_out(pictures: Path) -> None:
+    answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#all-fields FieldRow")), "all fields")
+
+        def shown(key: str) -> bool:
+            return bool(app.screen.query_one(f"#field-{key.replace('.', '-')}").display)
+
+        await wait_for(pilot, lambda: not shown("objective.huber_delta"), "no delta for mse")
+        app.screen.query_one("#field-objective-loss").children[0].focus()
+        await pilot.press("right")
+        await wait_for(pilot, lambda: shown("objective.huber_delta"), "huber's delta")
+
+
 async def test_a_made_condition_needs_no_folder(pictures: Path) -> None:
     answers = {"method": "t2i_adapter", "base.model": "builtin:tiny", "data.path": str(pictures)}
     app = SdtrainApp(start="wizard", answers=answers)
@@ -195,6 +213,9 @@ async def test_a_made_condition_needs_no_folder(pictures: Path) -> None:
         app.screen.query_one("#field-t2i_adapter-condition").children[0].focus()
         await pilot.press("right")
         seen = await wait_text(pilot, "canny maps, made from the pictures")
+        assert "condition path" not in seen and "condition model" not in seen
+        await pilot.press("right")
+        seen = await wait_text(pilot, "condition model")
         assert "condition path" not in seen
         await wait_for(pilot, lambda: draft_of(app).plan is not None, "a plan")
 

@@ -61,11 +61,6 @@ class MethodOptions(Section):
     condition_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def idle(self) -> frozenset[str]:
-        """Fields of the table that have no effect as the others stand; a form need not ask for them."""
-        return frozenset()
-
-    @property
     def trains_text(self) -> bool:
         """Do weights of a text encoder change, so that cached text embeddings would be wrong?"""
         return False

@@ -75,7 +75,13 @@ SPEC = MethodSpec(
     default_formats=2,
     requires=frozenset({"controlnet"}),
     typical_pictures=(1000, 200_000),
-    asks=("controlnet.condition", "controlnet.condition_path", "data.trigger", "data.flip"),
+    asks=(
+        "controlnet.condition",
+        "controlnet.condition_path",
+        "controlnet.condition_model",
+        "data.trigger",
+        "data.flip",
+    ),
     class_obstacle=CLASS_OBSTACLE,
     notes=(
         "the condition takes hold suddenly, after 3,000 to 7,000 steps at batch 4; the loss does not show it",

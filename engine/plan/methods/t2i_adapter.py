@@ -72,7 +72,13 @@ SPEC = MethodSpec(
     default_formats=3,
     requires=frozenset({"t2i_adapter"}),
     typical_pictures=(1000, 200_000),
-    asks=("t2i_adapter.condition", "t2i_adapter.condition_path", "data.trigger", "data.flip"),
+    asks=(
+        "t2i_adapter.condition",
+        "t2i_adapter.condition_path",
+        "t2i_adapter.condition_model",
+        "data.trigger",
+        "data.flip",
+    ),
     class_obstacle=CLASS_OBSTACLE,
     lesson=outline_lesson(
         "t2i_adapter", "to draw the thing where a white outline on black says, with a smaller network"
