@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_OLDER = ".older-"
 _NO_DIR_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 
 
@@ -142,15 +146,16 @@ def _write_beside(path: Path, raw: bytes) -> None:
 def write_new(path: Path, data: bytes | str) -> None:
     """Write a file that is not there yet, whole or not at all; FileExistsError where it is."""
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
-    write_atomic(beside, data)
     try:
-        os.link(beside, path)
-    except FileExistsError:
-        raise
-    except OSError:  # FAT and some network shares have no links
-        if os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, "the file is already there", str(path)) from None
-        beside.replace(path)
+        write_atomic(beside, data)
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            raise
+        except OSError:  # FAT and some network shares have no links
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "the file is already there", str(path)) from None
+            beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
     fsync_dir(path.parent)
@@ -206,12 +211,60 @@ def commit_dir(tmp: Path, final: Path) -> None:
     """
     if final.exists():
         raise FileExistsError(errno.EEXIST, "the folder is already there", str(final))
+    _fsync_all(tmp)
+    tmp.rename(final)
+    fsync_dir(final.parent)
+
+
+def replace_dir(tmp: Path, final: Path) -> None:
+    """Give the finished folder `tmp` its name `final`, in place of a folder that has it: there is always one.
+
+    Where the system cannot exchange two names, the old one steps aside for a moment; after a kill in that moment
+    `put_back` gives it its name again.
+    """
+    put_back(final)
+    if not final.exists():
+        commit_dir(tmp, final)
+        return
+    _fsync_all(tmp)
+    if _exchange(tmp, final):
+        fsync_dir(final.parent)
+        shutil.rmtree(tmp, ignore_errors=True)
+        return
+    older = final.with_name(f"{_OLDER}{final.name}")
+    shutil.rmtree(older, ignore_errors=True)
+    final.rename(older)
+    try:
+        commit_dir(tmp, final)
+    except BaseException:
+        put_back(final)
+        raise
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def put_back(final: Path) -> None:
+    """Give a folder its name again whose replacement was ended half way."""
+    older = final.with_name(f"{_OLDER}{final.name}")
+    if older.exists() and not final.exists():
+        older.rename(final)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Each gets the other's name, at once; False where the system or the file system cannot."""
+    try:
+        done = ctypes.CDLL(None).renameat2(
+            _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+        )
+    except (AttributeError, TypeError, OSError):
+        return False
+    return bool(done == 0)
+
+
+def _fsync_all(tmp: Path) -> None:
     for folder, _, names in os.walk(tmp, topdown=False):
         for name in names:
             _fsync_file(Path(folder, name))
         fsync_dir(Path(folder))
-    tmp.rename(final)
-    fsync_dir(final.parent)
 
 
 def _fsync_file(path: Path) -> None:

@@ -17,7 +17,7 @@ from engine.export.published import without_paths
 from engine.export.tokenizer_files import write_tokenizer
 from engine.export.whole_model import KIND, WholeFormat, WholeModel, compare, no_table
 from engine.families.load import load_family
-from engine.files import commit_dir, fsync_dir
+from engine.files import replace_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"
@@ -35,7 +35,7 @@ class DiffusersFolder(WholeFormat):
             loaded = load_family(temporary)
             found = {part: loaded.parts[part].state_dict() for part in model.parts}
             count = compare(model.parts, found, request.dtype, out)
-            _replace(temporary, out)
+            replace_dir(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
@@ -84,21 +84,6 @@ def _index(model: WholeModel, request: ExportRequest, scheduler: str) -> dict[st
 def _write_json(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-
-
-def _replace(temporary: Path, out: Path) -> None:
-    """Give the folder its name; an older one steps aside first, and goes once the new one is there."""
-    older = out.with_name(f".{out.name}.{time.time_ns()}.old")
-    if out.exists():
-        out.rename(older)
-    try:
-        commit_dir(temporary, out)
-    except OSError:
-        if older.exists():
-            older.rename(out)
-        raise
-    shutil.rmtree(older, ignore_errors=True)
-    fsync_dir(out.parent)
 
 
 FORMAT = DiffusersFolder(

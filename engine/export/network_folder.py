@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from engine.export.base import Exported, ExportRequest, Format, check_request
 from engine.export.published import without_paths
-from engine.files import commit_dir, fsync_dir
+from engine.files import replace_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -29,8 +29,7 @@ class NetworkFolder(Format):
         content = self.compose(request)
         out = request.out
         out.parent.mkdir(parents=True, exist_ok=True)
-        stamp = time.time_ns()
-        temporary, older = (out.with_name(f".{out.name}.{stamp}.{end}") for end in ("new", "old"))
+        temporary = out.with_name(f".{out.name}.{time.time_ns()}.new")
         try:
             temporary.mkdir()
             write_safetensors(
@@ -44,14 +43,8 @@ class NetworkFolder(Format):
             own = without_paths({key: value for key, value in config.items() if not key.startswith("_")})
             text = json.dumps({"_class_name": self.network, **own}, indent=2) + "\n"
             (temporary / "config.json").write_text(text, encoding="utf-8")
-            if out.exists():
-                out.rename(older)
-            commit_dir(temporary, out)
+            replace_dir(temporary, out)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            if older.exists() and not out.exists():
-                older.rename(out)
-            shutil.rmtree(older, ignore_errors=True)
-        fsync_dir(out.parent)
         size = sum(file.stat().st_size for file in out.iterdir())
         return Exported(self.name, out, size, len(content.tensors))

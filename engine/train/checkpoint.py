@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.files import commit_dir, fsync_dir
+from engine.files import fsync_dir, put_back, replace_dir
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors
@@ -69,9 +69,7 @@ def save(
         for name in (*files, MANIFEST):
             _fsync_file(temporary / name)
         fsync_dir(temporary)
-        if final.exists():
-            shutil.rmtree(final)
-        commit_dir(temporary, final)
+        replace_dir(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -119,6 +117,8 @@ def _listed(saved: Saved) -> dict[str, Any]:
 def latest(folder: Path) -> tuple[Saved | None, list[str]]:
     """The newest checkpoint that verifies, and what is wrong with newer ones."""
     broken: list[str] = []
+    for older in folder.glob(".older-step-*"):
+        put_back(folder / older.name.removeprefix(".older-"))
     for saved in reversed(complete(folder)):
         problem = verify(saved)
         if not problem:
