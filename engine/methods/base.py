@@ -56,7 +56,7 @@ class Method(Protocol):
         return {}
 
     def after_step(self, family: ModelFamily) -> None:
-        """Called after each update, for what must not drift."""
+        """Called after each update, for what must not drift; again where memory ended it."""
         return
 
     def artifact(self, family: ModelFamily) -> Artifact:

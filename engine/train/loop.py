@@ -203,11 +203,20 @@ class Loop:
         if self.world.size > 1:
             self.world.add_up([total, *self._gradients()])
         norm, bad = self._update(total)
-        self.method.after_step(self.family)
+        self._after_step()
         if self.ema is not None:
             self.ema.update(step)
         self.whole = True
         return torch.stack([total, norm, bad])
+
+    def _after_step(self) -> None:
+        """What the method does after an update; where memory ends it, again without the gradients."""
+        try:
+            self.method.after_step(self.family)
+        except torch.OutOfMemoryError:
+            self.optimizer.zero_grad(set_to_none=True)
+            self._free_cache()
+            self.method.after_step(self.family)
 
     def _gradients(self) -> list[Tensor]:
         """Every parameter's gradient; zeros where no sample of this process has reached it."""

@@ -101,6 +101,25 @@ def test_a_step_that_memory_ended_is_gone_on_with_and_no_group_moves_twice(
     assert struck.loop.whole
 
 
+def test_what_a_method_does_after_an_update_is_tried_again_without_the_gradients(
+    sd1_folder: Path, pictures: Path, tmp_path: Path
+) -> None:
+    straight, struck = (_made(sd1_folder, pictures, tmp_path / "cache") for _ in range(2))
+    held: list[bool] = []
+    fault = Once(2)
+
+    def failing() -> None:
+        held.append(any(value.grad is not None for value in struck.loop.parameters))
+        fault()
+
+    _before(struck.loop.method, "after_step", failing)
+    assert [report.loss for report in run_steps(struck)] == [report.loss for report in run_steps(straight)]
+    assert held == [True, True, False, True]
+    assert struck.loop.whole
+    one, other = weights(struck), weights(straight)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
 @pytest.mark.parametrize("name", ["unscale", "clip"])
 def test_gradients_that_memory_ended_are_made_anew_in_smaller_pieces(
     name: str, sd1_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
