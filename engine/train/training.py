@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,6 +15,7 @@ from torch import Tensor
 from engine import draws
 from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
+from engine.files import is_disk_full
 from engine.plan.files import plan_hash
 from engine.plan.previews import preview_prompts
 from engine.plan.schema import Plan
@@ -49,6 +51,18 @@ def make_loop(
         CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
         world,
     )
+
+
+@contextmanager
+def _call_again(verb: str) -> Iterator[None]:
+    """Say of a full disk what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        text = f"{error.strerror}: nothing was lost; free some space and call {verb}() again"
+        raise OSError(error.errno, text, error.filename) from error
 
 
 class Training:
@@ -154,15 +168,16 @@ class Training:
     def save(self, folder: Path | str | None = None) -> Path:
         """Write a checkpoint below `folder`, by default the run's; returns its own folder.
 
-        In a run's folder the oldest beyond `checkpoints.keep` are removed. OSError on a full disk.
+        In a run's folder the oldest beyond `checkpoints.keep` are removed. OSError on a full disk, which does not wait
+        here as a run of the terminal does: what was learned stays in memory, and `save` can be called again.
         """
         own = self.run.checkpoints if self.run is not None else None
         target = Path(folder) if folder is not None else own
         if target is None:
             raise self._homeless("save")
-        saved, _ = checkpoint.save(
-            target, self.step, self.adapted.trainables, self.loop.optimizer, self.state(), self.averages()
-        )
+        items, optimizer = self.adapted.trainables, self.loop.optimizer
+        with _call_again("save"):
+            saved, _ = checkpoint.save(target, self.step, items, optimizer, self.state(), self.averages())
         if target == own:
             checkpoint.prune(target, self.plan.checkpoints.keep)
         return saved.path
@@ -214,7 +229,10 @@ class Training:
         self.step = saved.step
 
     def export(self, folder: Path | str | None = None) -> list[Path]:
-        """Write the plan's formats into `folder`, by default the run's; each file is read back and compared."""
+        """Write the plan's formats into `folder`, by default the run's; each file is read back and compared.
+
+        OSError on a full disk, as in `save`.
+        """
         if folder is not None:
             target = Path(folder)
             target.mkdir(parents=True, exist_ok=True)
@@ -223,7 +241,10 @@ class Training:
         else:
             raise self._homeless("export")
         averaged = self.loop.averaged if self.loop.ema is not None else None
-        done = export_all(self.plan, self.adapted, target, self.step, self.items, "", averaged, self.started)
+        with _call_again("export"):
+            done = export_all(
+                self.plan, self.adapted, target, self.step, self.items, "", averaged, self.started
+            )
         return [exported.path for exported in done]
 
     def _homeless(self, verb: str) -> UserError:

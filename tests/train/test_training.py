@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,6 +173,22 @@ def test_a_plan_that_sdtrain_check_refuses_is_not_opened(plan: Plan, tmp_path: P
         open_training(wrong, tmp_path / "run")
     assert "data.path" in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_no_room_says_what_to_do_and_loses_nothing(plan: Plan, tmp_path: Path) -> None:
+    with open_training(plan, run_dir=tmp_path / "run") as made:
+        made.train(1)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))
+        try:
+            with pytest.raises(OSError, match=r"free some space and call save\(\) again"):
+                made.save()
+            with pytest.raises(OSError, match=r"free some space and call export\(\) again"):
+                made.export()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert made.save().is_dir()
+        assert all(path.exists() for path in made.export())
 
 
 def test_a_failed_opening_lets_the_run_go(plan: Plan, tmp_path: Path) -> None:
