@@ -1,7 +1,9 @@
 """What every export format shares: the request, the record, the metadata, and the one way to write."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,13 @@ class Exported:
     bytes: int
     tensors: int
     opens_in: tuple[str, ...] = ()
+    parts: tuple[Exported, ...] = ()
+    """Each file, where a format writes several; `path` is then the first one's, the rest are sums."""
+
+    @property
+    def files(self) -> tuple[Exported, ...]:
+        """Each file or folder that was written."""
+        return tuple(replace(part, opens_in=self.opens_in) for part in self.parts) or (self,)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def write_words(request: ExportRequest, name: str, write: Callable[[ExportReques
         artifact = replace(request.artifact, facts={**request.artifact.facts, "words": (word,)})
         written.append(write(replace(request, artifact=artifact, about=about, out=out, dtype=torch.float32)))
     size, tensors = sum(one.bytes for one in written), sum(one.tensors for one in written)
-    return Exported(name, written[0].path, size, tensors)
+    parts = tuple(written) if len(written) > 1 else ()
+    return Exported(name, written[0].path, size, tensors, parts=parts)
 
 
 def word_stems(stem: str, words: Sequence[str]) -> list[str]:

@@ -11,8 +11,9 @@ from typing import Final
 
 from engine.errors import UserError
 from engine.files import write_all
-from engine.run.control_commands import Command
+from engine.run.control_commands import Command, Sample, Save
 from engine.run.jsonl import CHUNK, JsonLineReader, Record, encode, select
+from engine.run.kinds import Answered
 from engine.run.paths import RunDir
 
 VERSION: Final = 1
@@ -48,6 +49,21 @@ def send(run: RunDir, command: Command) -> str:
 def answered(events_file: Path) -> set[str]:
     """The ids of all commands that the engine has answered in any way."""
     return {event["id"] for event in select(events_file, {"command"}) if isinstance(event.get("id"), str)}
+
+
+def interrupted(events_file: Path) -> set[str]:
+    """The ids of commands that an engine accepted and was ended before it had done them.
+
+    A stop is none of them: it was for the engine of that time.
+    """
+    open_ids = set()
+    for event in select(events_file, {Answered.kind}):
+        answer = Answered.read(event)
+        if answer.status == "accepted" and answer.cmd in (Save.cmd, Sample.cmd):
+            open_ids.add(answer.id)
+        else:
+            open_ids.discard(answer.id)
+    return open_ids
 
 
 class ControlReader:

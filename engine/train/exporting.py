@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -56,9 +56,15 @@ def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Ite
         yield RAW, adapted.method.artifact(adapted.family)
 
 
-def outputs(plan: Plan, averages: bool) -> int:
-    """How many exports of each of the plan's formats are made at a time."""
-    return 2 if averages and plan.output.weights == "both" else 1
+def fitting(plan: Plan, family: str) -> list[str]:
+    """The plan's formats that hold what its method makes of this family."""
+    return [name for name in plan.export_formats if family in get_format(name).families]
+
+
+def targets(plan: Plan, family: str, folder: Path, label: str, averages: bool) -> list[Path]:
+    """Every file or folder that `export_all` writes at a time; of one file a word, the first word's."""
+    kinds = {EMA: [EMA], RAW: [RAW]}.get(plan.output.weights, [EMA, RAW]) if averages else [""]
+    return [target(plan, name, folder, which, label) for which in kinds for name in fitting(plan, family)]
 
 
 def export_one(
@@ -118,16 +124,21 @@ def export_all(
     label: str = "",
     averaged: Averaged | None = None,
     started: float = 0.0,
+    tell: Callable[[Exported], object] = lambda done: None,
+    without: Collection[Path] = (),
 ) -> list[Exported]:
-    """Every chosen format of the chosen weights into `folder`; a run that finishes again after a resume replaces
-    its own files. `averaged` as in `learned`, `started` as in `export_one`."""
-    formats = [name for name in plan.export_formats if adapted.family.spec.name in get_format(name).families]
+    """Every chosen format of the chosen weights into `folder`, except what `without` says is there; a run that
+    finishes again after a resume replaces its own files. `tell` hears of each file as soon as it is written.
+    `averaged` as in `learned`, `started` as in `export_one`."""
+    formats = fitting(plan, adapted.family.spec.name)
     if not formats:
         raise UserError(f"no export format fits method {plan.method} on {adapted.family.spec.title}")
     written = []
     for weights, artifact in learned(adapted, plan.output.weights, averaged):
         for name in formats:
             out = target(plan, name, folder, weights, label)
+            if out in without:
+                continue
             size = (
                 sum(value.numel() for value in artifact.tensors.values()) * DTYPES[plan.output.dtype].itemsize
             )
@@ -135,6 +146,7 @@ def export_all(
                 export_one, plan, adapted, artifact, name, step, out, items, True, weights, started
             )
             written.append(patiently(out, size, write))
+            tell(written[-1])
     return written
 
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
-from engine.run.control import ControlReader
+from engine.run.control import ControlReader, answered, interrupted
 from engine.run.control_commands import COMMANDS, Pause, Resume, Sample, Save, Stop
 from engine.run.jsonl import Record
+from engine.run.paths import RunDir
 from engine.worker.telling import Telling
 
 
@@ -27,9 +28,11 @@ class Requests:
 class Commands:
     """Reads the control file and the signals; the worker acts on `requests` between steps."""
 
-    def __init__(self, reader: ControlReader, telling: Telling) -> None:
+    def __init__(self, run: RunDir, telling: Telling) -> None:
         self.requests = Requests()
-        self._reader = reader
+        self._interrupted = interrupted(run.events_file)
+        done = answered(run.events_file) - self._interrupted
+        self._reader = ControlReader(run.control_file, done)
         self._telling = telling
         self._signal = ""
         self._unread: list[Record] = []
@@ -71,7 +74,8 @@ class Commands:
         if name == Stop.cmd:
             requests.stop = "stop command"
             requests.stop_ids.append(ident)
-        self._telling.command(ident, name, "accepted")
+        again = "the engine was ended before it had done this" if ident in self._interrupted else ""
+        self._telling.command(ident, name, "accepted", again)
         if name == Stop.cmd:
             return
         if name == Save.cmd:
@@ -86,6 +90,16 @@ class Commands:
         """The stop that was asked for is done."""
         for ident in self.requests.stop_ids:
             self._telling.command(ident, Stop.cmd, "done")
+
+    def refuse(self, why: str) -> None:
+        """Answer what is asked for when there is no more time for it; a stop has what it wants."""
+        requests = self.poll()
+        self.stopped()
+        for ident, name in [
+            *((ident, Save.cmd) for ident in requests.saves),
+            *((ident, Sample.cmd) for ident, _ in requests.previews),
+        ]:
+            self._telling.command(ident, name, "refused", why)
 
     def act(self, save: Callable[[], None], sample: Callable[[str], bool]) -> None:
         """Do what was asked to be done now, and answer each."""

@@ -65,9 +65,12 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
         done = export_one(
             plan, adapted, artifact, name, saved.step, to, items, out is None, which, started_at(run)
         )
-        record = {"format": done.format, "path": str(done.path), "bytes": done.bytes, "tensors": done.tensors}
-        record["opens_in"] = done.opens_in
-        print(json.dumps({"kind": "exported", "step": saved.step, "weights": which, **record}), flush=True)
+        for one in done.files:
+            record = {"format": one.format, "path": str(one.path), "bytes": one.bytes, "tensors": one.tensors}
+            record["opens_in"] = one.opens_in
+            print(
+                json.dumps({"kind": "exported", "step": saved.step, "weights": which, **record}), flush=True
+            )
     return 0
 
 

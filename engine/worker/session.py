@@ -13,7 +13,7 @@ from engine.plan.files import load_stored
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
 from engine.run import codes
-from engine.run.control import ControlReader
+from engine.run.events import EventWriteError
 from engine.run.paths import RunDir
 from engine.run.place import is_gone
 from engine.train import checkpoint
@@ -35,7 +35,7 @@ def work(run: RunDir) -> int:
     with WaitingWriter(run.events_file) as writer, Heartbeat(writer) as heartbeat:
         telling = Telling(run, writer, heartbeat)
         try:
-            commands = Commands(ControlReader(run.control_file), telling)
+            commands = Commands(run, telling)
             commands.listen()
             writer.leaving = commands.leaving
             with waiting(DiskFull(telling, commands)):
@@ -65,6 +65,7 @@ def _go(run: Run, unread: list[Problem]) -> int:
         running.save()
         telling.phase("exporting", "writing the output files")
         running.export()
+        run.commands.refuse("the run has just finished")
     except StopRequested as stop:
         state.save()
         telling.stopped(str(stop))
@@ -93,6 +94,11 @@ def _reason(
         return codes.OUT_OF_MEMORY, out_of_memory(plan, phase, host, str(error), then)
     if isinstance(error, OSError) and is_disk_full(error):
         return codes.DISK_FULL, UserError("the disk is full", str(error), f"free some space, then {then}")
+    if isinstance(error, OSError) and error.filename is not None and error.errno:
+        where = f"{error.filename}: {error.strerror}"
+        return codes.FAILED, UserError(
+            "a file cannot be read or written", where, f"look at its disk and its rights; {then}"
+        )
     traceback.print_exception(error)
     what = "the engine met an error it does not know"
     return codes.FAILED, UserError(what, repr(error), f"the whole story is in engine.log; {then}")
@@ -100,7 +106,10 @@ def _reason(
 
 def _failed(telling: Telling, code: int, error: UserError) -> int:
     log("\n".join(error.lines()))
-    telling.failed(code, error)
+    try:
+        telling.failed(code, error)
+    except EventWriteError as second:
+        log(f"and no event can be written: {second}")
     return code
 
 

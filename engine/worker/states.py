@@ -12,7 +12,7 @@ from engine.run.paths import RunDir, remember
 from engine.run.place import is_gone, location
 from engine.train import checkpoint
 from engine.train.checkpoint import Saved
-from engine.train.exporting import export_all, outputs, run_exports, started_at
+from engine.train.exporting import export_all, run_exports, started_at, targets
 from engine.train.extras import preview_extras
 from engine.train.loop import StepReport
 from engine.train.opening import open_training
@@ -144,6 +144,8 @@ class Running(State):
         super().__init__(run)
         self.training = training
         self.saver = Saver(run.folder, training, self.telling)
+        self._told = Told(-1)
+        self._stage_ends = {stage.last for stage in run.plan.options.stages_of_resolution}
         plan, previews = run.plan, run.folder.previews
         prompts = preview_prompts(plan, tuple(training.items))
         extras = preview_extras(training.feed.extras, plan, prompts, previews)
@@ -166,21 +168,21 @@ class Running(State):
         """Go on from a checkpoint."""
         self.training.restore(saved)
         self.saver.saved_step = saved.step
-        told = told_of(self.run.folder.events_file, saved.step)
+        self._told = told_of(self.run.folder.events_file, saved.step)
         self.telling.resumed(saved.step)
-        self._make_up(saved, told)
+        checkpoint.prune(self.run.folder.checkpoints, self.plan.checkpoints.keep)
+        self._make_up(saved, self._told)
 
     def _make_up(self, saved: Saved, told: Told) -> None:
         """What an attempt that was ended between a checkpoint and its previews and exports has left undone."""
-        plan, label = self.plan, self._label()
+        plan = self.plan
         if not told.checkpoint:
             self.telling.checkpoint(saved, checkpoint.bytes_of(saved), None)
-        each = outputs(plan, self.training.loop.ema is not None)
-        if plan.checkpoints.export_each and any(
-            len(told.exports.get(name, ())) < each for name in plan.export_formats
+        if plan.checkpoints.export_each:
+            self.export(self._label())
+        if self._preview_due() and any(
+            prompt.index not in told.previews for prompt in self.previewer.prompts
         ):
-            self.export(label)
-        if self._preview_due() and len(self.previewer.prompts) > len(told.previews):
             self._preview(told.previews)
 
     def _label(self) -> str:
@@ -210,10 +212,13 @@ class Running(State):
             if now - polled >= POLL_S:
                 self.breathe()
                 polled = now
+        self.breathe()
 
     def _boundary(self, step: int) -> bool:
+        # A stage is encoded before its first update, and people are listened to meanwhile: a save must find no update
+        # that was not told.
         every = (self.plan.checkpoints.every, self.plan.samples.every)
-        return any(number and step % number == 0 for number in every)
+        return step in self._stage_ends or any(number and step % number == 0 for number in every)
 
     def _preview_due(self) -> bool:
         every = self.plan.samples.every
@@ -257,11 +262,15 @@ class Running(State):
         return f"step {self.step} was saved"
 
     def export(self, label: str = "") -> None:
-        """The output files of the weights as they are."""
-        training = self.training
+        """The output files of the weights as they are, without what was told of this step already."""
+        training, folder = self.training, run_exports(self.run.folder)
         averaged = training.loop.averaged if training.loop.ema is not None else None
-        folder = run_exports(self.run.folder)
-        for done in export_all(
+        told = self._told.exports if self._told.step == self.step else ()
+        there = {path for path in map(self.run.folder.path.joinpath, told) if path.exists()}
+        family = training.adapted.family.spec.name
+        if there.issuperset(targets(self.plan, family, folder, label, averaged is not None) or [folder]):
+            return
+        export_all(
             self.plan,
             training.adapted,
             folder,
@@ -270,8 +279,9 @@ class Running(State):
             label,
             averaged,
             started_at(self.run.folder),
-        ):
-            self.telling.exported(done)
+            self.telling.exported,
+            there,
+        )
 
     def _preview(self, without: Collection[int] = ()) -> None:
         count = sum(prompt.index not in without for prompt in self.previewer.prompts)

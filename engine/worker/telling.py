@@ -136,9 +136,10 @@ class Telling:
         self.writer.emit(sample)
 
     def exported(self, done: Exported) -> None:
-        """One output file that was read back."""
-        path = str(done.path.relative_to(self.run.path))
-        self.writer.emit(kinds.Exported(done.format, path, done.bytes, self.step, done.tensors))
+        """What was written and read back, an event a file; the file that a resume asks for is told last."""
+        for one in reversed(done.files):
+            path = str(one.path.relative_to(self.run.path))
+            self.writer.emit(kinds.Exported(one.format, path, one.bytes, self.step, one.tensors))
 
     def command(self, ident: str, name: str, status: str, text: str = "") -> None:
         """The answer to one command."""

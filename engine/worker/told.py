@@ -11,16 +11,17 @@ from engine.run.kinds import Checkpoint, Exported, Resumed, Sample, Started
 
 @dataclass
 class Told:
-    """The checkpoint, the indexes of the previews, and the exported files by format."""
+    """The checkpoint, the indexes of the previews, and the exported files, relative to the run's folder."""
 
+    step: int
     checkpoint: bool = False
     previews: set[int] = field(default_factory=set)
-    exports: dict[str, set[str]] = field(default_factory=dict)
+    exports: set[str] = field(default_factory=set)
 
 
 def told_of(events_file: Path, step: int) -> Told:
     """What counts of it: nothing that an attempt told which went on from an earlier step afterwards."""
-    told = Told()
+    told = Told(step)
     kinds = {each.kind for each in (Checkpoint, Sample, Exported, Resumed, Started)}
     for record in select(events_file, kinds):
         kind = record["kind"]
@@ -29,7 +30,7 @@ def told_of(events_file: Path, step: int) -> Told:
         else:
             again = kind == Resumed.kind and (Resumed.read(record).from_step or 0) < step
         if again:
-            told = Told()
+            told = Told(step)
         if record.get("step") != step:
             continue
         if kind == Checkpoint.kind:
@@ -37,6 +38,5 @@ def told_of(events_file: Path, step: int) -> Told:
         elif kind == Sample.kind:
             told.previews.add(Sample.read(record).index)
         elif kind == Exported.kind:
-            done = Exported.read(record)
-            told.exports.setdefault(done.format, set()).add(done.path)
+            told.exports.add(Exported.read(record).path)
     return told

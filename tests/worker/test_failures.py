@@ -13,12 +13,15 @@ import torch
 from engine.dataset.cache import TensorCache
 from engine.plan.schema import Plan
 from engine.run import codes
+from engine.run.control import send
+from engine.run.control_commands import Save
 from engine.run.paths import RunDir
-from engine.train import loop
+from engine.train import loop, training
 from engine.train.objective import sample_losses
 from engine.train.previews import Painter
 from engine.worker.remedies import out_of_memory
 from engine.worker.session import work
+from engine.worker.states import Running, State
 from tests.support.runs import events_of, new_run, quick_plan, view_of
 
 
@@ -59,10 +62,15 @@ def _saved(run: RunDir) -> list[int]:
         (MemoryError(), codes.OUT_OF_MEMORY),
         (KeyError("odd"), codes.FAILED),
         (OSError(5, "Input/output error"), codes.FAILED),
+        (OSError(5, "Input/output error", "pictures/00.png"), codes.FAILED),
     ],
 )
 def test_what_was_learned_is_saved_before_a_failure_ends_the_run(
-    error: Exception, code: int, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    error: Exception,
+    code: int,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     straight, run = new_run(plan), new_run(plan)
     assert work(straight) == codes.DONE
@@ -73,6 +81,9 @@ def test_what_was_learned_is_saved_before_a_failure_ends_the_run(
     failed = view_of(run).failed
     assert failed is not None
     assert "step 3 was saved" in failed.fix
+    named = isinstance(error, OSError) and error.filename is not None
+    assert ("pictures/00.png: Input/output error" in failed.why) == named
+    assert ("Traceback" in capsys.readouterr().err) == (code == codes.FAILED and not named)
     assert "batch_size" not in failed.fix
     monkeypatch.setattr(loop, "sample_losses", real)
     assert work(run) == codes.DONE
@@ -134,3 +145,45 @@ def test_a_remedy_never_asks_for_what_is_so_already(phase: str, checkpointing: b
     assert ("gradient_checkpointing" in error.fix) == (
         not checkpointing and phase in ("training", "sampling", "saving")
     )
+
+
+def test_every_file_of_several_words_has_its_event(home: Path, sd1_folder: Path, pictures: Path) -> None:
+    changes = {"textual_inversion__tokens": ["<cat>", "<dog>"], "train__steps": 1}
+    run = new_run(quick_plan(sd1_folder, pictures, method="textual_inversion", **changes))
+    assert work(run) == codes.DONE
+    told = [event["path"] for event in events_of(run) if event["kind"] == "exported"]
+    files = [str(path.relative_to(run.path)) for path in run.exports.rglob("*") if path.is_file()]
+    assert len(files) >= 4
+    assert sorted(told) == sorted(files)
+
+
+def test_a_save_while_a_stage_is_encoded_is_of_the_step_that_it_names(
+    home: Path, sd1_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: dict[str, object] = {"scratch__size": "base", "scratch__stages": ["32:3", "64:6"]}
+    straight, run = (
+        new_run(quick_plan(sd1_folder, pictures, method="scratch", checkpoints__every=every, **changes))
+        for every in (3, 0)
+    )
+    assert work(straight) == codes.DONE
+    real_loop, real_progress = training.make_loop, State.progress
+    asked: list[str] = []
+
+    def in_groups(*given: Any, **named: Any) -> loop.Loop:
+        """As on CUDA, where losses are read in groups."""
+        made = real_loop(*given, **named)
+        made.report_every_s = 1e9
+        return made
+
+    def progress(self: State, text: str, done: int, total: int) -> None:
+        if isinstance(self, Running) and self.step and not asked:
+            asked.append(send(run, Save()))
+        real_progress(self, text, done, total)
+
+    monkeypatch.setattr(training, "make_loop", in_groups)
+    monkeypatch.setattr(State, "progress", progress)
+    assert work(run) == codes.DONE
+    assert _saved(run) == [3, 6]
+    for step in (3, 6):
+        name = f"step-{step:08d}/weights.safetensors"
+        assert (run.checkpoints / name).read_bytes() == (straight.checkpoints / name).read_bytes()

@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 
 from engine.plan.schema import Plan
+from engine.run.control import send
+from engine.run.control_commands import Sample, Save, Stop
+from engine.run.events import EventWriter
+from engine.run.kinds import Answered
 from engine.run.paths import RunDir
+from engine.worker.states import Running
 from engine.worker.told import told_of
-from tests.support.runs import events_of, new_run, quick_plan, run_to_end
+from tests.support.forked import run_forked
+from tests.support.runs import events_of, new_run, quick_plan, view_of
 
 STEPS = 6
 
@@ -34,7 +40,7 @@ def finished(sd1_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
         checkpoints__export_each=True,
     )
     run = new_run(plan)
-    run_to_end(run)
+    run_forked(run)
     patch.undo()
     return plan, run.path
 
@@ -81,7 +87,7 @@ def test_everything_is_there_once_after_a_resume(
 ) -> None:
     _, straight = finished
     run = _cut(straight, tmp_path / "run", step, kind, count)
-    run_to_end(run)
+    run_forked(run)
     for part in ("samples", "export"):
         assert _names(run.path / part) == _names(straight / part)
     for picture in run.previews.glob("*.png"):
@@ -103,15 +109,56 @@ def test_what_an_attempt_told_counts_only_until_another_goes_on_before_it(tmp_pa
     ]
     file = tmp_path / "events.jsonl"
 
-    def told(more: list[dict[str, object]]) -> tuple[bool, set[int], dict[str, set[str]]]:
+    def told(more: list[dict[str, object]]) -> tuple[bool, set[int], set[str]]:
         lines = [json.dumps(event, separators=(",", ":")) for event in [*events, *more]]
         file.write_text("\n".join(lines) + "\n")
         found = told_of(file, 6)
         return found.checkpoint, found.previews, found.exports
 
-    assert told([]) == (True, {0}, {"kohya": {"export/a.safetensors"}})
-    assert told([{"kind": "started", "resumed": True}]) == (True, {0}, {"kohya": {"export/a.safetensors"}})
-    assert told([{"kind": "resumed", "from_step": 3}]) == (False, set(), {})
-    assert told([{"kind": "started", "resumed": False}]) == (False, set(), {})
+    assert told([]) == (True, {0}, {"export/a.safetensors"})
+    assert told([{"kind": "started", "resumed": True}]) == (True, {0}, {"export/a.safetensors"})
+    assert told([{"kind": "resumed", "from_step": 3}]) == (False, set(), set())
+    assert told([{"kind": "started", "resumed": False}]) == (False, set(), set())
     again = [{"kind": "resumed", "from_step": 3}, {"kind": "sample", "step": 6, "index": 1}]
-    assert told(again) == (False, {1}, {})
+    assert told(again) == (False, {1}, set())
+
+
+@pytest.mark.parametrize(("step", "kind"), [(3, "checkpoint"), (STEPS, "sample")])
+def test_a_save_and_a_sample_that_a_kill_interrupted_are_done_after_the_resume(
+    step: int, kind: str, finished: tuple[Plan, Path], tmp_path: Path, home: Path
+) -> None:
+    _, straight = finished
+    run = _cut(straight, tmp_path / "run", step, kind, 1)
+    asked = [(send(run, command), command.cmd) for command in (Save(), Sample(prompt="an extra"), Stop())]
+    with EventWriter(run.events_file) as writer:
+        for ident, name in asked:
+            writer.emit(Answered(ident, name, "accepted", ""))
+    run_forked(run)
+    view = view_of(run)
+    (saved, _), (drawn, _), (stopped, _) = asked
+    assert (view.commands[saved], view.commands[drawn]) == ("done", "done")
+    assert view.commands[stopped] == "accepted", "a stop was for the engine of its time"
+    told = [event for event in events_of(run) if event["kind"] == "command" and event["id"] == drawn]
+    assert [event["status"] for event in told] == ["accepted", "accepted", "done"]
+    assert "ended before" in told[1]["text"]
+    extra = [event["path"] for event in events_of(run) if event.get("prompt") == "an extra"]
+    assert len(extra) == 1
+    assert (run.path / extra[0]).is_file()
+
+
+def test_a_command_that_comes_too_late_is_answered(
+    finished: tuple[Plan, Path], tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, straight = finished
+    run = _cut(straight, tmp_path / "run", STEPS, "exported", 2)
+    real = Running.export
+
+    def export(self: Running, label: str = "") -> None:
+        real(self, label)
+        if not label:
+            send(run, Save())
+
+    monkeypatch.setattr(Running, "export", export)
+    view = run_forked(run)
+    assert set(view.commands.values()) == {"refused"}
+    assert set(view.command_texts.values()) == {"the run has just finished"}
