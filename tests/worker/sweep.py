@@ -1,0 +1,174 @@
+"""What a writer is, and what must hold of its folder after a fault at any of its calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from engine.errors import UserError
+from tests.support.faults import KILL, Faults
+from tests.support.forked import child, reap
+
+CLOCK = 4_000_000_000.0
+"""Every process of a sweep has this time, so that the same work gives the same bytes."""
+OK, TOLD, BROKEN = 0, 2, 70
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """`write` changes files below a folder. `logs` are files that grow: what was in them stays, as whole lines.
+    `free` are patterns of files that may have any content or be missing: those that name a process or only save
+    time, or that `write` looks at itself."""
+
+    name: str
+    write: Callable[[Path], object]
+    before: Callable[[Path], object] = lambda folder: None
+    logs: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    fails: tuple[type[Exception], ...] = (UserError, OSError)
+    once: bool = False
+    """A full disk is full for one call only: for who waits until there is room, and tells so in its logs."""
+
+    def is_free(self, name: str) -> bool:
+        """May this file be anything?"""
+        return any(fnmatch(name, pattern) for pattern in self.free)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Every file by its path; temporary ones are none."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not is_temporary(path.relative_to(folder))
+    }
+
+
+def is_temporary(path: Path) -> bool:
+    """Is it, or does it lie in, something that a writer makes beside and renames?"""
+    return any((part.startswith(".") and part != ".elsewhere") or part == "tmp" for part in path.parts)
+
+
+def run_writer(writer: Writer, folder: Path, log: Path, fault: int = -1, at: int = 0) -> tuple[int, int]:
+    """The exit code of a process that writes, and how many calls it made where nothing failed."""
+    counter = log.with_suffix(".calls")
+
+    def act() -> int:
+        time.time, time.time_ns = (lambda: CLOCK), (lambda: int(CLOCK * 1e9) + os.getpid())
+        faults = Faults(folder, fault, at, stays_full=not writer.once)
+        faults.install()
+        try:
+            writer.write(folder)
+        except writer.fails as error:
+            print(f"told: {type(error).__name__}: {error}")
+            return TOLD
+        finally:
+            if fault < 0:
+                counter.write_text(str(faults.calls))
+        return OK
+
+    code = reap(child(act, log))
+    return code, int(counter.read_text()) if fault < 0 and counter.exists() else 0
+
+
+class Sweep:
+    """One writer: the folder before, the folder after an undisturbed write, and the number of its calls."""
+
+    def __init__(self, writer: Writer, place: Path) -> None:
+        self.writer = writer
+        self.place = place
+        self.start = place / "start"
+        self.start.mkdir(parents=True)
+        code, _ = run_writer(Writer("before", writer.before), self.start, place / "log")
+        assert code == OK, (place / "log").read_text()
+        self.old = files_of(self.start)
+        straight = self._copy()
+        code, self.calls = run_writer(writer, straight, place / "log")
+        assert code == OK, (place / "log").read_text()
+        assert self.calls > 0, "it changes nothing"
+        self.new = files_of(straight)
+        shutil.rmtree(straight)
+
+    def _copy(self) -> Path:
+        # Always the same path, as some files hold it.
+        folder = self.place / "here"
+        shutil.copytree(self.start, folder, symlinks=True)
+        return folder
+
+    def wrong(self, fault: int, at: int) -> list[str]:
+        """What does not hold after this fault at this call, and after the next start."""
+        folder, log = self._copy(), self.place / "log"
+        log.unlink(missing_ok=True)
+        try:
+            code, _ = run_writer(self.writer, folder, log, fault, at)
+            found = self._code(code, fault, log)
+            found += self._broken(folder)
+            if fault != KILL and not found:
+                left = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+                found += [f"left behind {path}" for path in left if is_temporary(path)]
+            code, _ = run_writer(self.writer, folder, log)
+            if code != OK:
+                found.append(f"the next start leaves with {code}: {log.read_text()[-600:]}")
+            else:
+                found += [f"then, {each}" for each in self._unlike(folder)]
+        finally:
+            shutil.rmtree(folder)
+        name = "kill" if fault == KILL else os.strerror(fault)
+        return [f"{self.writer.name}, {name} at call {at} of {self.calls}: {each}" for each in found]
+
+    def _code(self, code: int, fault: int, log: Path) -> list[str]:
+        text = log.read_text(errors="replace") if log.exists() else ""
+        if "Traceback" in text or code == BROKEN:
+            return [f"a traceback: {text[-900:]}"]
+        wanted = {-signal.SIGKILL, OK, TOLD} if fault == KILL else {OK, TOLD}
+        return [] if code in wanted else [f"exit code {code}"]
+
+    def _broken(self, folder: Path) -> list[str]:
+        now = files_of(folder)
+        return [*self._lost(now), *self._half(now)]
+
+    def _lost(self, now: Files) -> Iterator[str]:
+        for name in self.old.keys() - now.keys():
+            if name in self.new and not self.writer.is_free(name):
+                yield f"{name} is gone"
+
+    def _half(self, now: Files) -> Iterator[str]:
+        for name, content in now.items():
+            if name in self.writer.logs:
+                if not content.startswith(self.old.get(name, b"")):
+                    yield f"{name} lost lines"
+            elif not self.writer.is_free(name) and content not in (self.old.get(name), self.new.get(name)):
+                yield f"{name} is neither old nor new ({len(content)} bytes)"
+
+    def _unlike(self, folder: Path) -> Iterator[str]:
+        now = files_of(folder)
+        for name, content in self.new.items():
+            if name in self.writer.logs:
+                got, wanted = _lines(now.get(name, b"")), _lines(content)
+                if not (wanted <= got or self.writer.once):
+                    yield f"{name} lacks {len(wanted - got)} lines"
+            elif not self.writer.is_free(name) and now.get(name) != content:
+                yield f"{name} differs" if name in now else f"{name} is missing"
+
+
+def _lines(raw: bytes) -> set[str]:
+    """What each whole line says, without when and with which number."""
+    found = set()
+    for line in raw.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            row = {
+                key: value for key, value in row.items() if key not in ("t", "seq", "id", "pid", "seconds")
+            }
+        found.add(json.dumps(row, sort_keys=True))
+    return found
