@@ -21,7 +21,8 @@ from engine.keys import key
 from engine.plan.schema import Plan
 from engine.train.feeding import DataFeed
 from engine.train.latents import LatentTable
-from engine.train.setup import DTYPES, AdaptedModel, prepare, settle
+from engine.train.settling import settle
+from engine.train.setup import DTYPES, AdaptedModel, prepare
 from engine.train.texts import TextTable
 
 CONFIGS = Path(engine.__file__).parent / "assets" / "families" / "sd1"

@@ -12,6 +12,12 @@ class Hardware(Section):
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
     gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
+    base_weights: Literal["full", "int8", "fp8", "nf4"] = option(
+        "full",
+        "keep the linear layers of a denoiser that does not train in fewer bits: a weight takes 1 byte (int8, fp8) or "
+        "0.56 (nf4) and not 2; steps are slower, and predictions move a little, which is measured at the start",
+        advanced=True,
+    )
     idle_parts: Literal["auto", "keep", "cpu"] = option(
         "auto",
         "where frozen text encoders and the VAE wait while they are not used: keep them on the device, or in the CPU's "

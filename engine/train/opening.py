@@ -20,13 +20,13 @@ from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
+from engine.train.settling import settle
 from engine.train.setup import (
     choose_device,
     configure_torch,
     load_plan_family,
     parameter_table,
     prepare,
-    settle,
 )
 from engine.train.training import Training
 from engine.train.watch import Watch
@@ -105,7 +105,7 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
     feed = make_feed(plan, adapted, report, cache, watch.progress, prior, world)
-    settle(plan, adapted)
+    settle(plan, adapted, watch.warning)
     return Training(plan, adapted, feed, report, watch, world)
 
 

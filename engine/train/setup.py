@@ -89,7 +89,8 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
     """Inject the method, then decide dtypes: what trains is fp32, what is frozen has the compute dtype.
 
     The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews. Of the parts
-    only those that make the caches are on the device afterwards, or come there by themselves; `settle` moves the rest.
+    only those that make the caches are on the device afterwards, or come there by themselves; `engine.train.settling`
+    moves the rest.
     """
     method = make_method(plan)
     precision = choose_precision(plan.train.precision, device)
@@ -134,27 +135,11 @@ def idle_names(plan: Plan, family: ModelFamily, device: torch.device) -> set[str
     return names
 
 
-def settle(plan: Plan, adapted: AdaptedModel) -> None:
-    """Once the caches are made: what every update needs goes to the device."""
-    for module in adapted.method.modules().values():
-        module.to(adapted.device)
-    for name, part in adapted.family.parts.items():
-        if name not in adapted.idle.names:
-            part.to(adapted.device)
-    if adapted.device.type == "cuda" and plan.hardware.channels_last:
-        # The layout that tensor cores like.
-        _channels_last(adapted.family.denoiser)
-
-
 def _cast(part: nn.Module, dtype: torch.dtype, training: Collection[int]) -> None:
     # What trains is left out: on its way to fp32 it would lose the digits that the compute dtype has no place for.
     for value in (*part.parameters(), *part.buffers()):
         if value.is_floating_point() and id(value) not in training:
             value.data = value.data.to(dtype)
-
-
-def _channels_last(module: nn.Module) -> None:
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def parameter_table(trainables: Sequence[Trainable]) -> dict[str, tuple[int, int]]:

@@ -94,6 +94,10 @@ class LoraOptions(MethodOptions):
         yield from _rank(self, ctx)
         yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
         yield from _kind(self, table)
+        if self.dora and ctx.plan.hardware.base_weights != "full":
+            why = "its magnitudes are norms of the base's own weights, which are not kept then"
+            fix = f'set hardware.base_weights = "full", or {table}.dora = false'
+            yield Problem(f"{table}.dora", "does not go with a quantised base", why, fix)
         if ctx.family is not None:
             yield from self.block_problems(table, ctx.family.name)
 

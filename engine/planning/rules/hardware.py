@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from engine.cost.disk import Disk
 from engine.cost.machine import BF16_FROM
+from engine.installing import pip_install
+from engine.plan.methods import METHODS
 from engine.plan.problems import Problem, warning
 from engine.plan.units import size_text
 from engine.planning.rules.context import Context, Rule
+
+BITSANDBYTES = "bitsandbytes>=0.50,<0.51"
 
 # Leave this share of the free disk to everything else.
 DISK_SHARE = 0.9
@@ -78,4 +83,18 @@ def file_name(ctx: Context) -> Iterator[Problem]:
         )
 
 
-RULES: tuple[Rule, ...] = (device, precision, threads, disk, file_name)
+def base_weights(ctx: Context) -> Iterator[Problem]:
+    kind, key = ctx.plan.hardware.base_weights, "hardware.base_weights"
+    if kind == "full":
+        return
+    if ctx.family is not None and ctx.family.denoiser in ctx.plan.options.whole_parts(ctx.family):
+        what = f"{kind} does not go with {ctx.spec.title}"
+        why = "it trains these weights themselves, and an update is far smaller than a step of so few bits"
+        other = f", or train a {METHODS[ctx.spec.lighter].title}" if ctx.spec.lighter else ""
+        yield Problem(key, what, why, f'set it to "full"{other}')
+    if kind == "nf4" and find_spec("bitsandbytes") is None:
+        fix = f'{pip_install(BITSANDBYTES)}, or set it to "int8", which needs no package'
+        yield Problem(key, "nf4 cannot be used here", "the package bitsandbytes is not installed", fix)
+
+
+RULES: tuple[Rule, ...] = (device, precision, threads, disk, file_name, base_weights)
