@@ -111,6 +111,10 @@ class ModelFamily(Protocol):
 
     def enable_gradient_checkpointing(self) -> None: ...
 
+    def blocks_to_swap(self) -> Sequence[nn.Module]:
+        """Modules of the denoiser that can live on the CPU until their turn, none of them inside another."""
+        raise _lacks(self, "block swap")
+
     def renew_denoiser(self, widths: Sequence[int], seed: int) -> None:
         """Put an untrained denoiser of these widths, keyed by the seed, in the place of the base's own."""
         raise _lacks(self, "training from scratch")

@@ -44,6 +44,9 @@ TEXT_ROLES: dict[str, tuple[str, ...]] = {
     "all": ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"),
 }
 
+SWAPPED = ("BasicTransformerBlock", "ResnetBlock2D")
+"""The classes of diffusers' UNet that hold nearly all of its weights."""
+
 
 class StableDiffusion1(LoadedFamily):
     """The UNet, the VAE and CLIP-L."""
@@ -103,6 +106,9 @@ class StableDiffusion1(LoadedFamily):
         cast(Any, self.denoiser).enable_gradient_checkpointing()
         for part in self.spec.text_parts:
             cast(Any, self._parts[part]).gradient_checkpointing_enable()
+
+    def blocks_to_swap(self) -> Sequence[nn.Module]:
+        return [module for module in self.denoiser.modules() if type(module).__name__ in SWAPPED]
 
     def attention_layers(self) -> Sequence[AttentionLayer]:
         found = []

@@ -30,6 +30,27 @@ class Hardware(Section):
         "pictures too; auto: whole, and previews in tiles where memory runs out",
         advanced=True,
     )
+    checkpointed_blocks: int = option(
+        0,
+        "with gradient_checkpointing: how many of the denoiser's blocks (SD 1.x 9, SDXL 7) are checkpointed, those at "
+        "the highest resolution first; 0 is all",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    swapped_blocks: int = option(
+        0,
+        "so many of the largest blocks of a denoiser that does not train live in the CPU's memory and come for their "
+        "turn; every step then copies them twice",
+        ge=0,
+        le=1000,
+        advanced=True,
+    )
+    offload_activations: bool = option(
+        False,
+        "keep what the backward pass needs in the CPU's memory meanwhile; every step then copies it there and back",
+        advanced=True,
+    )
     threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
     channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)
     compile: bool = option(False, "torch.compile the denoiser (slow first step)", advanced=True)

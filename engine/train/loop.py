@@ -79,6 +79,8 @@ class Loop:
     warn: Callable[[str, str], None]
     report_every_s: float = 0.0
     world: World = ALONE
+    saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+    """Around a forward pass: where what its backward pass needs is kept."""
 
     def __post_init__(self) -> None:
         reachable = {id(value) for part in self.family.parts.values() for value in part.parameters()}
@@ -240,7 +242,7 @@ class Loop:
         noisy = schedule.add_noise(latents, noise, times)
         if self.stochastic:
             draws.set_global(seed, "dropout", step, slots[0])
-        with self._autocast():
+        with self._autocast(), self.saving():
             cond = self.family.with_geometry(batch.cond(), batch.sizes)
             extra = self.method.residuals(self.family, noisy, times, cond, batch.extra)
             prediction = self.family.denoise(noisy, times, cond, extra)

@@ -81,6 +81,8 @@ class QuantisedLinear(nn.Linear):
     """
 
     form: Form
+    before_restoring: Callable[[], None] | None = None
+    """Called before the weight is made anew, where what it is made of lives elsewhere."""
     shape: torch.Size
     dtype: torch.dtype
 
@@ -102,6 +104,8 @@ class QuantisedLinear(nn.Linear):
 
     def restored(self, dtype: torch.dtype) -> Tensor:
         """The weight as it is computed with, [out, in]."""
+        if self.before_restoring is not None:
+            self.before_restoring()
         stored = {
             name.removeprefix("quantised_"): value
             for name, value in self._buffers.items()

@@ -13,15 +13,20 @@ from engine.train.setup import AdaptedModel
 
 def settle(plan: Plan, adapted: AdaptedModel, warn: Warn = unheard) -> None:
     """Once the caches are made: what every update needs goes to the device. `warn` hears what that changes."""
-    if plan.hardware.base_weights != "full":
+    offload, hardware, denoiser = adapted.offload, plan.hardware, adapted.family.denoiser
+    if hardware.base_weights != "full":
         quantise_base(plan, adapted, warn)
+    if adapted.device.type == "cuda" and hardware.channels_last:
+        _channels_last(denoiser)
+    offload.activations = hardware.offload_activations
+    if hardware.swapped_blocks:
+        offload.swap(adapted.family.blocks_to_swap(), hardware.swapped_blocks)
     for module in adapted.method.modules().values():
         module.to(adapted.device)
     for name, part in adapted.family.parts.items():
         if name not in adapted.idle.names:
-            part.to(adapted.device)
-    if adapted.device.type == "cuda" and plan.hardware.channels_last:
-        _channels_last(adapted.family.denoiser)
+            for value in offload.homeless(part):
+                value.data = value.data.to(adapted.device)
 
 
 def _channels_last(module: nn.Module) -> None:

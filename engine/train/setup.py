@@ -19,7 +19,9 @@ from engine.methods.registry import make_method
 from engine.models.bases import locate
 from engine.plan.schema import Plan
 from engine.train.autoencoder import VAE, Autoencoder, Warn, unheard
+from engine.train.checkpointing import keep_checkpointed
 from engine.train.idle_parts import IdleParts
+from engine.train.offload import Offload
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -36,6 +38,7 @@ class AdaptedModel:
     autocast: torch.dtype | None
     idle: IdleParts
     autoencoder: Autoencoder
+    offload: Offload
 
 
 def choose_device(name: str) -> torch.device:
@@ -108,6 +111,8 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
         item.parameter.requires_grad_(True)
     if plan.hardware.gradient_checkpointing:
         family.enable_gradient_checkpointing()
+        if plan.hardware.checkpointed_blocks:
+            keep_checkpointed(family.denoiser, plan.hardware.checkpointed_blocks)
     idle = IdleParts(family.parts, idle_names(plan, family, device), device)
     for name in (VAE, *family.spec.text_parts):
         if name not in idle.names and not family.parts[name].training:
@@ -121,6 +126,7 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
         None if precision == "fp32" else compute,
         idle,
         Autoencoder(family, idle, device, plan.hardware.vae_tiling, warn),
+        Offload(device),
     )
 
 

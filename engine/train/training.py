@@ -50,6 +50,7 @@ def make_loop(
         watch.warning,
         CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
         world,
+        adapted.offload.saving,
     )
 
 

