@@ -39,8 +39,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random SD 1.x model of two levels as a diffusers folder: for all that does not ask which blocks there are."""
+    from tests.support.models import write_small_sd1
+
+    return write_small_sd1(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture(scope="session")
 def sd1_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random narrow SD 1.x model as a diffusers folder."""
+    """A random narrow SD 1.x model as a diffusers folder, with the real one's blocks."""
     from tests.support.models import write_sd1
 
     return write_sd1(tmp_path_factory.mktemp("models") / "sd1")

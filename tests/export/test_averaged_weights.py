@@ -20,7 +20,7 @@ from engine.train.exporting import export_all, learned, run_exports
 from engine.worker.export import main
 from tests.methods.test_table import ROWS
 from tests.support.pictures import write_pictures
-from tests.support.runs import new_run, quick_plan, run_to_end
+from tests.support.runs import new_run, quick_plan, work_to_end
 from tests.support.sessions import prepared, run_steps, weights
 
 WHOLE: dict[str, dict[str, object]] = {
@@ -76,13 +76,13 @@ def _differing(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]
 
 @pytest.mark.parametrize(("method", "dtype"), [("full", "fp16"), ("dreambooth", "bf16"), ("scratch", "fp32")])
 def test_a_whole_model_has_a_file_of_the_averages_and_one_of_the_weights(
-    method: str, dtype: str, sd1_folder: Path, home: Path, tmp_path: Path
+    method: str, dtype: str, small_sd1: Path, home: Path, tmp_path: Path
 ) -> None:
     formats = ["single_file", "diffusers_folder"]
     changes: dict[str, object] = {
         "output__weights": "both", "output__dtype": dtype, "output__formats": formats, **WHOLE[method]
     }  # fmt: skip
-    run = _run(sd1_folder, tmp_path, method=method, **changes)
+    run = _run(small_sd1, tmp_path, method=method, **changes)
     assert {path.name for path in run.exports.iterdir()} == {
         "quick.safetensors",
         "quick-diffusers_folder",
@@ -100,9 +100,9 @@ def test_a_whole_model_has_a_file_of_the_averages_and_one_of_the_weights(
 
 
 def test_the_command_writes_the_weights_beside_the_averages_and_neither_twice(
-    sd1_folder: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_sd1: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = _run(sd1_folder, tmp_path, method="full", output__formats=["single_file"])
+    run = _run(small_sd1, tmp_path, method="full", output__formats=["single_file"])
     assert [path.name for path in run.exports.iterdir()] == ["quick.safetensors"]
     base = [str(run.path), "--format", "single_file"]
     assert main([*base, "--weights", "raw"]) == 0
@@ -122,16 +122,16 @@ def test_the_command_writes_the_weights_beside_the_averages_and_neither_twice(
 def test_a_finished_run_has_both(home: Path, pictures: Path) -> None:
     changes: dict[str, object] = {"train__ema": 0.9, "output__weights": "both", "train__steps": 2}
     run = new_run(quick_plan("builtin:tiny", pictures, output__formats=["kohya"], **changes))
-    assert [Path(done.path).name for done in run_to_end(run).exports] == [
+    assert [Path(done.path).name for done in work_to_end(run).exports] == [
         "quick.safetensors",
         "quick-raw.safetensors",
     ]
 
 
 def test_a_run_without_averages_has_none_to_export(
-    sd1_folder: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_sd1: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = _run(sd1_folder, tmp_path, train__ema=0.0, output__weights="both", output__formats=["kohya"])
+    run = _run(small_sd1, tmp_path, train__ema=0.0, output__weights="both", output__formats=["kohya"])
     assert [path.name for path in run.exports.iterdir()] == ["quick.safetensors"]
     assert main([str(run.path), "--format", "diffusers", "--weights", "ema"]) == 2
     assert "no averaged weights" in capsys.readouterr().err
@@ -139,13 +139,13 @@ def test_a_run_without_averages_has_none_to_export(
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_method_hands_over_averages_and_weights(
-    name: str, sd1_folder: Path, home: Path, tmp_path: Path
+    name: str, small_sd1: Path, home: Path, tmp_path: Path
 ) -> None:
     row = ROWS[name]
     changes = {"train__steps": 2, "train__ema": 0.9, **row.changes}
     for key, value in changes.items():
         changes[key] = value.replace("{folder}", str(tmp_path)) if isinstance(value, str) else value
-    made = prepared(quick_plan(sd1_folder, row.data(tmp_path), method=row.method, **changes), home / "cache")
+    made = prepared(quick_plan(small_sd1, row.data(tmp_path), method=row.method, **changes), home / "cache")
     run_steps(made)
     ema, trained = made.loop.ema, weights(made)
     assert ema is not None
@@ -163,6 +163,6 @@ def test_every_method_hands_over_averages_and_weights(
     assert _differing(dict(found["ema"].tensors), dict(found["raw"].tensors))
 
 
-def test_an_unknown_kind_of_weights_is_a_wrong_plan(sd1_folder: Path, tmp_path: Path) -> None:
+def test_an_unknown_kind_of_weights_is_a_wrong_plan(small_sd1: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"output\.weights"):
-        quick_plan(sd1_folder, tmp_path, output__weights="average")
+        quick_plan(small_sd1, tmp_path, output__weights="average")

@@ -106,8 +106,8 @@ def test_sdxls_pipeline_loads_both_tensors_and_draws_the_preview(
     assert float((ours - other).abs().max()) > 1e-3, "the word changes the picture"
 
 
-def test_the_pt_file_is_in_the_layout_that_a1111_takes(sd1_folder: Path, tmp_path: Path) -> None:
-    made = _trained(sd1_folder, tmp_path, "<cat>")
+def test_the_pt_file_is_in_the_layout_that_a1111_takes(small_sd1: Path, tmp_path: Path) -> None:
+    made = _trained(small_sd1, tmp_path, "<cat>")
     _write(made, "a1111_embedding", tmp_path / "cat.pt")
     assert not zipfile.is_zipfile(tmp_path / "cat.pt")
     found = torch.load(tmp_path / "cat.pt", weights_only=True)
@@ -117,16 +117,16 @@ def test_the_pt_file_is_in_the_layout_that_a1111_takes(sd1_folder: Path, tmp_pat
     assert found["sdtrain"]["sdtrain.trigger_words"] == "<cat>"
 
 
-def test_each_word_gets_a_file_of_one_key(sd1_folder: Path, tmp_path: Path) -> None:
-    made = _trained(sd1_folder, tmp_path, "<cat>", "<fat dog>")
+def test_each_word_gets_a_file_of_one_key(small_sd1: Path, tmp_path: Path) -> None:
+    made = _trained(small_sd1, tmp_path, "<cat>", "<fat dog>")
     _write(made, "embedding", tmp_path / "pets.safetensors")
     (rows,) = [item.parameter.detach() for item in made.adapted.trainables]
     assert torch.equal(load_file(tmp_path / "pets.safetensors")["emb_params"], rows[:2])
     assert torch.equal(load_file(tmp_path / "pets-fat-dog.safetensors")["emb_params"], rows[2:])
 
 
-def test_values_that_are_not_finite_are_refused(sd1_folder: Path, tmp_path: Path) -> None:
-    made = _trained(sd1_folder, tmp_path, "<cat>")
+def test_values_that_are_not_finite_are_refused(small_sd1: Path, tmp_path: Path) -> None:
+    made = _trained(small_sd1, tmp_path, "<cat>")
     made.adapted.trainables[0].parameter.data[0, 0] = float("nan")
     with pytest.raises(UserError, match="not finite"):
         _write(made, "embedding", tmp_path / "cat.safetensors")

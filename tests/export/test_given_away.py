@@ -60,7 +60,7 @@ def _holding(folder: Path, text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_no_file_of_a_method_tells_where_it_was_made(
-    name: str, machine: Path, sd1_folder: Path, home: Path
+    name: str, machine: Path, small_sd1: Path, home: Path
 ) -> None:
     row = ROWS[name]
     pictures = row.data(machine).rename(machine / FOLDER)
@@ -68,7 +68,7 @@ def test_no_file_of_a_method_tells_where_it_was_made(
         picture.with_suffix(".txt").write_text(f"{WORD} thing, <cat>, a circle")
     changes = {key: str(value).replace("{folder}", str(machine)) if isinstance(value, str) else value
                for key, value in row.changes.items()}  # fmt: skip
-    base = _base(sd1_folder, machine)
+    base = _base(small_sd1, machine)
     plan = quick_plan(base, pictures, method=row.method, **changes)
     made = prepared(plan, home / "cache")
     offered = plan.export_formats if row.method == "dreambooth" else METHODS[row.method].formats

@@ -46,8 +46,8 @@ def _apply(sd: dict[str, torch.Tensor], activation: str, x: torch.Tensor) -> tor
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "swish"])
-def test_the_file_does_what_was_trained(activation: str, sd1_folder: Path, tmp_path: Path) -> None:
-    made = _trained(sd1_folder, tmp_path, activation)
+def test_the_file_does_what_was_trained(activation: str, small_sd1: Path, tmp_path: Path) -> None:
+    made = _trained(small_sd1, tmp_path, activation)
     artifact = made.adapted.method.artifact(made.adapted.family)
     out = tmp_path / "style.pt"
     done = export("a1111_hypernetwork", request(artifact, out, "sd1"))
@@ -65,8 +65,8 @@ def test_the_file_does_what_was_trained(activation: str, sd1_folder: Path, tmp_p
             assert float((_apply(sd, activation, x) - trained(x)).abs().max()) < 1e-6
 
 
-def test_readers_find_every_entry_they_ask_for(sd1_folder: Path, tmp_path: Path) -> None:
-    made = _trained(sd1_folder, tmp_path, "relu")
+def test_readers_find_every_entry_they_ask_for(small_sd1: Path, tmp_path: Path) -> None:
+    made = _trained(small_sd1, tmp_path, "relu")
     out = tmp_path / "style.pt"
     export("a1111_hypernetwork", request(made.adapted.method.artifact(made.adapted.family), out, "sd1"))
     found = torch.load(out, weights_only=True)
@@ -88,6 +88,6 @@ def test_readers_find_every_entry_they_ask_for(sd1_folder: Path, tmp_path: Path)
     }
 
 
-def test_the_registry_makes_the_method(sd1_folder: Path, pictures: Path) -> None:
-    plan = quick_plan(sd1_folder, pictures, method="hypernetwork")
+def test_the_registry_makes_the_method(small_sd1: Path, pictures: Path) -> None:
+    plan = quick_plan(small_sd1, pictures, method="hypernetwork")
     assert type(make_method(plan)).__name__ == "Hypernetwork"

@@ -86,8 +86,8 @@ def orders_of(made: Prepared) -> list[list[int]]:
     return [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
 
 
-def test_the_first_prediction_is_the_base_models_own(sd1_folder: Path, tmp_path: Path) -> None:
-    made = prepared(control_plan(sd1_folder, tmp_path, "controlnet"), tmp_path / "cache")
+def test_the_first_prediction_is_the_base_models_own(small_sd1: Path, tmp_path: Path) -> None:
+    made = prepared(control_plan(small_sd1, tmp_path, "controlnet"), tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
     times = torch.tensor([10, 900])
     family = made.adapted.family
@@ -100,9 +100,9 @@ def test_the_first_prediction_is_the_base_models_own(sd1_folder: Path, tmp_path:
         assert torch.equal(guided, family.denoise(batch.mean, times, batch.cond(), {}))
 
 
-def test_controlnet_steps_equal_plain_diffusers(sd1_folder: Path, tmp_path: Path) -> None:
-    made = prepared(control_plan(sd1_folder, tmp_path, "controlnet"), tmp_path / "cache")
-    plain = Plain.load(sd1_folder, SEED)
+def test_controlnet_steps_equal_plain_diffusers(small_sd1: Path, tmp_path: Path) -> None:
+    made = prepared(control_plan(small_sd1, tmp_path, "controlnet"), tmp_path / "cache")
+    plain = Plain.load(small_sd1, SEED)
     net = ControlNetModel.from_unet(plain.unet).train()
     # Only the embedding's first layers are drawn; all else is the UNet's or zero.
     own: Any = made.adapted.method.modules()["controlnet"]
@@ -122,19 +122,19 @@ def test_controlnet_steps_equal_plain_diffusers(sd1_folder: Path, tmp_path: Path
     assert_same_steps(made, "controlnet", expected)
 
 
-def test_a_run_starts_from_the_same_weights_again(sd1_folder: Path, tmp_path: Path) -> None:
-    plan = control_plan(sd1_folder, tmp_path, "controlnet")
+def test_a_run_starts_from_the_same_weights_again(small_sd1: Path, tmp_path: Path) -> None:
+    plan = control_plan(small_sd1, tmp_path, "controlnet")
     first = weights(prepared(plan, tmp_path / "cache"))
     torch.manual_seed(99)
     second = weights(prepared(plan, tmp_path / "cache"))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_gradient_checkpointing_changes_no_weight(sd1_folder: Path, tmp_path: Path) -> None:
+def test_gradient_checkpointing_changes_no_weight(small_sd1: Path, tmp_path: Path) -> None:
     changes: list[dict[str, torch.Tensor]] = []
     for number, choice in enumerate((False, True)):
         plan = control_plan(
-            sd1_folder, tmp_path / str(number), "controlnet", hardware__gradient_checkpointing=choice
+            small_sd1, tmp_path / str(number), "controlnet", hardware__gradient_checkpointing=choice
         )
         made = prepared(plan, tmp_path / "cache")
         own: Any = made.adapted.method.modules()["controlnet"]
@@ -145,8 +145,8 @@ def test_gradient_checkpointing_changes_no_weight(sd1_folder: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("layout", ["diffusers", "ldm", "ldm without prefix", "folder"])
-def test_training_goes_on_from_an_existing_controlnet(layout: str, sd1_folder: Path, tmp_path: Path) -> None:
-    plan = control_plan(sd1_folder, tmp_path, "controlnet")
+def test_training_goes_on_from_an_existing_controlnet(layout: str, small_sd1: Path, tmp_path: Path) -> None:
+    plan = control_plan(small_sd1, tmp_path, "controlnet")
     trained = prepared(plan, tmp_path / "cache")
     run_steps(trained, until=2)
     artifact = trained.adapted.method.artifact(trained.adapted.family)
@@ -160,7 +160,7 @@ def test_training_goes_on_from_an_existing_controlnet(layout: str, sd1_folder: P
     save_file(tensors, file)
     start = file.parent if layout == "folder" else file
     again = prepared(
-        control_plan(sd1_folder, tmp_path / "b", "controlnet", controlnet__start=str(start)),
+        control_plan(small_sd1, tmp_path / "b", "controlnet", controlnet__start=str(start)),
         tmp_path / "cache",
     )
     found = weights(again)
@@ -178,8 +178,8 @@ def test_a_controlnet_of_another_family_is_refused_by_name(
         prepared(plan, tmp_path / "cache")
 
 
-def test_one_channel_conditions_are_the_pictures_brightness(sd1_folder: Path, tmp_path: Path) -> None:
-    plan = control_plan(sd1_folder, tmp_path, "controlnet", controlnet__channels="1")
+def test_one_channel_conditions_are_the_pictures_brightness(small_sd1: Path, tmp_path: Path) -> None:
+    plan = control_plan(small_sd1, tmp_path, "controlnet", controlnet__channels="1")
     made = prepared(plan, tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
     assert batch.extra["control"].shape == (2, 1, 64, 64)

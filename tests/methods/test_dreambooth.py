@@ -37,9 +37,9 @@ def own(tmp_path: Path) -> Path:
     return write_pictures(tmp_path / "class", count=3, seed=5)
 
 
-def test_steps_add_the_weighed_loss_of_the_class(sd1_folder: Path, own: Path, tmp_path: Path) -> None:
+def test_steps_add_the_weighed_loss_of_the_class(small_sd1: Path, own: Path, tmp_path: Path) -> None:
     plan = _plan(
-        sd1_folder,
+        small_sd1,
         tmp_path,
         dreambooth__text_encoder=True,
         data__class_path=str(own),
@@ -48,7 +48,7 @@ def test_steps_add_the_weighed_loss_of_the_class(sd1_folder: Path, own: Path, tm
         train__learning_rate=1e-4,
     )
     made = prepared(plan, tmp_path / "cache")
-    plain = Plain.load(sd1_folder, SEED)
+    plain = Plain.load(small_sd1, SEED)
     named = {f"unet.{name}": value for name, value in plain.unet.named_parameters()}
     named |= {f"text_encoder.{name}": value for name, value in plain.encoder.named_parameters()}
     wide = [value for value in named.values() if value.ndim > 1]
@@ -73,10 +73,10 @@ def test_steps_add_the_weighed_loss_of_the_class(sd1_folder: Path, own: Path, tm
 
 
 def test_weight_zero_trains_as_if_there_were_no_class_pictures(
-    sd1_folder: Path, own: Path, tmp_path: Path
+    small_sd1: Path, own: Path, tmp_path: Path
 ) -> None:
-    without = prepared(_plan(sd1_folder, tmp_path, train__steps=2), tmp_path / "cache")
-    plan = _plan(sd1_folder, tmp_path, train__steps=2, data__class_path=str(own), data__class_weight=0.0)
+    without = prepared(_plan(small_sd1, tmp_path, train__steps=2), tmp_path / "cache")
+    plan = _plan(small_sd1, tmp_path, train__steps=2, data__class_path=str(own), data__class_weight=0.0)
     nothing = prepared(plan, tmp_path / "cache")
     losses = [report.loss for report in run_steps(without)]
     assert losses == [report.loss for report in run_steps(nothing)]
@@ -85,21 +85,19 @@ def test_weight_zero_trains_as_if_there_were_no_class_pictures(
 
 
 def test_the_weight_belongs_to_the_data_so_a_lora_has_it_too(
-    sd1_folder: Path, own: Path, tmp_path: Path
+    small_sd1: Path, own: Path, tmp_path: Path
 ) -> None:
     first: dict[float, float] = {}
     for weight in (0.0, 1.0):
-        plan = _plan(
-            sd1_folder, tmp_path, method="lora", data__class_path=str(own), data__class_weight=weight
-        )
+        plan = _plan(small_sd1, tmp_path, method="lora", data__class_path=str(own), data__class_weight=weight)
         first[weight] = run_steps(prepared(plan, tmp_path / "cache"), until=1)[0].loss
     assert first[1.0] > first[0.0] + 0.1
 
 
 def test_missing_pictures_are_drawn_into_the_cache_and_never_beside_the_users(
-    sd1_folder: Path, own: Path, tmp_path: Path
+    small_sd1: Path, own: Path, tmp_path: Path
 ) -> None:
-    plan = _plan(sd1_folder, tmp_path, data__class_path=str(own), data__class_count=5)
+    plan = _plan(small_sd1, tmp_path, data__class_path=str(own), data__class_count=5)
     before = sorted((path.name, path.stat().st_mtime_ns) for path in own.iterdir())
     told: list[tuple[str, int, int]] = []
     items = class_items(plan, CPU, tmp_path / "cache", lambda *news: told.append(news))
@@ -113,9 +111,9 @@ def test_missing_pictures_are_drawn_into_the_cache_and_never_beside_the_users(
 
 
 def test_stopping_between_pictures_keeps_the_finished_ones_and_changes_none(
-    sd1_folder: Path, tmp_path: Path
+    small_sd1: Path, tmp_path: Path
 ) -> None:
-    plan = _plan(sd1_folder, tmp_path, data__class_count=6)
+    plan = _plan(small_sd1, tmp_path, data__class_count=6)
     class_items(plan, CPU, tmp_path / "whole", silent)
     whole = cache_folder(plan, tmp_path / "whole")
     folder = cache_folder(plan, tmp_path / "cache")
@@ -137,14 +135,14 @@ def test_stopping_between_pictures_keeps_the_finished_ones_and_changes_none(
         assert np.array_equal(np.array(Image.open(path)), np.array(Image.open(whole / path.name)))
 
 
-def test_another_base_or_prompt_has_pictures_of_its_own(sd1_folder: Path, tmp_path: Path) -> None:
-    one = _plan(sd1_folder, tmp_path, data__class_count=1)
-    other = _plan(sd1_folder, tmp_path, data__class_count=1, data__class_prompt="a star")
+def test_another_base_or_prompt_has_pictures_of_its_own(small_sd1: Path, tmp_path: Path) -> None:
+    one = _plan(small_sd1, tmp_path, data__class_count=1)
+    other = _plan(small_sd1, tmp_path, data__class_count=1, data__class_prompt="a star")
     assert cache_folder(one, tmp_path) != cache_folder(other, tmp_path)
 
 
-def test_too_few_pictures_and_no_prompt_is_refused(sd1_folder: Path, tmp_path: Path) -> None:
-    plan = _plan(sd1_folder, tmp_path, data__class_count=2, data__class_prompt="")
+def test_too_few_pictures_and_no_prompt_is_refused(small_sd1: Path, tmp_path: Path) -> None:
+    plan = _plan(small_sd1, tmp_path, data__class_count=2, data__class_prompt="")
     with pytest.raises(UserError, match="no prompt to make them with"):
         class_items(plan, CPU, tmp_path / "cache", silent)
 
@@ -162,8 +160,8 @@ def _resumed(plan: Plan, tmp_path: Path) -> Prepared:
     return second
 
 
-def test_resume_is_bit_exact_with_class_pictures(sd1_folder: Path, tmp_path: Path) -> None:
-    plan = _plan(sd1_folder, tmp_path, data__class_count=2, train__steps=4)
+def test_resume_is_bit_exact_with_class_pictures(small_sd1: Path, tmp_path: Path) -> None:
+    plan = _plan(small_sd1, tmp_path, data__class_count=2, train__steps=4)
     whole = prepared(plan, tmp_path / "cache")
     run_steps(whole)
     ours, theirs = weights(_resumed(plan, tmp_path)), weights(whole)
@@ -171,9 +169,9 @@ def test_resume_is_bit_exact_with_class_pictures(sd1_folder: Path, tmp_path: Pat
 
 
 def test_a_killed_run_goes_on_with_the_class_pictures_it_has(
-    home: Path, sd1_folder: Path, tmp_path: Path
+    home: Path, small_sd1: Path, tmp_path: Path
 ) -> None:
-    plan = _plan(sd1_folder, tmp_path, data__class_count=8, train__steps=2, output__formats=["single_file"])
+    plan = _plan(small_sd1, tmp_path, data__class_count=8, train__steps=2, output__formats=["single_file"])
     run = new_run(plan)
     folder = cache_folder(plan, home / "cache")
     launch(run)

@@ -33,11 +33,11 @@ def _optimizer(named: dict[str, torch.nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups)
 
 
-def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
+def test_steps_equal_plain_torch(small_sd1: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", count=5)
     made = prepared(
         quick_plan(
-            sd1_folder,
+            small_sd1,
             folder,
             method="full",
             seed=SEED,
@@ -49,7 +49,7 @@ def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
         ),
         tmp_path / "cache",
     )
-    plain = Plain.load(sd1_folder, SEED)
+    plain = Plain.load(small_sd1, SEED)
     named = _groups(plain)
     optimizer = _optimizer(named)
     for step, (report,) in enumerate(made.loop.run(0, lambda step: True), 1):
@@ -77,9 +77,9 @@ def _plan_family(made: Prepared) -> dict[str, torch.Tensor]:
     }
 
 
-def test_frozen_blocks_and_parts_stay_bit_equal(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_frozen_blocks_and_parts_stay_bit_equal(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         pictures,
         method="full",
         train__steps=2,
@@ -98,8 +98,8 @@ def test_frozen_blocks_and_parts_stay_bit_equal(sd1_folder: Path, pictures: Path
             assert torch.equal(value.detach().float(), before[full]) == (full not in names), full
 
 
-def test_every_block_frozen_or_a_wrong_name_is_refused(sd1_folder: Path, pictures: Path) -> None:
-    family = load_plan_family(quick_plan(sd1_folder, pictures))
+def test_every_block_frozen_or_a_wrong_name_is_refused(small_sd1: Path, pictures: Path) -> None:
+    family = load_plan_family(quick_plan(small_sd1, pictures))
     with pytest.raises(UserError, match="no block IN12"):
         Full(None, ["IN12"]).prepare(family)
     names = [*(f"IN{n:02d}" for n in range(12)), "MID", *(f"OUT{n:02d}" for n in range(12)), "time", "out"]
@@ -107,9 +107,9 @@ def test_every_block_frozen_or_a_wrong_name_is_refused(sd1_folder: Path, picture
         Full(None, names).prepare(family)
 
 
-def test_resume_is_bit_exact_with_its_average(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_resume_is_bit_exact_with_its_average(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     plan = quick_plan(
-        sd1_folder, pictures, method="full", train__steps=4, train__ema=0.9, full__text_encoder=True
+        small_sd1, pictures, method="full", train__steps=4, train__ema=0.9, full__text_encoder=True
     )
     whole = prepared(plan, tmp_path / "cache")
     run_steps(whole)
@@ -138,9 +138,9 @@ def test_resume_is_bit_exact_with_its_average(sd1_folder: Path, pictures: Path, 
 
 
 def test_the_artifact_has_what_trained_under_names_that_files_use(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures, method="full", full__text_encoder=True, full__freeze=["MID"])
+    plan = quick_plan(small_sd1, pictures, method="full", full__text_encoder=True, full__freeze=["MID"])
     made = prepared(plan, tmp_path / "cache")
     tensors = made.adapted.method.artifact(made.adapted.family).tensors
     assert len(tensors) == len(made.adapted.trainables)

@@ -67,16 +67,16 @@ def _insert(unet: Any, nets: dict[str, torch.nn.Sequential]) -> None:
             module.to_v = Wrapped(module.to_v, nets[f"{width}.v"])
 
 
-def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
+def test_steps_equal_plain_torch(small_sd1: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", count=5)
-    made = prepared(_plan(sd1_folder, folder, train__steps=3), tmp_path / "cache")
+    made = prepared(_plan(small_sd1, folder, train__steps=3), tmp_path / "cache")
     losses, gradients = [], []
     for (report,) in made.loop.run(0, lambda step: True):
         losses.append(report.loss)
         gradients.append({item.name: item.parameter.grad.clone() for item in made.adapted.trainables})  # type: ignore[union-attr]
     orders = [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
 
-    plain = Plain.load(sd1_folder, SEED)
+    plain = Plain.load(small_sd1, SEED)
     for part in (plain.unet, plain.encoder):
         part.requires_grad_(False).eval()
     widths = sorted(
@@ -107,10 +107,10 @@ def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
 
 
 def test_every_attention_of_a_chosen_width_takes_part(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     for both in (True, False):
-        plan = _plan(sd1_folder, pictures, hypernetwork__self_attention=both)
+        plan = _plan(small_sd1, pictures, hypernetwork__self_attention=both)
         made = prepared(plan, tmp_path / "cache")
         layers = made.adapted.family.attention_layers()
         wanted = {str(layer.width) for layer in layers if layer.cross or both}
@@ -122,17 +122,17 @@ def test_every_attention_of_a_chosen_width_takes_part(
 
 @pytest.mark.parametrize("kind", ["KaimingUniform", "KaimingNormal", "XavierUniform", "XavierNormal"])
 def test_initialisations_follow_from_the_seed_alone(
-    kind: str, sd1_folder: Path, pictures: Path, tmp_path: Path
+    kind: str, small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = _plan(sd1_folder, pictures, hypernetwork__initialization=kind, hypernetwork__activation="swish")
+    plan = _plan(small_sd1, pictures, hypernetwork__initialization=kind, hypernetwork__activation="swish")
     first = weights(prepared(plan, tmp_path / "cache"))
     torch.rand(5)
     second = weights(prepared(plan, tmp_path / "cache"))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_resume_with_dropout_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    plan = _plan(sd1_folder, pictures, hypernetwork__dropout=[0.0, 0.3, 0.1], train__steps=4)
+def test_resume_with_dropout_is_bit_exact(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    plan = _plan(small_sd1, pictures, hypernetwork__dropout=[0.0, 0.3, 0.1], train__steps=4)
     straight, first, second = (prepared(plan, tmp_path / "cache") for _ in range(3))
     losses = [report.loss for report in run_steps(straight)]
     run_steps(first, until=2)

@@ -42,8 +42,8 @@ def _table(made: Prepared) -> torch.Tensor:
 
 
 @pytest.fixture
-def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
-    return prepared(_plan(sd1_folder, pictures, textual_inversion__vectors=2), tmp_path / "cache")
+def made(small_sd1: Path, pictures: Path, tmp_path: Path) -> Prepared:
+    return prepared(_plan(small_sd1, pictures, textual_inversion__vectors=2), tmp_path / "cache")
 
 
 def _state(made: Prepared) -> dict[str, torch.Tensor]:
@@ -73,8 +73,8 @@ def test_vectors_keep_the_vocabularys_median_norm(made: Prepared) -> None:
     assert torch.allclose(rows.norm(dim=-1), median.expand(2), rtol=1e-5)
 
 
-def test_without_keep_norm_vectors_are_free(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    made = prepared(_plan(sd1_folder, pictures, textual_inversion__keep_norm=False), tmp_path / "cache")
+def test_without_keep_norm_vectors_are_free(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    made = prepared(_plan(small_sd1, pictures, textual_inversion__keep_norm=False), tmp_path / "cache")
     run_steps(made)
     (rows,) = weights(made).values()
     median = float(_table(made).float().norm(dim=-1).median())
@@ -82,29 +82,29 @@ def test_without_keep_norm_vectors_are_free(sd1_folder: Path, pictures: Path, tm
 
 
 def test_words_start_as_copies_of_their_initial_words_in_turn(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     plan = _plan(
-        sd1_folder,
+        small_sd1,
         pictures,
         textual_inversion__tokens=["<cat>", "<dog>"],
         textual_inversion__initial=["red circle", "star"],
         textual_inversion__vectors=3,
     )
     made = prepared(plan, tmp_path / "cache")
-    tokenizer = CLIPTokenizer.from_pretrained(sd1_folder, subfolder="tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(small_sd1, subfolder="tokenizer")
     red, circle, star = tokenizer("red circle star", add_special_tokens=False).input_ids
     (rows,) = weights(made).values()
     assert torch.equal(rows, _table(made).float()[[red, circle, red, star, star, star]])
 
 
-def test_an_initial_text_without_tokens_is_refused(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_an_initial_text_without_tokens_is_refused(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="initial"):
-        prepared(_plan(sd1_folder, pictures, textual_inversion__initial=[" "]), tmp_path / "cache")
+        prepared(_plan(small_sd1, pictures, textual_inversion__initial=[" "]), tmp_path / "cache")
 
 
-def test_a_word_reads_as_its_vectors_in_any_case_and_only_alone(sd1_folder: Path) -> None:
-    plain = CLIPTokenizer.from_pretrained(sd1_folder, subfolder="tokenizer")
+def test_a_word_reads_as_its_vectors_in_any_case_and_only_alone(small_sd1: Path) -> None:
+    plain = CLIPTokenizer.from_pretrained(small_sd1, subfolder="tokenizer")
     words = WordTokenizer(plain, {"morp": [0, 1], "<big morp>": [2]})
     red, circle = plain("red circle", add_special_tokens=False).input_ids
     assert words.pieces("red Morp circle") == [red, -1, -2, circle]
@@ -170,10 +170,10 @@ def _reference(base: Path, folder: Path, orders: list[list[int]]) -> tuple[list[
     return losses, rows
 
 
-def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
+def test_steps_equal_plain_torch(small_sd1: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", count=5)
     plan = _plan(
-        sd1_folder,
+        small_sd1,
         folder,
         train__steps=3,
         textual_inversion__vectors=2,
@@ -185,13 +185,13 @@ def test_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
         losses.append(report.loss)
         rows += list(weights(made).values())
     orders = [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
-    expected, wanted = _reference(sd1_folder, folder, orders)
+    expected, wanted = _reference(small_sd1, folder, orders)
     assert max(abs(one - other) for one, other in zip(losses, expected, strict=True)) < 1e-6
     assert max(float((one - other).abs().max()) for one, other in zip(rows, wanted, strict=True)) < 1e-6
 
 
-def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    plan = _plan(sd1_folder, pictures, textual_inversion__vectors=2)
+def test_resume_is_bit_exact(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    plan = _plan(small_sd1, pictures, textual_inversion__vectors=2)
     straight, first, second = (prepared(plan, tmp_path / "cache") for _ in range(3))
     losses = [report.loss for report in run_steps(straight)]
     run_steps(first, until=3)

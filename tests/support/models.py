@@ -47,6 +47,23 @@ def write_sd1(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_small_sd1(folder: Path, seed: int = 0) -> Path:
+    """A random SD 1.x with each of its kinds of blocks once: two levels of one layer, 64 px native, 0.7 M parameters.
+
+    A step takes a fifth of the time that one of `write_sd1` takes, whose blocks have the names of the real ones.
+    """
+    config = dict(new_unet().config) | {
+        "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+        "block_out_channels": (32, 32),
+        "layers_per_block": 1,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        write_folder(folder, UNet2DConditionModel.from_config(config), new_vae(), new_text_encoder())
+    return folder
+
+
 def write_sd2(
     folder: Path, prediction: str = "epsilon", seed: int = 0, zero_terminal_snr: bool = False
 ) -> Path:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.workload import events_of, make_plan, new_run, wait_until
 from engine.plan.schema import Plan
+from engine.run import codes
 from engine.run.fold import fold
 from engine.run.launch import launch
 from engine.run.lock import is_alive
@@ -51,6 +54,30 @@ def run_to_end(run: RunDir, seconds: float = 180.0) -> RunView:
     view = view_of(run)
     assert view.finished is not None, (view.failed, run.log_file.read_text()[-2000:])
     return view
+
+
+def work_to_end(run: RunDir) -> RunView:
+    """The same without processes: the worker runs in this one, for tests of what a run leaves and not of how it lives.
+
+    A process of its own would spend four seconds on imports.
+    """
+    from engine.worker.session import work
+
+    with own_signals():
+        assert work(run) == codes.DONE, view_of(run).failed
+    return view_of(run)
+
+
+@contextmanager
+def own_signals() -> Iterator[None]:
+    """A worker inside this process must not keep the process's handlers."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def pid_of(run: RunDir, kind: str) -> int:

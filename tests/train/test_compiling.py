@@ -27,12 +27,12 @@ def pair(base: Path, pictures: Path, folder: Path) -> tuple[Prepared, Prepared]:
 
 
 def test_two_compiled_steps_agree_with_eager_ones(
-    sd1_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         compiling, "compile_module", lambda module: module.compile_repeated_blocks(backend=PARTS)
     )
-    compiled, eager = pair(sd1_folder, pictures, tmp_path)
+    compiled, eager = pair(small_sd1, pictures, tmp_path)
     losses = [report.loss for report in run_steps(compiled)]
     assert is_compiled(compiled.adapted.family.denoiser)
     assert compiled.warnings == []
@@ -41,9 +41,9 @@ def test_two_compiled_steps_agree_with_eager_ones(
 
 
 def test_whatever_the_machines_own_compiler_gives_the_training_is_right(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    made, eager = pair(sd1_folder, pictures, tmp_path)
+    made, eager = pair(small_sd1, pictures, tmp_path)
     losses = [report.loss for report in run_steps(made)]
     assert losses == pytest.approx([report.loss for report in run_steps(eager)], rel=1e-4)
     assert is_compiled(made.adapted.family.denoiser) == (made.warnings == [])
@@ -74,14 +74,14 @@ def compile_wrongly(module: Any) -> None:
 
 @pytest.mark.parametrize("compile", [lambda module: module.compile(backend=refuse), compile_wrongly])
 def test_what_cannot_be_compiled_runs_as_it_is_and_is_told(
-    sd1_folder: Path,
+    small_sd1: Path,
     pictures: Path,
     tmp_path: Path,
     compile: Callable[[nn.Module], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compiling, "compile_module", compile)
-    made, eager = pair(sd1_folder, pictures, tmp_path)
+    made, eager = pair(small_sd1, pictures, tmp_path)
     losses = [report.loss for report in run_steps(made)]
     assert made.warnings == ["not-compiled"]
     assert not is_compiled(made.adapted.family.denoiser)

@@ -17,7 +17,7 @@ from engine.dataset.scan import scan
 from engine.errors import UserError
 from engine.train.conditions import Conditions, conditions_for
 from tests.support.pictures import write_conditions, write_pictures
-from tests.support.runs import events_of, new_run, quick_plan, run_to_end
+from tests.support.runs import events_of, new_run, quick_plan, work_to_end
 
 
 def made(pictures: Path, cache: Path, **changes: object) -> Conditions:
@@ -28,12 +28,12 @@ def made(pictures: Path, cache: Path, **changes: object) -> Conditions:
 
 
 def test_a_canny_run_previews_with_its_conditions_and_exports(
-    sd1_folder: Path, home: Path, tmp_path: Path
+    small_sd1: Path, home: Path, tmp_path: Path
 ) -> None:
     pictures = write_pictures(tmp_path / "pictures", count=3)
     before = {path: path.stat().st_mtime_ns for path in pictures.rglob("*")}
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         pictures,
         method="controlnet",
         controlnet__condition="canny",
@@ -44,7 +44,7 @@ def test_a_canny_run_previews_with_its_conditions_and_exports(
         samples__count=2,
     )
     run = new_run(plan)
-    run_to_end(run)
+    work_to_end(run)
     samples = [event for event in events_of(run) if event["kind"] == "sample"]
     assert len(samples) == 4 and not any("error" in event for event in samples)
     with Image.open(run.previews / "00-control.png") as control:

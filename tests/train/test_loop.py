@@ -18,8 +18,8 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 
 
 @pytest.fixture
-def made(sd1_folder: Path, pictures: Path, tmp_path: Path) -> Prepared:
-    return prepared(quick_plan(sd1_folder, pictures), tmp_path / "cache")
+def made(small_sd1: Path, pictures: Path, tmp_path: Path) -> Prepared:
+    return prepared(quick_plan(small_sd1, pictures), tmp_path / "cache")
 
 
 def test_only_the_trainables_change(made: Prepared) -> None:
@@ -38,8 +38,8 @@ def test_only_the_trainables_change(made: Prepared) -> None:
     assert len(changed) == len(learned), "every LoRA tensor moves"
 
 
-def test_the_same_plan_twice_is_bit_equal(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    plan = quick_plan(sd1_folder, pictures, data__flip=True, lora__dropout=0.2, data__caption_dropout=0.4)
+def test_the_same_plan_twice_is_bit_equal(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    plan = quick_plan(small_sd1, pictures, data__flip=True, lora__dropout=0.2, data__caption_dropout=0.4)
     first, second = prepared(plan, tmp_path / "one"), prepared(plan, tmp_path / "two")
     losses = [report.loss for report in run_steps(first)]
     torch.manual_seed(99)
@@ -49,10 +49,10 @@ def test_the_same_plan_twice_is_bit_equal(sd1_folder: Path, pictures: Path, tmp_
 
 
 def test_a_smaller_limit_changes_no_draw_and_no_gradient(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     # Compared before the optimiser: AdamW divides by the gradient's size, so a last bit of a tiny one would decide.
-    plan = quick_plan(sd1_folder, pictures, train__batch_size=4, train__steps=3, train__clip_norm=0.0)
+    plan = quick_plan(small_sd1, pictures, train__batch_size=4, train__steps=3, train__clip_norm=0.0)
     whole, split = prepared(plan, tmp_path / "cache"), prepared(plan, tmp_path / "cache")
     split.loop.limit = 1
     for step in (1, 2, 3):
@@ -70,14 +70,14 @@ def test_a_smaller_limit_changes_no_draw_and_no_gradient(
 
 
 def test_accumulation_equals_a_larger_batch(
-    sd1_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.support.pictures import write_pictures
 
     folder = write_pictures(tmp_path / "square", count=4)
     common = {"train__steps": 1, "data__caption_dropout": 0.0}
-    one = prepared(quick_plan(sd1_folder, folder, train__batch_size=4, **common), tmp_path / "cache")
-    plan = quick_plan(sd1_folder, folder, train__batch_size=2, train__gradient_accumulation=2, **common)
+    one = prepared(quick_plan(small_sd1, folder, train__batch_size=4, **common), tmp_path / "cache")
+    plan = quick_plan(small_sd1, folder, train__batch_size=2, train__gradient_accumulation=2, **common)
     two = prepared(plan, tmp_path / "cache")
     rows = [[int(row) for row in one.feed.order.batch(0)]]
     order = [int(row) for index in range(2) for row in two.feed.order.batch(index)]
@@ -135,9 +135,9 @@ def _moments(made: Prepared) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("start", [1, 3, 5])
-def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path, start: int) -> None:
+def test_resume_is_bit_exact(small_sd1: Path, pictures: Path, tmp_path: Path, start: int) -> None:
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         pictures,
         train__schedule="cosine",
         train__warmup=2,
@@ -163,18 +163,18 @@ def test_resume_is_bit_exact(sd1_folder: Path, pictures: Path, tmp_path: Path, s
     assert _equal(_moments(second), _moments(straight))
 
 
-def test_bf16_trains_fp32_masters_and_stays_finite(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    made = prepared(quick_plan(sd1_folder, pictures, train__precision="bf16"), tmp_path / "cache")
+def test_bf16_trains_fp32_masters_and_stays_finite(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    made = prepared(quick_plan(small_sd1, pictures, train__precision="bf16"), tmp_path / "cache")
     assert {item.parameter.dtype for item in made.adapted.trainables} == {torch.float32}
     assert next(made.adapted.family.denoiser.parameters()).dtype is torch.bfloat16
     assert not any(report.skipped for report in run_steps(made))
 
 
-def test_gradient_checkpointing_computes_the_same(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_gradient_checkpointing_computes_the_same(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     changes = {"lora__text_encoder": True, "lora__dropout": 0.1, "train__steps": 3}
-    plain = prepared(quick_plan(sd1_folder, pictures, **changes), tmp_path / "cache")
+    plain = prepared(quick_plan(small_sd1, pictures, **changes), tmp_path / "cache")
     thrifty = prepared(
-        quick_plan(sd1_folder, pictures, hardware__gradient_checkpointing=True, **changes), tmp_path / "cache"
+        quick_plan(small_sd1, pictures, hardware__gradient_checkpointing=True, **changes), tmp_path / "cache"
     )
     pairs = zip(run_steps(plain), run_steps(thrifty), strict=True)
     assert all(one.loss == other.loss for one, other in pairs)

@@ -64,7 +64,7 @@ def everything(made: Prepared) -> dict[str, Any]:
         for name, value in (made.loop.ema.state() if made.loop.ema else {}).items()
     }
     return {
-        **{name: (value.dtype, value.tolist()) for name, value in tensors.items()},
+        **{name: (value.dtype, value.numpy().tobytes()) for name, value in tensors.items()},
         "state": state.to_json(),
     }
 
@@ -86,10 +86,10 @@ def resumed(made: Prepared, plan: Plan, folder: Path) -> Prepared:
 
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "odd"])
 def test_a_run_of_three_steps_and_three_is_one_of_six_bit_for_bit(
-    sd1_folder: Path, pictures: Path, tmp_path: Path, name: str
+    small_sd1: Path, pictures: Path, tmp_path: Path, name: str
 ) -> None:
     ema = 0.0 if name == "odd" else 0.9
-    plan = plan_of(sd1_folder, pictures, name, train__schedule="cosine", train__ema=ema)
+    plan = plan_of(small_sd1, pictures, name, train__schedule="cosine", train__ema=ema)
     straight = prepared(plan, tmp_path / "cache")
     assert len({group["initial_lr"] for group in straight.loop.optimizer.param_groups}) == 2
     run_steps(straight, until=3)
@@ -166,9 +166,9 @@ def test_three_updates_and_three_are_six_bit_for_bit_under_every_schedule(
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("name", [*OPTIMIZERS, "odd"])
 def test_a_step_that_is_not_finite_moves_nothing(
-    sd1_folder: Path, pictures: Path, tmp_path: Path, name: str, at: int, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, pictures: Path, tmp_path: Path, name: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = prepared(plan_of(sd1_folder, pictures, name), tmp_path / "cache")
+    made = prepared(plan_of(small_sd1, pictures, name), tmp_path / "cache")
     if at > 1:
         run_steps(made, until=at - 1)
     before = everything(made)
@@ -207,9 +207,9 @@ def test_putting_back_leaves_what_no_step_would_have_left(name: str, bad: tuple[
 
 
 def test_an_average_that_the_optimiser_keeps_is_shown_saved_and_left_again(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    made = prepared(plan_of(sd1_folder, pictures, "odd"), tmp_path / "cache")
+    made = prepared(plan_of(small_sd1, pictures, "odd"), tmp_path / "cache")
     run_steps(made, until=3)
     assert isinstance(made.loop.ema, OptimizerAverage)
     own, averages = weights(made), made.loop.ema.state()
@@ -221,9 +221,9 @@ def test_an_average_that_the_optimiser_keeps_is_shown_saved_and_left_again(
 
 
 def test_a_checkpoint_from_before_groups_were_kept_still_loads(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = plan_of(sd1_folder, pictures, "adamw")
+    plan = plan_of(small_sd1, pictures, "adamw")
     made = prepared(plan, tmp_path / "cache")
     run_steps(made, until=3)
     saved, _ = checkpoint.save(tmp_path / "kept", 3, made.adapted.trainables, made.loop.optimizer, {})
@@ -247,9 +247,9 @@ def test_the_row_says_how_many_bytes_the_state_takes(name: str) -> None:
 
 
 def test_a_missing_package_is_told_with_the_command_that_installs_it(
-    sd1_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "prodigyopt", None)
     with pytest.raises(UserError, match="prodigyopt") as caught:
-        make_optimizer([], plan_of(sd1_folder, pictures, "prodigy"))
+        make_optimizer([], plan_of(small_sd1, pictures, "prodigy"))
     assert caught.value.fix == pip_install("prodigyopt>=1.1.2,<2")

@@ -87,9 +87,9 @@ def _made(base: Path, pictures: Path, cache: Path) -> Prepared:
 @pytest.mark.parametrize("limit", [2, 1])
 @pytest.mark.parametrize("name", ["first group", "second group"])
 def test_a_step_that_memory_ended_is_gone_on_with_and_no_group_moves_twice(
-    name: str, limit: int, sd1_folder: Path, pictures: Path, tmp_path: Path
+    name: str, limit: int, small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    straight, struck = (_made(sd1_folder, pictures, tmp_path / "cache") for _ in range(2))
+    straight, struck = (_made(small_sd1, pictures, tmp_path / "cache") for _ in range(2))
     straight.loop.limit = struck.loop.limit = limit
     fault, at = FAULTS[name]
     fault(struck, Once(at))
@@ -122,9 +122,9 @@ def test_what_a_method_does_after_an_update_is_tried_again_without_the_gradients
 
 @pytest.mark.parametrize("name", ["unscale", "clip"])
 def test_gradients_that_memory_ended_are_made_anew_in_smaller_pieces(
-    name: str, sd1_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, small_sd1: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, struck = (_made(sd1_folder, pictures, tmp_path / "cache") for _ in range(2))
+    straight, struck = (_made(small_sd1, pictures, tmp_path / "cache") for _ in range(2))
     straight.loop.limit = 1
     monkeypatch.setattr(torch.nn.utils, "clip_grads_with_norm_", torch.nn.utils.clip_grads_with_norm_)
     run_steps(straight)
@@ -138,9 +138,9 @@ def test_gradients_that_memory_ended_are_made_anew_in_smaller_pieces(
 
 
 def test_at_one_sample_the_error_leaves_a_whole_state(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    straight, struck = (_made(sd1_folder, pictures, tmp_path / "cache") for _ in range(2))
+    straight, struck = (_made(small_sd1, pictures, tmp_path / "cache") for _ in range(2))
     run_steps(straight, until=1)
     struck.loop.limit = 1
     run_steps(struck, until=1)
@@ -153,8 +153,8 @@ def test_at_one_sample_the_error_leaves_a_whole_state(
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-def test_a_step_torn_in_the_middle_is_known_as_such(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
-    made = _made(sd1_folder, pictures, tmp_path / "cache")
+def test_a_step_torn_in_the_middle_is_known_as_such(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    made = _made(small_sd1, pictures, tmp_path / "cache")
     real, fault = made.loop.optimizer.step, Once()
 
     def step() -> None:

@@ -33,10 +33,10 @@ def _starts(base: Path, pictures: Path, precision: str, method: str) -> tuple[di
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_formats_start_from_the_same_fp32_weights(
-    precision: str, method: str, sd1_folder: Path, pictures: Path
+    precision: str, method: str, small_sd1: Path, pictures: Path
 ) -> None:
     (plain, _), (found, adapted) = (
-        _starts(sd1_folder, pictures, kind, method) for kind in ("fp32", precision)
+        _starts(small_sd1, pictures, kind, method) for kind in ("fp32", precision)
     )
     assert plain.keys() == found.keys()
     assert all(
@@ -55,23 +55,21 @@ def test_half_formats_start_from_the_same_fp32_weights(
     assert frozen == wanted
 
 
-def test_whole_models_start_from_the_bases_own_numbers(sd1_folder: Path, pictures: Path) -> None:
-    found, _ = _starts(sd1_folder, pictures, "bf16", "full")
-    base = load_family(sd1_folder)
+def test_whole_models_start_from_the_bases_own_numbers(small_sd1: Path, pictures: Path) -> None:
+    found, _ = _starts(small_sd1, pictures, "bf16", "full")
+    base = load_family(small_sd1)
     stored = {f"unet.{name}": value.float() for name, value in base.denoiser.named_parameters()}
     assert any(not torch.equal(value.bfloat16().float(), value) for value in stored.values())
     assert all(torch.equal(found[name], value) for name, value in stored.items())
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_method_trains_in_bf16_on_a_cpu(
-    name: str, sd1_folder: Path, home: Path, tmp_path: Path
-) -> None:
+def test_every_method_trains_in_bf16_on_a_cpu(name: str, small_sd1: Path, home: Path, tmp_path: Path) -> None:
     row = ROWS[name]
     changes = {"train__steps": 1, "train__precision": "bf16", **row.changes}
     for key, value in changes.items():
         changes[key] = value.replace("{folder}", str(tmp_path)) if isinstance(value, str) else value
-    made = prepared(quick_plan(sd1_folder, row.data(tmp_path), method=row.method, **changes), home / "cache")
+    made = prepared(quick_plan(small_sd1, row.data(tmp_path), method=row.method, **changes), home / "cache")
     before = weights(made)
     (report,) = run_steps(made)
     assert math.isfinite(report.loss) and not report.skipped
@@ -79,10 +77,10 @@ def test_every_method_trains_in_bf16_on_a_cpu(
 
 
 def test_new_words_train_in_fp32_beside_a_bf16_encoder(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     changes = METHODS["textual_inversion"] | {"train__precision": "bf16", "train__learning_rate": 1e-4}
-    plan = quick_plan(sd1_folder, pictures, method="textual_inversion", **changes)
+    plan = quick_plan(small_sd1, pictures, method="textual_inversion", **changes)
     made = prepared(plan, tmp_path / "cache")
     (before,) = weights(made).values()
     reports = run_steps(made)

@@ -74,10 +74,10 @@ def _reference(base: Path, folder: Path, orders: list[list[int]]) -> tuple[list[
     return losses, gradients
 
 
-def test_lora_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
+def test_lora_steps_equal_plain_torch(small_sd1: Path, tmp_path: Path) -> None:
     folder = write_pictures(tmp_path / "pictures", count=5)
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         folder,
         seed=SEED,
         train__steps=3,
@@ -94,7 +94,7 @@ def test_lora_steps_equal_plain_torch(sd1_folder: Path, tmp_path: Path) -> None:
         found = {item.name: item.parameter.grad for item in made.adapted.trainables}
         gradients.append({name: value.clone() for name, value in found.items() if value is not None})
     orders = [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
-    expected_losses, expected_gradients = _reference(sd1_folder, folder, orders)
+    expected_losses, expected_gradients = _reference(small_sd1, folder, orders)
     assert max(abs(one - other) for one, other in zip(losses, expected_losses, strict=True)) < 1e-6
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         assert ours.keys() == theirs.keys()

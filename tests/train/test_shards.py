@@ -13,7 +13,7 @@ from engine.train.encoded_table import EncodedTable
 from engine.train.feeding import DataFeed
 from engine.train.latents import LatentTable
 from tests.support.pictures import write_conditions, write_pictures
-from tests.support.runs import new_run, quick_plan, run_to_end
+from tests.support.runs import new_run, quick_plan, work_to_end
 from tests.support.sessions import Prepared, prepared, run_steps, weights
 from tests.support.shards import pack, write_shard
 
@@ -49,17 +49,17 @@ def _equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 
 @pytest.mark.parametrize("method", METHODS)
 def test_losses_and_weights_are_those_of_the_folder(
-    method: str, both: tuple[Path, Path], sd1_folder: Path, tmp_path: Path
+    method: str, both: tuple[Path, Path], small_sd1: Path, tmp_path: Path
 ) -> None:
     pictures, shards = both
-    folder = made(sd1_folder, pictures, tmp_path / "one", method)
-    packed = made(sd1_folder, shards, tmp_path / "two", method)
+    folder = made(small_sd1, pictures, tmp_path / "one", method)
+    packed = made(small_sd1, shards, tmp_path / "two", method)
     assert packed.report.items[0].span is not None
     assert [report.loss for report in run_steps(packed)] == [report.loss for report in run_steps(folder)]
     assert _equal(weights(packed), weights(folder))
 
 
-def test_conditions_in_the_samples_train_as_a_folder_of_them_does(sd1_folder: Path, tmp_path: Path) -> None:
+def test_conditions_in_the_samples_train_as_a_folder_of_them_does(small_sd1: Path, tmp_path: Path) -> None:
     pictures = write_pictures(tmp_path / "pictures", count=4)
     conditions = write_conditions(pictures, tmp_path / "conditions")
     members: dict[str, bytes | str] = {}
@@ -69,23 +69,23 @@ def test_conditions_in_the_samples_train_as_a_folder_of_them_does(sd1_folder: Pa
         members[f"{file.stem}.txt"] = file.with_suffix(".txt").read_text()
     shard = write_shard(tmp_path / "shards" / "0.tar", members)
     own = {"controlnet__condition": "files"}
-    packed = made(sd1_folder, shard, tmp_path / "one", "controlnet", **own)
+    packed = made(small_sd1, shard, tmp_path / "one", "controlnet", **own)
     path = {"controlnet__condition_path": str(conditions)}
-    folder = made(sd1_folder, pictures, tmp_path / "two", "controlnet", **own, **path)
+    folder = made(small_sd1, pictures, tmp_path / "two", "controlnet", **own, **path)
     assert [report.loss for report in run_steps(packed)] == [report.loss for report in run_steps(folder)]
 
 
 def test_a_resumed_training_from_shards_is_bit_equal(
-    both: tuple[Path, Path], sd1_folder: Path, tmp_path: Path
+    both: tuple[Path, Path], small_sd1: Path, tmp_path: Path
 ) -> None:
-    straight = made(sd1_folder, both[1], tmp_path / "cache")
+    straight = made(small_sd1, both[1], tmp_path / "cache")
     losses = [report.loss for report in run_steps(straight)]
-    first = made(sd1_folder, both[1], tmp_path / "cache")
+    first = made(small_sd1, both[1], tmp_path / "cache")
     run_steps(first, until=2)
     state = {"loop": first.loop.state()}
     trained, optimizer = first.adapted.trainables, first.loop.optimizer
     saved, _ = checkpoint.save(tmp_path / "checkpoints", 2, trained, optimizer, state)
-    second = made(sd1_folder, both[1], tmp_path / "other")
+    second = made(small_sd1, both[1], tmp_path / "other")
     loaded = checkpoint.load(saved, second.adapted.trainables, second.loop.optimizer)
     second.loop.restore(loaded["loop"])
     assert [report.loss for report in run_steps(second, start=2)] == losses[2:]
@@ -93,11 +93,11 @@ def test_a_resumed_training_from_shards_is_bit_equal(
 
 
 def test_rows_that_do_not_fit_into_memory_are_read_for_each_batch(
-    both: tuple[Path, Path], sd1_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: tuple[Path, Path], small_sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    resident = made(sd1_folder, both[1], tmp_path / "one")
+    resident = made(small_sd1, both[1], tmp_path / "one")
     monkeypatch.setattr(encoded_table, "RESIDENT_BYTES", 0)
-    read = made(sd1_folder, both[1], tmp_path / "two")
+    read = made(small_sd1, both[1], tmp_path / "two")
     for session, kept in ((resident, True), (read, False)):
         assert isinstance(session.feed, DataFeed) and isinstance(session.feed.latents, LatentTable)
         table = session.feed.latents._rows
@@ -111,10 +111,10 @@ def test_rows_that_do_not_fit_into_memory_are_read_for_each_batch(
 
 
 def test_a_whole_run_from_a_pattern_trains_and_writes_its_files(
-    both: tuple[Path, Path], sd1_folder: Path, tmp_path: Path
+    both: tuple[Path, Path], small_sd1: Path, tmp_path: Path
 ) -> None:
     pictures, shards = both
-    view = run_to_end(new_run(_plan(sd1_folder, shards / "{00000..00001}.tar", "lora")))
-    folder = made(sd1_folder, pictures, tmp_path / "cache")
+    view = work_to_end(new_run(_plan(small_sd1, shards / "{00000..00001}.tar", "lora")))
+    folder = made(small_sd1, pictures, tmp_path / "cache")
     assert list(view.steps.loss) == [report.loss for report in run_steps(folder)]
     assert view.exports

@@ -61,11 +61,11 @@ def by_slot(batches: Sequence[Batch]) -> dict[int, tuple[Tensor, ...]]:
 
 
 def test_two_ranks_show_what_one_does_and_add_up_to_its_gradients(
-    sd1_folder: Path, pictures: Path, tmp_path: Path
+    small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     """Batches of three, so that the ranks have two samples and one, and the other way round."""
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         pictures,
         train__batch_size=3,
         train__gradient_accumulation=2,
@@ -144,12 +144,12 @@ class Halves:
 
 
 def test_a_source_from_another_part_of_the_data_set_is_asked_like_conditions(
-    sd1_folder: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         extras, "MAKERS", (*extras.MAKERS, lambda plan, report, cache, progress: Halves(report.items))
     )
-    plan = quick_plan(sd1_folder, pictures)
+    plan = quick_plan(small_sd1, pictures)
     made = prepared(plan, tmp_path / "cache")
     assert list(made.feed.items) == list(made.report.items[::2])
     (batch,) = made.feed.step(1, 2)

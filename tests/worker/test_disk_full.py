@@ -26,7 +26,7 @@ from engine.train import checkpoint, class_pictures
 from engine.train.exporting import export_all
 from engine.train.previews import Previewer
 from tests.support.pictures import write_conditions, write_pictures
-from tests.support.runs import events_of, new_run, pid_of, quick_plan, run_to_end, view_of, wait_until
+from tests.support.runs import events_of, new_run, pid_of, quick_plan, view_of, wait_until, work_to_end
 from tests.support.sessions import Prepared, prepared
 
 SIZE = 24 << 20
@@ -131,10 +131,10 @@ LORA: dict[str, Write] = {
 
 
 @pytest.fixture(scope="module")
-def lora(sd1_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+def lora(small_sd1: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     folder = tmp_path_factory.mktemp("lora")
     pictures = write_pictures(folder / "pictures", count=2)
-    plan = quick_plan(sd1_folder, pictures, samples__steps=1, lora__rank=8)
+    plan = quick_plan(small_sd1, pictures, samples__steps=1, lora__rank=8)
     return prepared(plan, folder / "cache")
 
 
@@ -178,7 +178,7 @@ def test_without_somebody_who_waits_a_full_disk_is_an_oserror(
     ],
 )
 def test_exports_of_other_methods_wait_too(
-    method: str, form: str, sd1_folder: Path, disk: Path, tmp_path: Path, home: Path
+    method: str, form: str, small_sd1: Path, disk: Path, tmp_path: Path, home: Path
 ) -> None:
     subprocess.run(["mount", "-o", "remount,size=128m", str(disk)], check=True)
     pictures = write_pictures(tmp_path / "pictures", count=2)
@@ -186,7 +186,7 @@ def test_exports_of_other_methods_wait_too(
     changes: dict[str, object] = {"method": method, "data__trigger": "xyz"}
     if method == "controlnet":
         changes["controlnet__condition_path"] = str(tmp_path / "conditions")
-    made = prepared(quick_plan(sd1_folder, pictures, **changes), tmp_path / "cache")
+    made = prepared(quick_plan(small_sd1, pictures, **changes), tmp_path / "cache")
     known = made.plan.export_formats if form not in FORMATS else (form,)
     freeing = Freeing(fill(disk, 0), [])
     with waiting(freeing):
@@ -231,11 +231,11 @@ def _same(run: RunDir, straight: RunDir) -> None:
 
 
 def test_a_run_on_a_full_disk_pauses_says_which_and_goes_on(
-    sd1_folder: Path, pictures: Path, home: Path, disk: Path
+    small_sd1: Path, pictures: Path, home: Path, disk: Path
 ) -> None:
-    plan = _plan(sd1_folder, pictures)
+    plan = _plan(small_sd1, pictures)
     straight = new_run(plan)
-    run_to_end(straight)
+    work_to_end(straight)
     run = create_run(dumps(plan), "full", disk / "run")
     ballast = fill(disk, 60_000)
     launch(run)
@@ -250,11 +250,11 @@ def test_a_run_on_a_full_disk_pauses_says_which_and_goes_on(
 
 
 def test_a_limit_of_file_sizes_pauses_a_run_until_it_is_lifted(
-    sd1_folder: Path, pictures: Path, home: Path
+    small_sd1: Path, pictures: Path, home: Path
 ) -> None:
-    plan = _plan(sd1_folder, pictures)
+    plan = _plan(small_sd1, pictures)
     straight = new_run(plan)
-    run_to_end(straight)
+    work_to_end(straight)
     run = new_run(plan)
     launch(run)
     wait_until(lambda: any(event["kind"] == "started" for event in events_of(run)), what="a worker")
@@ -269,10 +269,10 @@ def test_a_limit_of_file_sizes_pauses_a_run_until_it_is_lifted(
 
 
 def test_a_cache_on_a_full_disk_pauses_too(
-    sd1_folder: Path, pictures: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_sd1: Path, pictures: Path, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDTRAIN_HOME", str(disk / "home"))
-    run = create_run(dumps(_plan(sd1_folder, pictures)), "away", tmp_path / "away")
+    run = create_run(dumps(_plan(small_sd1, pictures)), "away", tmp_path / "away")
     ballast = fill(disk, 0)
     launch(run)
     wait_until(lambda: bool(_paused(run)) or not is_alive(run), what="the pause")
@@ -283,12 +283,12 @@ def test_a_cache_on_a_full_disk_pauses_too(
 
 
 def test_a_stop_is_heard_while_the_disk_is_full(
-    sd1_folder: Path, pictures: Path, home: Path, disk: Path
+    small_sd1: Path, pictures: Path, home: Path, disk: Path
 ) -> None:
     from engine.run.control import send
     from engine.run.control_commands import Stop
 
-    run = create_run(dumps(_plan(sd1_folder, pictures)), "full", disk / "run")
+    run = create_run(dumps(_plan(small_sd1, pictures)), "full", disk / "run")
     fill(disk, 60_000)
     launch(run)
     wait_until(lambda: bool(_paused(run)) or not is_alive(run), what="the pause")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,22 +21,18 @@ from engine.train.previews import Painter
 from engine.worker.remedies import out_of_memory
 from engine.worker.session import work
 from engine.worker.states import Running, State
-from tests.support.runs import events_of, new_run, quick_plan, view_of
+from tests.support.runs import events_of, new_run, own_signals, quick_plan, view_of
 
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """A worker inside this process must not keep the process's handlers."""
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in numbers]
-    yield
-    for number, handler in zip(numbers, before, strict=True):
-        signal.signal(number, handler)
+    with own_signals():
+        yield
 
 
 @pytest.fixture
-def plan(home: Path, sd1_folder: Path, pictures: Path) -> Plan:
-    return quick_plan(sd1_folder, pictures, checkpoints__every=0, train__batch_size=1, train__steps=5)
+def plan(home: Path, small_sd1: Path, pictures: Path) -> Plan:
+    return quick_plan(small_sd1, pictures, checkpoints__every=0, train__batch_size=1, train__steps=5)
 
 
 def _at_call(number: int, real: Callable[..., Any], error: Exception) -> Callable[..., Any]:
@@ -112,9 +107,9 @@ def test_weights_that_are_not_finite_are_not_saved(plan: Plan, monkeypatch: pyte
     "error", [ValueError("odd"), ZeroDivisionError(), torch.OutOfMemoryError("full"), AttributeError("x")]
 )
 def test_whatever_a_preview_meets_the_training_goes_on(
-    error: Exception, home: Path, sd1_folder: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, home: Path, small_sd1: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures, samples__every=3, samples__steps=1)
+    plan = quick_plan(small_sd1, pictures, samples__every=3, samples__steps=1)
     monkeypatch.setattr(Painter, "picture", _at_call(1, Painter.picture, error))
     run = new_run(plan)
     assert work(run) == codes.DONE

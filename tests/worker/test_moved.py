@@ -26,9 +26,9 @@ def _gone(pid: int) -> bool:
 
 
 def test_a_run_goes_on_where_its_folder_was_moved_to(
-    home: Path, sd1_folder: Path, pictures: Path, tmp_path: Path
+    home: Path, small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures, train__steps=400, checkpoints__every=5)
+    plan = quick_plan(small_sd1, pictures, train__steps=4000, checkpoints__every=5)
     run = new_run(plan)
     launch(run)
     wait_until(lambda: _steps(run, 7), what="some steps")
@@ -53,9 +53,9 @@ def test_a_run_goes_on_where_its_folder_was_moved_to(
 
 
 def test_an_engine_leaves_when_its_folder_is_removed_and_makes_nothing_anew(
-    home: Path, sd1_folder: Path, pictures: Path
+    home: Path, small_sd1: Path, pictures: Path
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures, train__steps=100_000, checkpoints__every=5)
+    plan = quick_plan(small_sd1, pictures, train__steps=100_000, checkpoints__every=5)
     run = new_run(plan)
     launch(run)
     wait_until(lambda: _steps(run, 7), what="some steps")
@@ -73,9 +73,9 @@ def test_an_engine_leaves_when_its_folder_is_removed_and_makes_nothing_anew(
 
 
 def test_a_moved_run_is_resumed_with_commands_that_work(
-    home: Path, sd1_folder: Path, pictures: Path, tmp_path: Path
+    home: Path, small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    plan = quick_plan(sd1_folder, pictures)
+    plan = quick_plan(small_sd1, pictures)
     run = new_run(plan)
     launch(run)
     wait_until(lambda: _steps(run, 1), what="a step")

@@ -23,7 +23,7 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def finished(sd1_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
+def finished(small_sd1: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
     """A run of six steps that saves, exports and draws two previews at steps 3 and 6."""
     from tests.support.pictures import write_pictures
 
@@ -31,7 +31,7 @@ def finished(sd1_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     patch = pytest.MonkeyPatch()
     patch.setenv("SDTRAIN_HOME", str(folder / "home"))
     plan = quick_plan(
-        sd1_folder,
+        small_sd1,
         write_pictures(folder / "pictures"),
         samples__every=3,
         samples__steps=1,
