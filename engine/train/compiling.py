@@ -7,10 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
-CompileError = TorchDynamoException
-"""What a forward pass raises when its module cannot be compiled."""
+
+def compile_error() -> type[Exception]:
+    """What a forward pass raises when its module cannot be compiled.
+
+    Asked for when something was raised: torch's compiler takes a second to import, also in a process that only exports.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    return TorchDynamoException
 
 
 def compile_module(module: nn.Module) -> None:

@@ -15,7 +15,7 @@ from engine import draws
 from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
-from engine.train.compiling import CompileError, gradient_error, make_eager
+from engine.train.compiling import compile_error, gradient_error, make_eager
 from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
@@ -159,7 +159,7 @@ class Loop:
                 if self.compile == "asked":
                     self._compile(step)
                 return self._step(step)
-            except CompileError as error:
+            except compile_error() as error:
                 if self.compile == "no":
                     raise
                 self._run_eager(str(error).strip().splitlines()[0])

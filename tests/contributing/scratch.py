@@ -18,7 +18,8 @@ class Scratch:
     def __init__(self, folder: Path) -> None:
         self.tree, self.work = folder / "tree", folder / "work"
         self.work.mkdir(parents=True)
-        skip = shutil.ignore_patterns("__pycache__")
+        # What is compiled stays good, for the copies keep their times; a file that is being written has a longer name.
+        skip = shutil.ignore_patterns("*.pyc.*")
         for name in SOURCE:
             shutil.copytree(ROOT / name, self.tree / name, ignore=skip)
         # Top-level modules of their own, where the tree has any.

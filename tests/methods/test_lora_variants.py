@@ -109,16 +109,16 @@ def test_peft_itself_computes_the_same_from_the_file(
 
 @pytest.mark.parametrize("kind", ["loha", "lokr"])
 def test_a_change_starts_at_nothing_and_follows_from_the_seed(
-    kind: str, sd1_folder: Path, pictures: Path, tmp_path: Path
+    kind: str, small_sd1: Path, pictures: Path, tmp_path: Path
 ) -> None:
     changes = {"kind": kind, "rank_dropout": 0.3, "module_dropout": 0.3}
-    first = _made(sd1_folder, pictures, tmp_path, **changes)
+    first = _made(small_sd1, pictures, tmp_path, **changes)
     for module in first.adapted.family.denoiser.modules():
         if hasattr(module, "get_delta_weight"):
             layer: Any = module
             assert float(layer.get_delta_weight("default").abs().max()) == 0
     torch.rand(9)
-    second = _made(sd1_folder, pictures, tmp_path, **changes)
+    second = _made(small_sd1, pictures, tmp_path, **changes)
     losses = [report.loss for report in run_steps(first)]
     torch.rand(9)
     assert [report.loss for report in run_steps(second)] == losses
@@ -126,10 +126,10 @@ def test_a_change_starts_at_nothing_and_follows_from_the_seed(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_max_norm_holds_every_layers_change(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
+def test_max_norm_holds_every_layers_change(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     limit = 1e-3
-    free = _made(sd1_folder, pictures, tmp_path, targets="all", alpha=8.0)
-    held = _made(sd1_folder, pictures, tmp_path, targets="all", alpha=8.0, max_norm=limit)
+    free = _made(small_sd1, pictures, tmp_path, targets="all", alpha=8.0)
+    held = _made(small_sd1, pictures, tmp_path, targets="all", alpha=8.0, max_norm=limit)
     for made in (free, held):
         run_steps(made)
     norms = []

@@ -12,11 +12,18 @@ from torch import nn
 
 from engine.train import compiling
 from engine.train.compiling import compile_module, is_compiled, make_eager
+from tests.support.models import write_small_sd1
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps
 
 PARTS = "aot_eager_decomp_partition"
 """torch's compiler without the generated code: it traces, differentiates and cuts as the whole one does."""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four blocks that repeat, of one size: they are compiled once."""
+    return write_small_sd1(tmp_path_factory.mktemp("models") / "one", levels=1)
 
 
 def pair(base: Path, pictures: Path, folder: Path) -> tuple[Prepared, Prepared]:
@@ -27,12 +34,12 @@ def pair(base: Path, pictures: Path, folder: Path) -> tuple[Prepared, Prepared]:
 
 
 def test_two_compiled_steps_agree_with_eager_ones(
-    small_sd1: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         compiling, "compile_module", lambda module: module.compile_repeated_blocks(backend=PARTS)
     )
-    compiled, eager = pair(small_sd1, pictures, tmp_path)
+    compiled, eager = pair(base, pictures, tmp_path)
     losses = [report.loss for report in run_steps(compiled)]
     assert is_compiled(compiled.adapted.family.denoiser)
     assert compiled.warnings == []
@@ -41,9 +48,9 @@ def test_two_compiled_steps_agree_with_eager_ones(
 
 
 def test_whatever_the_machines_own_compiler_gives_the_training_is_right(
-    small_sd1: Path, pictures: Path, tmp_path: Path
+    base: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    made, eager = pair(small_sd1, pictures, tmp_path)
+    made, eager = pair(base, pictures, tmp_path)
     losses = [report.loss for report in run_steps(made)]
     assert losses == pytest.approx([report.loss for report in run_steps(eager)], rel=1e-4)
     assert is_compiled(made.adapted.family.denoiser) == (made.warnings == [])
@@ -74,14 +81,14 @@ def compile_wrongly(module: Any) -> None:
 
 @pytest.mark.parametrize("compile", [lambda module: module.compile(backend=refuse), compile_wrongly])
 def test_what_cannot_be_compiled_runs_as_it_is_and_is_told(
-    small_sd1: Path,
+    base: Path,
     pictures: Path,
     tmp_path: Path,
     compile: Callable[[nn.Module], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(compiling, "compile_module", compile)
-    made, eager = pair(small_sd1, pictures, tmp_path)
+    made, eager = pair(base, pictures, tmp_path)
     losses = [report.loss for report in run_steps(made)]
     assert made.warnings == ["not-compiled"]
     assert not is_compiled(made.adapted.family.denoiser)
