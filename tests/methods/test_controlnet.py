@@ -86,8 +86,8 @@ def orders_of(made: Prepared) -> list[list[int]]:
     return [[int(row) for row in made.feed.order.batch(index)] for index in range(3)]
 
 
-def test_the_first_prediction_is_the_base_models_own(small_sd1: Path, tmp_path: Path) -> None:
-    made = prepared(control_plan(small_sd1, tmp_path, "controlnet"), tmp_path / "cache")
+def test_the_first_prediction_is_the_base_models_own(sd1_folder: Path, tmp_path: Path) -> None:
+    made = prepared(control_plan(sd1_folder, tmp_path, "controlnet"), tmp_path / "cache")
     (batch,) = made.feed.step(1, 2)
     times = torch.tensor([10, 900])
     family = made.adapted.family

@@ -98,8 +98,8 @@ def test_frozen_blocks_and_parts_stay_bit_equal(small_sd1: Path, pictures: Path,
             assert torch.equal(value.detach().float(), before[full]) == (full not in names), full
 
 
-def test_every_block_frozen_or_a_wrong_name_is_refused(small_sd1: Path, pictures: Path) -> None:
-    family = load_plan_family(quick_plan(small_sd1, pictures))
+def test_every_block_frozen_or_a_wrong_name_is_refused(sd1_folder: Path, pictures: Path) -> None:
+    family = load_plan_family(quick_plan(sd1_folder, pictures))
     with pytest.raises(UserError, match="no block IN12"):
         Full(None, ["IN12"]).prepare(family)
     names = [*(f"IN{n:02d}" for n in range(12)), "MID", *(f"OUT{n:02d}" for n in range(12)), "time", "out"]

@@ -34,12 +34,12 @@ def _plan(base: Path, tmp_path: Path, **changes: object) -> Plan:
     return quick_plan(base, folder, **asked)
 
 
-def test_steps_equal_plain_diffusers_with_the_same_fresh_weights(small_sd1: Path, tmp_path: Path) -> None:
+def test_steps_equal_plain_diffusers_with_the_same_fresh_weights(sd1_folder: Path, tmp_path: Path) -> None:
     rate = 1e-4
-    plan = _plan(small_sd1, tmp_path, scratch__size="own", scratch__widths=OWN, train__learning_rate=rate)
+    plan = _plan(sd1_folder, tmp_path, scratch__size="own", scratch__widths=OWN, train__learning_rate=rate)
     made = prepared(plan, tmp_path / "cache")
-    plain = Plain.load(small_sd1, SEED)
-    config = {**UNet2DConditionModel.load_config(small_sd1, subfolder="unet"), "block_out_channels": OWN}
+    plain = Plain.load(sd1_folder, SEED)
+    config = {**UNet2DConditionModel.load_config(sd1_folder, subfolder="unet"), "block_out_channels": OWN}
     with keyed(SEED, "init", "unet"):
         plain.unet = UNet2DConditionModel.from_config(config)
     plain.encoder.requires_grad_(False)
@@ -62,10 +62,10 @@ def test_steps_equal_plain_diffusers_with_the_same_fresh_weights(small_sd1: Path
             assert ours is not None and torch.allclose(ours, theirs, atol=1e-6), item.name
 
 
-def test_the_fresh_unet_is_not_the_bases_and_the_rest_is(small_sd1: Path, tmp_path: Path) -> None:
-    base = load_family(small_sd1)
+def test_the_fresh_unet_is_not_the_bases_and_the_rest_is(sd1_folder: Path, tmp_path: Path) -> None:
+    base = load_family(sd1_folder)
     before = torch.random.get_rng_state()
-    made = prepared(_plan(small_sd1, tmp_path, scratch__size="base"), tmp_path / "cache")
+    made = prepared(_plan(sd1_folder, tmp_path, scratch__size="base"), tmp_path / "cache")
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator is left as it was"
     unet, old = made.adapted.family.denoiser.state_dict(), base.denoiser.state_dict()
     assert not torch.equal(unet["conv_in.weight"], old["conv_in.weight"].float())
@@ -100,9 +100,9 @@ def test_widths_that_do_not_fit_are_refused(widths: list[int], why: str) -> None
         widths_of(config, "own", widths)
 
 
-def test_its_own_schedule_is_trained_and_exported(small_sd1: Path, tmp_path: Path) -> None:
+def test_its_own_schedule_is_trained_and_exported(sd1_folder: Path, tmp_path: Path) -> None:
     plan = _plan(
-        small_sd1,
+        sd1_folder,
         tmp_path,
         scratch__size="own",
         scratch__widths=OWN,
@@ -116,7 +116,7 @@ def test_its_own_schedule_is_trained_and_exported(small_sd1: Path, tmp_path: Pat
     assert made.adapted.family.schedule.prediction == "v_prediction" and float(alphas[-1]) == 0
     (tmp_path / "out").mkdir()
     for done in export_all(plan, made.adapted, tmp_path / "out", 1, made.report.items):
-        again = load_family(done.path, tokenizer=str(small_sd1 / "tokenizer"))
+        again = load_family(done.path, tokenizer=str(sd1_folder / "tokenizer"))
         assert again.schedule.prediction == "v_prediction", done.format
         assert torch.equal(alphas_of(again), alphas), done.format
         assert list(again.configs["unet"]["block_out_channels"]) == OWN
@@ -131,9 +131,9 @@ def _staged(base: Path, tmp_path: Path, **changes: object) -> Plan:
     return _plan(base, tmp_path, scratch__size="own", scratch__widths=OWN, **{**asked, **changes})
 
 
-def test_stages_change_the_resolution_and_the_rate_at_their_steps(small_sd1: Path, tmp_path: Path) -> None:
+def test_stages_change_the_resolution_and_the_rate_at_their_steps(sd1_folder: Path, tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", count=4, side=128)
-    plan = _staged(small_sd1, tmp_path, train__learning_rate=1e-3)
+    plan = _staged(sd1_folder, tmp_path, train__learning_rate=1e-3)
     write_pictures(tmp_path / "pictures", count=4, side=128)
     made = prepared(plan, tmp_path / "cache")
     assert isinstance(made.feed, StagedFeed)
@@ -143,8 +143,8 @@ def test_stages_change_the_resolution_and_the_rate_at_their_steps(small_sd1: Pat
     assert sides == [64, 64, 128, 128]
 
 
-def test_resume_in_a_later_stage_is_bit_exact(small_sd1: Path, tmp_path: Path) -> None:
-    plan = _staged(small_sd1, tmp_path)
+def test_resume_in_a_later_stage_is_bit_exact(sd1_folder: Path, tmp_path: Path) -> None:
+    plan = _staged(sd1_folder, tmp_path)
     write_pictures(tmp_path / "pictures", count=4, side=128)
     whole = prepared(plan, tmp_path / "cache")
     run_steps(whole)

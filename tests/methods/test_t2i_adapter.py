@@ -26,10 +26,10 @@ def twin(made: Prepared, **config: Any) -> T2IAdapter:
     return net
 
 
-def test_adapter_steps_equal_plain_diffusers(small_sd1: Path, tmp_path: Path) -> None:
-    plan = control_plan(small_sd1, tmp_path, "t2i_adapter", objective__timesteps="cubic")
+def test_adapter_steps_equal_plain_diffusers(sd1_folder: Path, tmp_path: Path) -> None:
+    plan = control_plan(sd1_folder, tmp_path, "t2i_adapter", objective__timesteps="cubic")
     made = prepared(plan, tmp_path / "cache")
-    plain = Plain.load(small_sd1, SEED)
+    plain = Plain.load(sd1_folder, SEED)
     net = twin(
         made, in_channels=3, channels=[48, 64, 64, 48], downscale_factor=8, adapter_type="full_adapter"
     )
@@ -71,9 +71,9 @@ def test_the_xl_adapters_features_reach_three_levels_and_the_middle(
 
 @pytest.mark.parametrize(("channels", "inputs"), [("1", 64), ("3", 192)])
 def test_the_first_convolution_takes_eight_by_eight_pixels_of_each_channel(
-    channels: str, inputs: int, small_sd1: Path, tmp_path: Path
+    channels: str, inputs: int, sd1_folder: Path, tmp_path: Path
 ) -> None:
-    plan = control_plan(small_sd1, tmp_path, "t2i_adapter", t2i_adapter__channels=channels)
+    plan = control_plan(sd1_folder, tmp_path, "t2i_adapter", t2i_adapter__channels=channels)
     made = prepared(plan, tmp_path / "cache")
     assert own_net(made).adapter.conv_in.weight.shape == (48, inputs, 3, 3)
 
