@@ -125,3 +125,13 @@ def test_conditions_in_the_pictures_own_folder_are_paired_and_not_counted(
     assert facts.pairs is not None and len(facts.pairs.files) == 3
     assert gather({**answers, "controlnet.condition_path": str(tmp_path / "none")}, no_gpu).pairs is None
     assert gather({**answers, "method": "lora"}, no_gpu).pairs is None
+
+
+@pytest.mark.parametrize(("family", "whose"), [("sd1", "sd1"), ("sdxl", "sdxl"), ("sd3", "sd1")])
+def test_values_come_from_the_bases_own_preset_or_the_usual_one(family: str, whose: str) -> None:
+    base = BaseInfo("owner/model", "hub", None, family, "", "epsilon", "base", "fp16", 512, False, ())
+    here = card(24)
+    made = built(Facts(report_of(40), base, 24.0, here.gpus, here), method="full")
+    taken = {item.key: item.value for item in made.derived if item.why.startswith("preset ")}
+    known = {name: preset("full", name, False, 24.0).values for name in ("sd1", "sdxl")}
+    assert [name for name, values in known.items() if taken.items() <= values.items()] == [whose]
