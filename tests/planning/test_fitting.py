@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,13 @@ from engine.cost.estimate import estimate
 from engine.dataset.report import Counts, DatasetReport, Item
 from engine.models.bases import BaseInfo
 from engine.models.specs import FAMILIES
+from engine.plan.files import to_dict
 from engine.plan.methods import METHODS
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.build import Built, Facts, build
+from engine.planning.builder import flatten
 from engine.planning.check import check
 from engine.planning.presets import preset, recipes
 from tests.support.plans import GIB, card
@@ -112,7 +115,7 @@ def test_a_source_that_speaks_of_an_offer_is_true() -> None:
             assert ("--method lora" in fixes[0]) or "offers LoRA" not in size["source"], size["source"]
 
 
-def set_of(fix: str) -> dict[str, object]:
+def set_of(fix: str) -> dict[str, Any]:
     """What the first way of a fix sets."""
     pairs = re.findall(r'(\w+\.\w+) = ("?)(\w+)\2', fix.split(" (about")[0])
     return {key: value if quoted else {"true": True}.get(value) or int(value) for key, quoted, value in pairs}
@@ -121,9 +124,19 @@ def set_of(fix: str) -> dict[str, object]:
 @pytest.mark.parametrize(("method", "family", "gigabytes"), EVERY)
 def test_a_fix_is_right(method: str, family: str, gigabytes: int) -> None:
     facts = facts_of(family, gigabytes)
-    found = [item for item in problems_of(built(method, facts).plan, facts) if is_memory(item)]
+    plan = built(method, facts).plan
+    found = [item for item in problems_of(plan, facts) if is_memory(item)]
     if not found or not found[0].fix.startswith("set "):
         return
+    values: dict[str, Any] = flatten(to_dict(plan))
+    for way in map(set_of, found[0].fix.split("; or ")):
+        assert not [key for key, value in way.items() if values[key] == value], (
+            "what is so already is not asked for"
+        )
+        size, pieces = (
+            {**values, **way}[f"train.{name}"] for name in ("batch_size", "gradient_accumulation")
+        )
+        assert size * pieces == plan.train.batch_size * plan.train.gradient_accumulation
     mended = built(method, facts, **set_of(found[0].fix))
     assert not [item for item in problems_of(mended.plan, facts) if is_memory(item)]
 
