@@ -100,6 +100,13 @@ def test_two_readers_may_go_on_from_one_view() -> None:
     assert list(left.steps.loss) == [1.0, 0.5, 7.0]
     assert list(right.steps.loss) == [1.0, 0.5, 8.0, 0.25]
     assert len(base.steps) == 2
+    far = fold([step(5), step(6)], base)
+    assert [list(view.steps.step) for view in (base, left, right, far)] == [
+        [1, 2],
+        [1, 2, 3],
+        [1, 2, 3, 4],
+        [1, 2, 5, 6],
+    ]
 
 
 def test_a_resume_drops_the_steps_samples_and_checkpoints_after_its_step() -> None:
