@@ -83,29 +83,28 @@ def test_warm_up_previews_and_checkpoints_follow_the_length(
     assert derived(facts, train__steps=steps).get("train.warmup") == warmup
 
 
-@pytest.mark.parametrize("side", [512, 1024, 1536])
-@pytest.mark.parametrize("gigabytes", [0.5, 6, 8, 12])
-def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(side: int, gigabytes: float) -> None:
+@pytest.mark.parametrize(
+    ("gigabytes", "side", "pieces"), [(24, 1024, 1), (24, 1536, 2), (24, 2048, 1), (1, 512, 1)]
+)
+def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
+    gigabytes: int, side: int, pieces: int
+) -> None:
     base = BaseInfo("owner/model", "hub", None, "sd1", "", "epsilon", "base", "fp16", 512, False, ())
     here = card(gigabytes)
     facts = Facts(report_of(40), base, here.gpus[0].gigabytes, here.gpus, here)
-    usual = preset("lora", "sd1", False, gigabytes).values
-    whole = int(str(usual["train.batch_size"])) * int(str(usual.get("train.gradient_accumulation", 1)))
-    plan = built(facts, data__resolution=side).plan
-    assert plan.train.batch_size * plan.train.gradient_accumulation == whole
 
-    def fits(size: int) -> bool:
-        tried = plan.model_copy(update={"train": plan.train.model_copy(update={"batch_size": size})})
-        tried = tried.model_copy(
-            update={"hardware": plan.hardware.model_copy(update={"gradient_checkpointing": True})}
-        )
-        return estimate(tried, base, facts.report, here).vram_total <= gigabytes * GIB
+    def fits(**changes: object) -> bool:
+        plan = built(facts, method="full", data__resolution=side, **changes).plan
+        return estimate(plan, base, facts.report, here).vram_total <= gigabytes * GIB
 
-    larger = [size for size in range(plan.train.batch_size + 1, whole + 1) if whole % size == 0]
-    if plan.train.batch_size != usual["train.batch_size"]:
-        assert fits(plan.train.batch_size) and not any(map(fits, larger))
-    else:
-        assert fits(plan.train.batch_size) or not fits(1)
+    usual = preset("full", "sd1", False, gigabytes).values
+    whole, often = (usual.get(f"train.{name}", 1) for name in ("batch_size", "gradient_accumulation"))
+    assert isinstance(whole, int) and isinstance(often, int)
+    train = built(facts, method="full", data__resolution=side).plan.train
+    assert (train.batch_size, train.gradient_accumulation) == (whole // pieces, often * pieces)
+    in_one = fits(train__batch_size=whole)
+    assert in_one == (side == 1024), "the batch in one piece"
+    assert fits() == (side in (1024, 1536)), "where one picture is too much already, nothing is changed"
 
 
 def test_a_recipe_without_published_rates_is_right_within_ten_times() -> None:

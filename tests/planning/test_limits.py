@@ -36,7 +36,7 @@ LIMITS: list[tuple[str, dict[str, object], object, object]] = [
         "lora.text_encoder_learning_rate",
         {"optimizer__name": "prodigy", "train__learning_rate": 1.0, "lora__text_encoder": True},
         0.01,
-        0.0099,
+        0.00995,
     ),
     ("output.file_name", {}, "x" * 100, "x" * 101),
     ("train.steps", {}, 6000, 6001),
