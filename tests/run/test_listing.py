@@ -90,8 +90,8 @@ def test_a_run_that_was_left_for_months_is_stalled_as_soon_as_another(tmp_path: 
     run = long_run(tmp_path, 2_000)
     now = time.time()
     with run.events_file.open("ab") as file:
-        for step in range(3_000, 3_600):
-            fields = {"t": now - 700 + (step - 3_000), "kind": "step", "step": step, "loss": 1.0}
+        for step in range(3_000, 3_300):
+            fields = {"t": now - 400 + (step - 3_000), "kind": "step", "step": step, "pad": "x" * 200}
             file.write(encode({"v": 1, "seq": step} | fields)[0])
     with RunLock(run.lock_file) as lock:
         assert lock.acquire()
