@@ -236,21 +236,19 @@ def _same(one: Path, other: Path) -> bool:
         mine, wanted = load_file(one), load_file(other)
         return mine.keys() == wanted.keys() and all(mine[key].equal(wanted[key]) for key in wanted)
     if one.suffix == ".pt":
-        return bool(
-            _plain(torch.load(one, weights_only=True)) == _plain(torch.load(other, weights_only=True))
-        )
+        return bool(plain(torch.load(one, weights_only=True)) == plain(torch.load(other, weights_only=True)))
     return one.suffix == ".md" or one.read_bytes() == other.read_bytes()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What a pickle holds, but for when it was made."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
     if isinstance(value, str):
         return _CREATED.sub("", value)
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _commands(run: RunDir) -> list[str]:

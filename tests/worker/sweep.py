@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,9 +13,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import torch
+
 from engine.errors import UserError
 from tests.support.faults import KILL, Faults
 from tests.support.forked import child, reap
+from tests.worker.kills import plain
 
 CLOCK = 4_000_000_000.0
 """Every process of a sweep has this time, so that the same work gives the same bytes."""
@@ -45,10 +49,18 @@ class Writer:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file by its path; temporary ones are none."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): _content(path)
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not is_temporary(path.relative_to(folder))
     }
+
+
+def _content(path: Path) -> bytes:
+    """The bytes; of a pickle that is whole what it holds, as torch numbers storages by where they lie in memory."""
+    if path.suffix == ".pt":
+        with contextlib.suppress(Exception):
+            return repr(plain(torch.load(path, weights_only=True))).encode()
+    return path.read_bytes()
 
 
 def is_temporary(path: Path) -> bool:
