@@ -12,7 +12,9 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
+
+from engine.errors import UserError
 
 T = TypeVar("T")
 
@@ -167,7 +169,12 @@ def open_plain(path: Path | str) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(0, "it is not a plain file")
+    raise OSError(0, "it is not a plain file", str(path))
+
+
+def opened_plain(path: Path | str) -> BinaryIO:
+    """A plain file for reading. Raises OSError, also for pipes, devices and folders, and never waits."""
+    return os.fdopen(open_plain(path), "rb")
 
 
 def read_plain(path: Path, most: int) -> bytes:
@@ -175,9 +182,18 @@ def read_plain(path: Path, most: int) -> bytes:
     kind = path.stat().st_mode
     if not stat.S_ISREG(kind):
         # Looked at before it is opened: opening a device may already do something.
-        raise OSError(0, "it is a folder" if stat.S_ISDIR(kind) else "it is not a plain file")
-    with os.fdopen(open_plain(path), "rb") as file:
+        raise OSError(0, "it is a folder" if stat.S_ISDIR(kind) else "it is not a plain file", str(path))
+    with opened_plain(path) as file:
         return file.read(most)
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with its ~ as somebody's home; UserError where it is nobody's here."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        what = f"{str(path).split('/')[0]} is no user's home here"
+        raise UserError(what, "~ alone is your own home", "give another path") from None
 
 
 def text_obstacle(text: str) -> str:
@@ -280,7 +296,7 @@ def _fsync_file(path: Path) -> None:
 def last_lines(path: Path, count: int = 12, *, start: int = 0) -> list[str]:
     """The last `count` lines that are not blank in `path` from byte `start` on; [] without a file."""
     try:
-        with path.open("rb") as file:
+        with opened_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(start, size - 16_384))
             text = file.read().decode("utf-8", "replace")

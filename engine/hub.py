@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.files import expanded
 from engine.installing import hub_download
 
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$", re.ASCII)
@@ -15,11 +16,11 @@ HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$", re.ASCII)
 def hub_cache() -> Path:
     """Where the hub's client keeps models, by the environment variables that it reads itself."""
     if folder := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
-        return Path(folder).expanduser()
+        return expanded(folder)
     if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
+        return expanded(home) / "hub"
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "huggingface" / "hub"
+    return (expanded(cache) if cache else expanded("~") / ".cache") / "huggingface" / "hub"
 
 
 def is_hub_id(text: str) -> bool:

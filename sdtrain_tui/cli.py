@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from typing import Protocol
 
 from engine.errors import UserError
 from sdtrain_tui.codes import BAD_INPUT, DONE, FAILED, INTERRUPTED
+from sdtrain_tui.commands.texts import Shown, print_json, short
 
 # Help only: each command's module is imported when it is called, so that `sdtrain list` stays light.
 COMMANDS: dict[str, str] = {
@@ -56,6 +59,11 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file's name may hold what the terminal's encoding has not: it is shown escaped.
         sys.stdout.reconfigure(errors="backslashreplace")
+    with redirect_stdout(Shown(sys.stdout)), redirect_stderr(Shown(sys.stderr)):
+        return _run(words, as_json)
+
+
+def _run(words: list[str], as_json: bool) -> int:
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -72,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         _refuse(UserError(what, fix="check the path, its rights and the free space"), as_json)
-        return FAILED
+        return BAD_INPUT if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else FAILED
     finally:
         _tell_broken()
 
@@ -151,10 +159,8 @@ def _version() -> str:
 
 
 def _refuse(error: UserError, as_json: bool) -> int:
-    from sdtrain_tui.commands.texts import clean, print_json
-
-    for line in "\n".join(error.lines()).splitlines():
-        print(clean(line), file=sys.stderr)
+    for line in "\n".join(error.lines()).split("\n"):
+        print(short(line), file=sys.stderr)
     if as_json:
         problems = [problem.to_json() for problem in getattr(error, "problems", [])]
         print_json({"error": {"what": error.what, "why": error.why, "fix": error.fix, "problems": problems}})

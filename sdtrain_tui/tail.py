@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.files import opened_plain
+
 
 class Tail:
     """Reads the last part of a file first, then what is added; a file that was replaced or cut starts anew."""
@@ -18,7 +20,7 @@ class Tail:
     def poll(self, max_bytes: int = 262_144) -> list[str]:
         """The whole lines that are new, at most about `max_bytes` of them; empty while there is no file."""
         try:
-            with self._path.open("rb") as file:
+            with opened_plain(self._path) as file:
                 return self._read(file.fileno(), max_bytes)
         except OSError:
             return []

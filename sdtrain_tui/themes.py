@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,9 @@ from typing import Any
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
+from engine.errors import UserError
+from engine.files import read_plain
+from engine.plan.reading import parse
 from sdtrain_tui.palette import ROLES
 
 DEFAULT = "sdtrain-dark"
@@ -69,16 +71,16 @@ def read_theme(file: Path) -> Theme:
     (see `sdtrain_tui.palette`); a role that is missing follows from the colours.
     """
     try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        text = read_plain(file, MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror})") from None
     if len(text) > MAX_BYTES:
         raise ValueError(f"larger than {MAX_BYTES} bytes")
     try:
-        data = tomllib.loads(text.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"not valid TOML ({error})") from None
+        data = parse(text.decode(), str(file))
+    except (UnicodeDecodeError, UserError) as error:
+        why = error.why if isinstance(error, UserError) else str(error)
+        raise ValueError(f"not valid TOML ({why})") from None
     _only(data, {"name", "dark", "colors", "roles"}, "key")
     name, dark = data.get("name", file.stem), data.get("dark", True)
     if not isinstance(name, str) or not name or not name.isprintable():

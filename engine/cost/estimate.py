@@ -14,6 +14,7 @@ from engine.cost.machine import Machine
 from engine.cost.model_size import ModelSize
 from engine.cost.throughput import measured_throughput
 from engine.dataset.report import DatasetReport
+from engine.files import expanded
 from engine.models.bases import BaseInfo
 from engine.models.specs import FAMILIES
 from engine.plan.optimizers import OPTIMIZERS
@@ -101,7 +102,7 @@ def estimate(
     device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
     seconds, why = _time(plan)
     own, caches = written(plan, model), () if report is None else tuple(cached(plan, model, report))
-    place = runs_root() if directory is None else directory.expanduser().absolute()
+    place = runs_root() if directory is None else expanded(directory).absolute()
     disks = disks_of(((place, own), (cache_root(), caches)))
     return Estimate(
         device=device,

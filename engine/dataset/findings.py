@@ -5,6 +5,9 @@ from typing import Literal
 
 Level = Literal["error", "warning", "info"]
 
+LONGEST = 1000
+"""Characters of a name that are shown; a table may name a picture by a book."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -33,7 +36,8 @@ class Finding:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters and undecodable bytes escaped: no file name may steer a terminal."""
+    """`text` with control characters and undecodable bytes escaped, cut at LONGEST: no name may steer a terminal."""
+    text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
     if text.isprintable():
         return text
     return "".join(

@@ -172,8 +172,10 @@ def _checked(path: Source, file: Stretch, image: Image.Image) -> Header:
     if orientation in _SWAPPED:
         width, height = height, width
     deep = ";16" in str(getattr(image, "tile", [])[:1]) or ";16" in image.mode
-    alpha, several = image.has_transparency_data, several and image.format == "TIFF"
-    return Header(image.format or "", image.mode, width, height, orientation, alpha, deep, several)
+    with guard(path):
+        alpha = image.has_transparency_data
+    pages = several and image.format == "TIFF"
+    return Header(image.format or "", image.mode, width, height, orientation, alpha, deep, pages)
 
 
 def _orientation(file: Stretch, image: Image.Image) -> int:

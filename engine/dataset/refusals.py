@@ -28,6 +28,7 @@ BROKEN = (
     AttributeError,
     RuntimeError,
     MemoryError,
+    AssertionError,
 )
 """What Pillow raises on damaged files; only its own calls are wrapped in it."""
 

@@ -134,10 +134,14 @@ def _repaired(text: str, guessed: Guessed) -> str:
 def _of_lines(lines: Iterable[str], guessed: Guessed) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
-            try:
-                yield number, json.loads(_repaired(line, guessed))
-            except (json.JSONDecodeError, RecursionError):
-                yield number, None
+            yield number, _loaded(_repaired(line, guessed))
+
+
+def _loaded(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):  # no JSON, a number of thousands of digits, or nested without end
+        return None
 
 
 def _of_json(text: str, guessed: Guessed) -> Iterator[tuple[int, object]]:
@@ -147,11 +151,12 @@ def _of_json(text: str, guessed: Guessed) -> Iterator[tuple[int, object]]:
         raise TableError(
             f"is larger than {MAX_JSON >> 20} MB", why, "save it as metadata.jsonl, a row a line"
         )
+    text = _repaired(text, guessed)
     try:
-        data: Any = json.loads(_repaired(text, guessed))
+        data: Any = json.loads(text)
     except RecursionError:
         data = None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         lines = text.splitlines()
         if len(lines) > 1 and lines[0].strip().endswith("}"):
             yield from _of_lines(lines, guessed)

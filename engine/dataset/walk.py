@@ -176,7 +176,8 @@ def _last_stem(name: str) -> str:
 
 
 def _is_run_folder(path: Path) -> bool:
-    return (path / "events.jsonl").is_file() and (path / "plan.toml").is_file()
+    # os.path's own: Path's raises where a folder may not be looked into.
+    return os.path.isfile(path / "events.jsonl") and os.path.isfile(path / "plan.toml")  # noqa: PTH113
 
 
 def _sort_in(name: str, listing: Listing) -> None:

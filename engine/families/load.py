@@ -125,7 +125,7 @@ def _from_file(found: Detected) -> tuple[dict[str, nn.Module], dict[str, Mapping
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"cannot read {path}", str(error), "the model folder is incomplete: get it again"
         ) from error

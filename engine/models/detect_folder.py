@@ -6,10 +6,13 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.models.detected import SUPPORTED, Detected, main_dtype, variant_of
 from engine.models.family_spec import FamilySpec
+from engine.models.folder_configs import check_configs
 from engine.models.folder_weights import check_names, json_object, part_header, stems_of, weight_files
 from engine.models.prediction import EPSILON, meaning
 from engine.models.specs import FAMILIES
 
+SHOWN = 20
+"""Files of those that are missing that are named."""
 _OTHER_NOISE = ("EDM", "FlowMatch")
 _OTHERS = {
     "StableDiffusion3": "a Stable Diffusion 3 folder (a transformer, no UNet)",
@@ -35,8 +38,9 @@ def detect_folder(path: Path) -> Detected:
     parts = tuple(part for part in spec.folder_parts if part != "vae" or (path / part).is_dir())
     missing = [problem for part in parts for problem in _missing(path, part)]
     if missing:
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
         raise UserError(
-            f"{path} is not a whole diffusers folder: {', '.join(missing)} missing",
+            f"{path} is not a whole diffusers folder: {', '.join(missing[:SHOWN])}{more} missing",
             why=f"a model of this family needs {', '.join(spec.folder_parts)}",
             fix="copy or download the missing files into the folder",
         )
@@ -44,6 +48,7 @@ def detect_folder(path: Path) -> Detected:
     variant = variant_of(path, spec, channels if isinstance(channels, int) else 0, reasons)
     prediction = _prediction(path, reasons)
     dtype = _dtype(path, spec)
+    check_configs(path, spec)
     return Detected(path, "diffusers", spec.name, prediction, variant, dtype, parts, tuple(reasons))
 
 

@@ -43,9 +43,10 @@ class Layer:
 
 def text_layers(config: Mapping[str, Any]) -> list[Layer]:
     """Those of the CLIPTextModel of this config."""
-    width, inner = int(config["hidden_size"]), int(config["intermediate_size"])
+    # A config leaves out what is CLIPTextConfig's own default.
+    width, inner = int(config.get("hidden_size", 512)), int(config.get("intermediate_size", 2048))
     found: list[Layer] = []
-    for index in range(int(config["num_hidden_layers"])):
+    for index in range(int(config.get("num_hidden_layers", 12))):
         block = f"text_model.encoder.layers.{index}"
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
             found.append(Layer(f"{block}.self_attn.{name}", "attention", width, width, text=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
@@ -148,13 +149,24 @@ def unusable(key: str, value: object, folder: Path | None = None) -> Problem | N
     try:
         place = (folder or Path()) / Path(value).expanduser()
     except RuntimeError:
-        user = value.split("/")[0]
+        user = shown(value.split("/")[0])
         return Problem(key, f"{user} is no user's home here", "~ alone is your own home", "give another path")
+    if why := _nowhere(place):
+        return Problem(key, f"{shown(value)} cannot be used", why, "give another path")
     if any(mark in value for mark in _ESCAPED) and not os.path.lexists(place):
         why = "in double quotes a single backslash and the letter after it are one character"
         fix = r"write paths with / or in single quotes: 'C:\pictures\cats'"
         return Problem(key, f"{shown(value)} has a control character", why, fix)
     return None
+
+
+def _nowhere(place: Path) -> str:
+    """Why the system can follow no such path: too long, or links that lead in a circle; empty for all others."""
+    try:
+        place.stat()
+    except OSError as error:
+        return (error.strerror or "").lower() if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else ""
+    return ""
 
 
 def resolve(plan: Plan, folder: Path) -> Plan:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.files import is_disk_full, make_private, text_obstacle, write_atomic
+from engine.files import expanded, is_disk_full, make_private, text_obstacle, write_atomic
 from engine.run.paths import RunDir, cache_root, remember, runs_root, safe_name
 
 
@@ -18,12 +18,12 @@ def create_run(plan_toml: str, name: str, directory: Path | None = None) -> RunD
     `directory` is the run's own and must be new or empty. New folders are their owner's alone (0700).
     Raises UserError, and then leaves nothing behind.
     """
-    place = str(runs_root() if directory is None else directory.expanduser().absolute())
+    place = str(runs_root() if directory is None else expanded(directory).absolute())
     if why := text_obstacle(place):
         what = f"A run cannot be kept in {place}"
         raise UserError(what, why, "give another place with --dir, or set SDTRAIN_HOME")
     _make_cache()
-    path = None if directory is None else directory.expanduser().absolute()
+    path = None if directory is None else expanded(directory).absolute()
     missing = [] if path is None else [each for each in (path, *path.parents) if not each.exists()]
     try:
         run = RunDir(_claim_name(safe_name(name)) if path is None else _claim_directory(path))

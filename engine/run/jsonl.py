@@ -10,6 +10,8 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
+from engine.files import open_plain, opened_plain
+
 Record = dict[str, Any]
 
 CHUNK = 4 << 20
@@ -94,7 +96,7 @@ class JsonLineReader:
     def poll(self, max_bytes: int = CHUNK) -> list[Record]:
         """The next objects, from about `max_bytes` at most; an empty list means nothing new by now."""
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_plain(self.path)
         except (FileNotFoundError, NotADirectoryError):
             if self._identity is not None:
                 self._restart()
@@ -176,7 +178,7 @@ def overview(path: Path, last: Collection[str]) -> tuple[list[Record], list[Reco
     run, not for its figures.
     """
     try:
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        with opened_plain(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             size = len(data)
             end = max(0, size - _END)
             starts = {0, *range(0, end, max(_BLOCK, size // _SPREAD))}
@@ -206,7 +208,7 @@ def _blocks(data: mmap, starts: list[int], end: int) -> list[Record]:
 
 def _slice(path: Path, start: int, size: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with opened_plain(path) as file:
             file.seek(start)
             return file.read(size)
     except FileNotFoundError:
@@ -217,7 +219,7 @@ def select(path: Path, kinds: Collection[str], *, start: int = 0) -> Iterator[Re
     """The events of these kinds from byte `start` on; other lines are passed over without parsing them."""
     marks = [b'"kind":"' + kind.encode() + b'"' for kind in kinds]
     try:
-        file = path.open("rb")
+        file = opened_plain(path)
     except FileNotFoundError:
         return
     with file:

@@ -39,7 +39,7 @@ def launch(
     log_before = _size(run.log_file)
     argv = list(engine_argv or process.command("engine", str(run.path), python=python))
     try:
-        with run.log_file.open("ab") as log:
+        with open(run.log_file, "ab", opener=_never_waiting) as log:
             child = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -55,6 +55,11 @@ def launch(
     threading.Thread(target=child.wait, name=f"engine-{child.pid}", daemon=True).start()
     _wait(run, child, before, log_before, timeout_s)
     return child.pid
+
+
+def _never_waiting(path: str, flags: int) -> int:
+    """For a pipe in the log's place: without a reader that is an error."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _wait(run: RunDir, child: subprocess.Popen[bytes], start: int, log_start: int, timeout_s: float) -> None:

@@ -13,6 +13,7 @@ import os
 import time
 from pathlib import Path
 
+from engine.files import open_plain, read_plain
 from engine.run.paths import RunDir
 
 
@@ -71,7 +72,7 @@ class RunLock:
 def is_alive(run: RunDir) -> bool:
     """Whether an engine holds the run's lock at this moment. Raises PermissionError for a foreign run."""
     try:
-        fd = os.open(run.lock_file, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_plain(run.lock_file)
     except PermissionError:
         raise
     except OSError:  # nothing is there, or a link that leads nowhere: no engine can hold it
@@ -88,7 +89,7 @@ def is_alive(run: RunDir) -> bool:
 def supervisor_lives(run: RunDir) -> bool:
     """Whether the process named in the lock file still runs: a hint for waiting, never for "alive"."""
     try:
-        pid = int(run.lock_file.read_text())
+        pid = int(read_plain(run.lock_file, 64))
     except (OSError, ValueError):
         return False
     if not Path("/proc/self").exists():

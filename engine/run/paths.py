@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
-from engine.files import make_private, write_atomic
+from engine.files import expanded, make_private, read_plain, write_atomic
 
 _ELSEWHERE = ".elsewhere"
 
@@ -86,10 +86,10 @@ def cache_root() -> Path:
 
 def _base(own: str, variable: str, fallback: str, below: str) -> Path:
     if home := os.environ.get("SDTRAIN_HOME"):
-        return Path(home).expanduser().absolute() / own
+        return expanded(home).absolute() / own
     given = os.environ.get(variable, "")
     # The XDG specification says that a path that is not absolute must be ignored.
-    root = Path(given) if given.startswith("/") else Path.home() / fallback
+    root = Path(given) if given.startswith("/") else expanded("~") / fallback
     return root / "sdtrain" / below
 
 
@@ -122,7 +122,7 @@ def _elsewhere() -> list[RunDir]:
         return []
     for note in notes:
         try:
-            run = RunDir(Path(os.fsdecode(note.read_bytes())))
+            run = RunDir(Path(os.fsdecode(read_plain(note, 8192))))
             # Where the folder around it is missing too, a disk may only not be mounted.
             if not run.exists() and run.path.parent.is_dir():
                 note.unlink()
@@ -194,6 +194,7 @@ def handle(run: RunDir) -> str:
 
 
 def _not_found(text: str, top: Path, candidates: list[RunDir], *, ambiguous: bool) -> UserError:
+    text = text if len(text) <= 200 else f"{text[:197]}..."
     names = ", ".join(run.name for run in candidates[:8]) + (", ..." if len(candidates) > 8 else "")
     if ambiguous:
         return UserError(f"{text!r} fits {len(candidates)} runs: {names}", fix="give more of the name")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.files import read_plain
 
 MAX_HEADER = 32 * 1024 * 1024  # SDXL's header is 0.3 MB
 LONGEST_HEADER = 100_000_000
@@ -46,8 +47,7 @@ class Header:
 def sniff(path: Path) -> str:
     """What a file is by its first bytes: "safetensors", "pickle", or a phrase for something else."""
     try:
-        with path.open("rb") as file:
-            head = file.read(512)
+        head = read_plain(path, 512)
     except OSError as error:
         raise UserError(
             f"{path} cannot be read", why=error.strerror or str(error), fix="check the path"
@@ -123,7 +123,9 @@ def parse_header(path: Path, raw: bytes, size: int) -> Header:
     try:
         data = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise _broken(path, f"its header is not the JSON that the format asks for ({error})") from error
+        raise _broken(
+            path, f"its header is not the JSON that the format asks for ({str(error)[:200]})"
+        ) from error
     if not isinstance(data, dict):
         raise _broken(path, "its header is not a JSON object")
     if len(data) > MAX_TENSORS:
@@ -152,15 +154,20 @@ def _tensor(path: Path, name: str, entry: object, base: int) -> TensorInfo:
         _naturals(fields.get("data_offsets")),
     )
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise _broken(path, f"tensor {name!r} has the unknown dtype {dtype!r}")
+        raise _broken(path, f"tensor {_short(name)} has the unknown dtype {_short(dtype)}")
     if shape is None or len(shape) > MAX_DIMENSIONS:
-        raise _broken(path, f"tensor {name!r} has no proper shape")
+        raise _broken(path, f"tensor {_short(name)} has no proper shape")
     if offsets is None or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _broken(path, f"tensor {name!r} has no proper byte range")
+        raise _broken(path, f"tensor {_short(name)} has no proper byte range")
     length = offsets[1] - offsets[0]
     if math.prod(shape) * BITS[dtype] != 8 * length:
-        raise _broken(path, f"tensor {name!r} of shape {list(shape)} does not fill its {length} bytes")
+        raise _broken(path, f"tensor {_short(name)} of shape {list(shape)} does not fill its {length} bytes")
     return TensorInfo(dtype, shape, base + offsets[0], base + offsets[1])
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
 
 
 def _naturals(value: object) -> tuple[int, ...] | None:

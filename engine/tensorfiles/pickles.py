@@ -1,11 +1,13 @@
 """Opens pickled weights (.ckpt, .pt, .bin) by torch's weights-only loader: nothing in them is executed."""
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,8 @@ from engine.tensorfiles.header import Header, TensorInfo
 from engine.tensorfiles.inert import MAX_TYPES, inert
 
 MAX_DEPTH = 4
+MAX_NAME = 300
+"""Letters of the longest name of a type that is looked up."""
 _FIX = "download the file again, or use the .safetensors file of the same model"
 _UNKNOWN = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) ([\w.<>]+)")
 
@@ -31,6 +35,7 @@ def load(path: Path) -> dict[str, torch.Tensor]:
     """
     _refuse_cut(path)
     _refuse_bomb(path)
+    _refuse_long_names(path)
     data = _load(path)
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
@@ -161,4 +166,28 @@ def _refuse_bomb(path: Path) -> None:
     if unpacked > path.stat().st_size + 1024:
         raise UserError(
             f"{path} is refused", why="it unpacks to more bytes than it has, which torch never writes"
+        )
+
+
+def _refuse_long_names(path: Path) -> None:
+    """torch looks for a way out in a name's text by a pattern whose time grows with the square of its length: for
+    100,000 letters over a minute."""
+    try:
+        with ExitStack() as stack:
+            file: IO[bytes] = stack.enter_context(path.open("rb"))
+            if zipfile.is_zipfile(file):
+                archive = stack.enter_context(zipfile.ZipFile(file))
+                name = next(each for each in archive.namelist() if each.endswith("data.pkl"))
+                file = stack.enter_context(archive.open(name))
+            else:
+                file.seek(0)
+            names = (value for code, value, _ in pickletools.genops(file) if code.name in ("GLOBAL", "INST"))
+            long = next((str(value) for value in names if len(str(value)) > MAX_NAME), "")
+    except (ValueError, StopIteration, OSError, zipfile.BadZipFile, NotImplementedError, MemoryError):
+        return  # torch says what is wrong with it
+    if long:
+        raise UserError(
+            f"{path} is refused: it is a pickle that holds more than weights",
+            why=f"it holds a {long[:60]}... of {len(long):,} letters, and opening that could run a program",
+            fix="use the .safetensors file of the same model",
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.files import fsync_dir, put_back, replace_dir
+from engine.files import fsync_dir, opened_plain, put_back, replace_dir
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors
@@ -215,7 +215,7 @@ def _host(tensor: Tensor) -> Tensor:
 
 def _fingerprint(path: Path) -> dict[str, str | int]:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with opened_plain(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}

@@ -16,7 +16,7 @@ from engine.errors import UserError
 from engine.export.base import About, Exported, ExportRequest, ModelFacts
 from engine.export.published import model_name, own_name
 from engine.export.registry import export, get_format
-from engine.files import patiently
+from engine.files import opened_plain, patiently
 from engine.methods.artifact import Artifact
 from engine.models.bases import locate
 from engine.plan.files import plan_hash
@@ -173,8 +173,8 @@ def base_hash(plan: Plan) -> str:
 def started_at(run: RunDir) -> float:
     """When the run first started (Unix time, from its first event); 0 where that cannot be read."""
     try:
-        with run.events_file.open("rb") as file:
-            first = decode_line(file.readline())
+        with opened_plain(run.events_file) as file:
+            first = decode_line(file.readline(1 << 20))
     except OSError:
         return 0.0
     at = (first or {}).get("t")

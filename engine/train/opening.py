@@ -9,6 +9,7 @@ import torch
 from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.families.base import ModelFamily
+from engine.files import expanded
 from engine.plan import files
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
@@ -58,7 +59,7 @@ def open_training(
         raise PlanErrors(problems)
     if run_dir is None:
         return _open(plan, watch, cache or cache_root(), family, world)
-    run, lock = _claim(plan, Path(run_dir).expanduser().absolute())
+    run, lock = _claim(plan, expanded(run_dir).absolute())
     try:
         saved, broken = checkpoint.latest(run.checkpoints)
         for text in broken:

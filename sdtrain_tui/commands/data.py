@@ -6,6 +6,8 @@ import argparse
 import shutil
 from pathlib import Path
 
+from engine.errors import UserError
+from engine.files import expanded
 from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.texts import clean, print_json
 
@@ -27,8 +29,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from engine.dataset.scan import scan
 
+    _refuse_resolution(args.resolution)
     report = scan(
-        args.path.expanduser(),
+        expanded(args.path),
         resolution=args.resolution,
         trigger=args.trigger,
         bucket=not args.no_bucket,
@@ -41,3 +44,15 @@ def run(args: argparse.Namespace) -> int:
         width = min(110, shutil.get_terminal_size().columns)
         print("\n".join(clean(line) for line in report.text(width).splitlines()))
     return BAD_INPUT if report.errors else DONE
+
+
+def _refuse_resolution(resolution: int) -> None:
+    """UserError for a side that no plan may have."""
+    from engine.plan.methods import DEFAULT_METHOD
+    from engine.plan.schema import plan_fields
+
+    field = next(field for field in plan_fields(DEFAULT_METHOD) if field.key == "data.resolution")
+    low, high = int(field.minimum or 0), int(field.maximum or 0)
+    if not low <= resolution <= high:
+        why, fix = f"a plan has {low} to {high} pixels", "give the side that it will be trained at"
+        raise UserError("--resolution is out of range", why, fix)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.files import expanded
 from engine.run.follow import Follower
 from engine.run.paths import RunDir, runs_root
 from sdtrain_tui.codes import DONE
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     writable_name("--dir", args.dir)
     folder = args.dir or runs_root().parent / "demo" / args.method
     answers: dict[str, object] = run_module(
-        "engine.demo", "prepare", args.method, str(folder.expanduser().absolute())
+        "engine.demo", "prepare", args.method, str(expanded(folder).absolute())
     )[-1]
     if args.steps is not None:
         answers["train.steps"] = args.steps

@@ -48,7 +48,7 @@ def examine(here: Machine) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "sdtrain": _version("sdtrain-tui"),
         "python": {"version": platform.python_version(), "executable": sys.executable},
-        "system": {"name": platform.platform(), "cpus": here.cpus, "memory": here.memory_total},
+        "system": {"name": _system(), "cpus": here.cpus, "memory": here.memory_total},
         "gpus": [
             {
                 "index": gpu.index,
@@ -73,6 +73,12 @@ def examine(here: Machine) -> dict[str, Any]:
     }
     facts["advice"] = [*_training_advice(facts), *_terminal_advice(facts), *_storage_advice(facts)]
     return facts
+
+
+def _system() -> str:
+    """Kernel and processor; platform.platform would start `uname -p` to know them."""
+    here = os.uname()
+    return f"{here.sysname} {here.release} {here.machine}"
 
 
 def _version(name: str) -> str | None:

@@ -7,6 +7,7 @@ import difflib
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.files import expanded
 from engine.plan.units import size_text
 from engine.run.paths import RunDir, find_run
 from sdtrain_tui.codes import DONE
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     words = [str(found.path), "--format", args.format]
     words += [] if args.step is None else ["--step", str(args.step)]
     words += [] if args.weights is None else ["--weights", args.weights]
-    words += [] if args.output is None else ["--out", str(args.output.expanduser().absolute())]
+    words += [] if args.output is None else ["--out", str(expanded(args.output).absolute())]
     records = run_module("engine.worker.export", *words, on_line=None if args.json else _tell)
     exported = [record for record in records if record.get("kind") == "exported"]
     if not exported:

@@ -14,7 +14,7 @@ from engine.run.lock import is_alive
 from engine.run.paths import RunDir, handle
 from engine.run.view import RunView, eta_s, fold, state
 from sdtrain_tui.codes import DONE, FAILED, INTERRUPTED
-from sdtrain_tui.commands.texts import clean, clock, number
+from sdtrain_tui.commands.texts import clean, clock, escaped, number
 
 POLL_S = 0.2
 LINES_A_RUN = 50
@@ -62,7 +62,7 @@ class _Json:
 
     def show(self, events: Sequence[dict[str, Any]], view: RunView) -> None:
         for event in events:
-            print(json.dumps(event, ensure_ascii=False))
+            print(escaped(json.dumps(event, ensure_ascii=False)))
 
     def caught_up(self, view: RunView) -> None:
         sys.stdout.flush()

@@ -11,7 +11,7 @@ from engine.errors import UserError
 from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.plans import counted, print_problems, set_argument
 from sdtrain_tui.commands.terminal import has_terminal, open_app
-from sdtrain_tui.commands.texts import clean, print_json, writable_name
+from sdtrain_tui.commands.texts import TOML_LONG, clean, escaped, print_json, writable_name
 
 if TYPE_CHECKING:
     from engine.plan.fields import PlanField
@@ -165,7 +165,7 @@ def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:
     if refused:
         path = None
     elif to_stdout:
-        sys.stdout.write(dumps(built.plan))
+        sys.stdout.write(escaped(dumps(built.plan), TOML_LONG))
     else:
         _save(path, built.plan, args.force)
     if not to_stdout:

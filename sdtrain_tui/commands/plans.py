@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdtrain_tui.commands.texts import clean
+from sdtrain_tui.commands.texts import clean, short
 
 if TYPE_CHECKING:
     from engine.plan.problems import Problem
@@ -55,7 +55,7 @@ def print_problems(problems: Sequence[Problem], to_errors: bool = True) -> None:
     """Every problem as a short paragraph, on stderr or stdout."""
     for problem in problems:
         for line in problem.text().splitlines():
-            print(clean(line), file=sys.stderr if to_errors else sys.stdout)
+            print(short(clean(line)), file=sys.stderr if to_errors else sys.stdout)
 
 
 def counted(problems: Sequence[Problem]) -> str:

@@ -12,7 +12,7 @@ from engine.run.lock import is_alive
 from engine.run.paths import RunDir, find_run
 from engine.run.view import RunView, eta_s, state
 from sdtrain_tui.codes import DONE
-from sdtrain_tui.commands.texts import clean, number, print_json, when
+from sdtrain_tui.commands.texts import clean, number, print_json, short, when
 
 RECENT = 5
 
@@ -93,4 +93,4 @@ def lines(run: RunDir, view: RunView, current: str, left: float | None) -> list[
     rows += [("warning", item.text) for item in list(view.warnings)[-RECENT:]]
     if view.failed is not None:
         rows += [("failed", view.failed.what), ("why", view.failed.why), ("fix", view.failed.fix)]
-    return [clean(f"{label:<11} {text}") for label, text in rows if text]
+    return [short(clean(f"{label:<11} {text}")) for label, text in rows if text]

@@ -29,7 +29,9 @@ def open_app(
             "every part of it is a command too: see `sdtrain --help`",
         )
     from sdtrain_tui.app import SdtrainApp
+    from sdtrain_tui.commands.texts import unguarded
 
     app = SdtrainApp(start=start, run=run, answers=dict(answers or {}))
-    result = app.run()
+    with unguarded():
+        result = app.run()
     return result if isinstance(result, int) else int(app.return_code or 0)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 import time
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import TextIO
 
 from engine.errors import UserError
 from engine.files import text_obstacle
@@ -15,9 +20,73 @@ from engine.files import text_obstacle
 
 def clean(text: str) -> str:
     """Text without control characters: what comes from a file may not steer the terminal."""
-    if text.isprintable():
+    return text if text.isprintable() else "".join(map(_plain_char, text))
+
+
+def _plain_char(char: str) -> str:
+    if char.isprintable() or unicodedata.category(char) == "Zs":
+        return char
+    return " " if char in "\t\n" else "\ufffd"
+
+
+class Shown(io.TextIOBase):
+    """A stream to a terminal on which nothing steers it, whoever prints: a command, argparse or a library."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write all but the control characters, of which line ends stay."""
+        self.stream.write("\n".join(map(clean, text.split("\n"))))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """While it holds, the streams are the terminal's own again: for the app, which draws."""
+    out, err = (each.stream if isinstance(each, Shown) else each for each in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
+
+
+def escaped(text: str, long: str = "") -> str:
+    """A JSON or TOML document in which characters that could steer a terminal stand escaped, so it means the same.
+
+    `long` is TOML's form of a character behind U+FFFF; JSON's is a pair.
+    """
+    if text.isascii():  # both formats' writers escape what ASCII has of them
         return text
-    return "".join(char if char.isprintable() else " " if char in "\t\n" else "\ufffd" for char in text)
+    return "".join(
+        char if char == "\n" or _plain_char(char) == char else _escape(char, long) for char in text
+    )
+
+
+def _escape(char: str, long: str) -> str:
+    return long.format(ord(char)) if long and ord(char) > 0xFFFF else json.dumps(char)[1:-1]
+
+
+TOML_LONG = "\\U{:08x}"
+
+
+LONGEST_LINE = 2000
+"""Characters of a message's line that are shown: a path of 4,096 is told apart by fewer."""
+
+
+def short(line: str) -> str:
+    """A line of a message, cut where no screen would hold it."""
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..."
 
 
 def writable_name(flag: str, path: Path | None) -> None:
@@ -28,7 +97,7 @@ def writable_name(flag: str, path: Path | None) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout. Numbers that are not finite become the texts nan, inf and -inf."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    print(escaped(json.dumps(plain(value), indent=2, ensure_ascii=False)))
 
 
 def plain(value: object) -> object:

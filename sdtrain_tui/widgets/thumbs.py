@@ -13,6 +13,7 @@ from rich.color import Color
 from rich.style import Style
 from textual.app import App
 
+from engine.files import opened_plain
 from sdtrain_tui.widgets.cells import StyledText
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def decode(path: Path, box_width: int, box_height: int, mode: Mode) -> Rows:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with opened_plain(path) as file, Image.open(file) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ThumbError("the picture is too large to show")
             columns, rows = fitted(*picture.size, box_width, box_height)
@@ -65,7 +66,15 @@ def decode(path: Path, box_width: int, box_height: int, mode: Mode) -> Rows:
             image = picture.convert("RGB")
     except FileNotFoundError:
         raise ThumbError("the picture is gone") from None
-    except (UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        AssertionError,
+        LookupError,
+    ):
         raise ThumbError("the file is no readable picture") from None
     except OSError as error:
         raise ThumbError(f"cannot be read: {error.strerror or 'damaged file'}") from None

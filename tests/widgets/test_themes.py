@@ -1,5 +1,6 @@
 """Theme files: the packaged ones load and stay readable with few colours; a bad one is told and left out."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -112,3 +113,33 @@ def test_the_users_folder_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert user_folder() == tmp_path / "sdtrain" / "themes"
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")
     assert user_folder() == Path.home() / ".config" / "sdtrain" / "themes"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b'name = "\\u001b]0;owned\\u0007"\n[colors]\nprimary = "#ff0000"\n',
+        b"x = " + b"[" * 60_000,
+        b".".join([b"a"] * 20_000) + b" = 1",
+        b"dark = " + b"9" * 5000,
+        b'name = "x"\n[colors]\nprimary = "/etc/passwd"\n',
+        b'name = "x"\n[colors]\nprimary = 5\n',
+        b'name = "x"\ncolors = ["red"]\n',
+    ],
+    ids=range(9),
+)
+def test_a_theme_that_means_harm_is_left_out_and_told_in_a_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.toml").write_bytes(content)
+    found = load_themes([tmp_path])
+    assert found.themes == {} and len(found.warnings) == 1
+    assert "bad.toml" in found.warnings[0] and len(found.warnings[0]) < 1000
+
+
+def test_what_is_no_plain_file_among_themes_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "device.toml").symlink_to("/dev/zero")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    assert len(load_themes([tmp_path]).warnings) == 4

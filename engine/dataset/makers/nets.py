@@ -41,7 +41,7 @@ def preparation(folder: Path) -> Mapping[str, Any]:
     """What the model's folder says about its input; empty where it says nothing."""
     try:
         found = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
 

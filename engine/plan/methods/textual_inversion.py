@@ -107,9 +107,9 @@ def _made_up(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
         return
     try:
         known = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return
-    for word in words:
+    for word in words if isinstance(known, dict) else ():
         if f"{word.lower()}</w>" in known:
             why = "the new word hides the old one, and diffusers refuses to load it under that name"
             yield warning(KEY, f"{word!r} is a word that the model knows", why, f"take <{word}>")
