@@ -37,6 +37,7 @@ test: check
 
 soak: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m soak --timeout 7200
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/hostile/test_fuzz.py --hypothesis-profile soak --timeout 7200
 
 mutation: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.mutation --jobs $(WORKERS)

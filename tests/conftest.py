@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from hypothesis import settings
 
 from engine.cost.machine import Machine
 from tests.support.plans import GIB
@@ -24,6 +25,9 @@ hypothesis.settings.load_profile("sdtrain")
 # A shell that starts this in the background lets children ignore Ctrl-C, which some tests send.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+settings.register_profile("soak", max_examples=5000, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

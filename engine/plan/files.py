@@ -28,6 +28,7 @@ def from_dict(data: dict[str, Any], where: str = "the plan", *, stored: bool = F
 
     A table of a method that is not the plan's own is one of them; `stored` reads a run's own plan, which keeps it.
     """
+    data = {key: value for key, value in data.items() if value is not None}  # as Python code may give it
     version = data.get("version", SCHEMA_VERSION)
     if type(version) is not int or version != SCHEMA_VERSION:
         newer = type(version) is int and version > SCHEMA_VERSION
