@@ -16,7 +16,8 @@ from engine.plan.schema import plan_fields
 
 ROOT = Path(__file__).parents[2]
 DECLARED = ROOT / "engine" / "plan"
-SCHEMA = DECLARED / "schema.py"
+# A schedule's file is what the loop calls for the learning rate of a step.
+CALLED = DECLARED / "schedules"
 FIELDS = sorted({field.key for method in METHODS for field in plan_fields(method)})
 EXEMPT = {"version": "the schema's own number: reading a plan checks it"}
 
@@ -34,15 +35,17 @@ def attributes(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 @cache
 def readers() -> set[tuple[str, str]]:
-    """All that is read outside engine/plan, and what the plan's properties read of itself where these are read."""
+    """All that is read outside of the plan's declarations, and what the plan's properties read of itself where these
+    are read."""
     found: set[tuple[str, str]] = set()
     for file in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "sdtrain_tui").rglob("*.py")]:
-        if DECLARED not in file.parents:
+        if DECLARED not in file.parents or CALLED in file.parents:
             found |= set(attributes(ast.parse(file.read_text(encoding="utf-8"))))
     names = {name for _, name in found}
     properties = [
         node
-        for node in ast.walk(ast.parse(SCHEMA.read_text(encoding="utf-8")))
+        for file in DECLARED.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and node.decorator_list
     ]
     for _ in properties:  # a property may read another one
