@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 
 from engine.errors import UserError
@@ -116,6 +117,15 @@ def _claim_name(name: str) -> Path:
         return path
 
 
+def _is_skeleton(path: Path) -> bool:
+    """Has it what a run begins with and nothing else?"""
+    run = RunDir(path)
+    own = {run.checkpoints, run.previews, run.exports, run.cache}
+    found = set(path.iterdir())
+    plain = found - {run.cache}
+    return bool(found) and found <= own and all(each.is_dir() and not any(each.iterdir()) for each in plain)
+
+
 def _claim_directory(path: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise UserError(f"This is a file, not a folder: {path}", fix="give a new or an empty folder")
@@ -125,6 +135,12 @@ def _claim_directory(path: Path) -> Path:
             f"This folder already holds a run: {path}",
             why="a run is never overwritten",
             fix=f"continue it with `sdtrain resume {path}`, or give another folder",
+        )
+    if _is_skeleton(path):
+        raise UserError(
+            f"A start was broken off in this folder: {path}",
+            why="it has the empty folders of a run and no plan; another start may be filling it right now",
+            fix=f"if none is, remove it: {shlex.join(['rm', '-r', str(path)])}",
         )
     if any(path.iterdir()):
         raise UserError(

@@ -87,6 +87,19 @@ def test_a_given_directory_must_be_new_or_empty(tmp_path: Path) -> None:
         create_run(PLAN, "cat", photos / "a.jpg")
 
 
+def test_what_a_broken_off_start_left_is_named_with_the_command_that_removes_it(tmp_path: Path) -> None:
+    place = tmp_path / "a place"
+    run = create_run(PLAN, "cat", place)
+    run.plan_file.unlink()
+    with pytest.raises(UserError, match="broken off") as caught:
+        create_run(PLAN, "cat", place)
+    assert caught.value.fix.endswith(f"rm -r '{place}'")
+    (run.previews / "mine.png").write_bytes(b"x")
+    with pytest.raises(UserError, match="not empty"):
+        create_run(PLAN, "cat", place)
+    assert (run.previews / "mine.png").is_file()
+
+
 def test_a_place_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError) as caught:
