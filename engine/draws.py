@@ -67,6 +67,22 @@ def flags(seed: int, purpose: str, step: int, slots: Sequence[int], probability:
     return [draw < probability for draw in uniforms(seed, purpose, step, slots)]
 
 
+def words16(
+    seed: int, purpose: str, step: int, slot: int, shape: Sequence[int], device: torch.device
+) -> Tensor:
+    """Whole numbers from 0 to 65535, as many as `shape` has places, int32 on the device.
+
+    On a CPU they are the words of the key, four numbers each; CUDA draws them itself (its generator is a Philox too)
+    under 63 bits of the key, because a whole model's would take longer to draw here than a step takes there.
+    """
+    if device.type == "cpu":
+        count = math.prod(shape)
+        words = _words(wide_key(seed, purpose), -(-count // 4), slot, step).astype("<u8", copy=False)
+        return torch.from_numpy(words.view("<u2")[:count].astype(np.int32)).view(*shape)
+    made = torch.Generator(device).manual_seed(key(seed, purpose, step, slot) >> 1)
+    return torch.randint(0, 1 << 16, tuple(shape), generator=made, dtype=torch.int32, device=device)
+
+
 def generator(seed: int, *parts: int | str) -> torch.Generator:
     """A CPU generator for laws that torch draws itself; CPU, so that every device sees the same numbers.
 

@@ -47,7 +47,7 @@ def disks_of(places: Iterable[tuple[Path, Amounts]]) -> tuple[Disk, ...]:
 
 def written(plan: Plan, model: ModelSize) -> Amounts:
     """What a run writes below its own folder: checkpoints, exports and previews."""
-    state = model.trainable * (8 if plan.train.ema else 4) + model.states
+    state = model.trainable * (plan.train.weight_bytes + (4 if plan.train.ema else 0)) + model.states
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
     copies *= keep if plan.checkpoints.export_each else 1

@@ -136,17 +136,22 @@ def _memory(plan: Plan, model: ModelSize, device: str) -> Amounts:
         preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
     # With gradient checkpointing one block's at a time: little enough to leave out.
     changes = 0 if plan.hardware.gradient_checkpointing else width * model.changes
-    training = activations + changes + 4 * model.trainable
+    trained = plan.train.weight_bytes * model.trainable
+    gradients = trained * plan.hardware.gradients_held
+    training = activations + changes + gradients
     parts = [
         (f"{model.spec.denoiser_title} weights, {8 * width} bit", model.frozen * width),
         (f"text encoder, {8 * width} bit", model.text_parameters * width),
         ("VAE, 32 bit", model.parameters["vae"] * 4),
-        (f"trained weights ({model.trainable / 1e6:.2f} M), 32 bit", 4 * model.trainable),
-        ("gradients", 4 * model.trainable),
+        (f"trained weights ({model.trainable / 1e6:.2f} M), {8 * plan.train.weight_bytes} bit", trained),
+        ("gradients", gradients),
         (f"{OPTIMIZERS[plan.optimizer.name].title} states", model.states),
         ("moving average", 4 * model.trainable if plan.train.ema else 0),
         # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
-        ("copies to compute with", width * model.trainable if model.whole and width < 4 else 0),
+        (
+            "copies to compute with",
+            width * model.trainable if model.whole and width < plan.train.weight_bytes else 0,
+        ),
         ("activations", activations),
         ("whole changes of the adapted layers", changes),
         ("previews, beyond the training peak", max(0, preview - training)),

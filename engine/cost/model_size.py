@@ -45,6 +45,11 @@ class ModelSize:
         self.text_width = width
         self.text_widths = sum(layers[0].outputs * (len(layers) // 6) for layers in encoders)
 
+    @property
+    def trains_much(self) -> bool:
+        """Does a tenth of the denoiser or more train, so that the format of its weights and its gradients matter?"""
+        return 10 * self.trainable >= self.parameters[self.spec.denoiser]
+
 
 def state_share(optimizer: OptimizerSpec, layers: Sequence[Layer]) -> float:
     """Bytes of the optimiser's state a trained number, where what trains has shapes like these layers'."""

@@ -69,6 +69,11 @@ KEYS: dict[str, str] = {
     "ema_decay": "train.ema",
     "max_grad_norm": "train.clip_norm",
     "optimizer_type": "optimizer.name",
+    "full_bf16": "train.weights",
+    "stochastic_rounding": "train.weights",
+    "fused_backward_pass": "hardware.fused_backward",
+    "fused_back_pass": "hardware.fused_backward",
+    "fused_optimizer_groups": "hardware.fused_backward",
     "loss_type": "objective.loss",
     "snr_gamma": "objective.min_snr_gamma",
     "v_parameterization": "base.prediction",
@@ -105,7 +110,6 @@ KEYS: dict[str, str] = {
     "max_token_length": "it is not offered: a caption is read up to 75 tokens",
 }
 
-_NO_OPTIMIZER = "it is not offered here: set {choices}"
 VALUES: dict[str, dict[str, str]] = {
     "train.schedule": {
         "cosine_with_min_lr": 'set "cosine", and the share of the rate that it ends at in train.end_share',
@@ -116,24 +120,21 @@ VALUES: dict[str, dict[str, str]] = {
         "wsd": 'set "warmup_stable_decay"',
         "adafactor": 'it is not offered: set "constant"',
     },
-    "optimizer.name": dict.fromkeys(
-        (
-            "adamw8bit",
-            "adamw_8bit",
-            "pagedadamw8bit",
-            "pagedadamw",
-            "adam8bit",
-            "adam",
-            "lion",
-            "lion8bit",
-            "dadaptation",
-            "dadaptadam",
-            "came",
-            "sgd",
-            "adamwschedulefree",
-        ),
-        _NO_OPTIMIZER,
-    ),
+    "optimizer.name": {
+        "adamw_8bit": 'set "adamw8bit"',
+        "adam8bit": 'set "adamw8bit"',
+        "pagedadamw8bit": 'set "paged_adamw8bit"',
+        "pagedadamw": 'set "paged_adamw8bit"',
+        "adam": 'set "adamw"',
+        "adamw_torch": 'set "adamw"',
+        "lion_8bit": 'set "lion8bit"',
+        "stableadamw": 'set "stable_adamw"',
+        "adamwschedulefree": 'set "schedule_free"',
+        "schedule_free_adamw": 'set "schedule_free"',
+        "dadaptation": 'it is not offered: set "prodigy", its successor',
+        "dadaptadam": 'it is not offered: set "prodigy", its successor',
+        "sgd": 'it is not offered: set "adamw"',
+    },
     "train.precision": {
         "no": 'set "fp32"',
         "float": 'set "fp32"',

@@ -42,6 +42,12 @@ class Train(Section):
         "number format of the frozen parts and the maths; auto: bf16 from compute capability 8.0, fp16 below it, "
         "fp32 on a CPU",
     )
+    weights: Literal["fp32", "bf16"] = option(
+        "fp32",
+        "number format that what trains is kept in; bf16 takes half of the memory and is rounded up or down by chance, "
+        "so that small changes count",
+        advanced=True,
+    )
     ema: float = option(
         0.0,
         "decay of a moving average of the weights, which is then sampled and exported; 0 is off",
@@ -54,3 +60,8 @@ class Train(Section):
     def idle(self) -> frozenset[str]:
         of_some = frozenset().union(*(row.reads for row in SCHEDULES.values()))
         return of_some - SCHEDULES[self.schedule].reads
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of one number that trains, and of its gradient."""
+        return 2 if self.weights == "bf16" else 4

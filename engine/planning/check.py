@@ -14,7 +14,16 @@ from engine.plan.problems import Problem
 from engine.plan.schema import Plan
 from engine.planning.data import scan_data
 from engine.planning.rules import base as base_rules
-from engine.planning.rules import class_pictures, data, hardware, memory, method, optimizers, training
+from engine.planning.rules import (
+    class_pictures,
+    data,
+    hardware,
+    memory,
+    method,
+    optimizers,
+    training,
+    updates,
+)
 from engine.planning.rules.context import Context, Rule
 
 RULES: tuple[Rule, ...] = (
@@ -24,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     *class_pictures.RULES,
     *training.RULES,
     *optimizers.RULES,
+    *updates.RULES,
     *hardware.RULES,
     *memory.RULES,
 )

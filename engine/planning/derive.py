@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from engine.plan.files import from_dict
 from engine.plan.methods import METHODS
 from engine.plan.methods.context import Derived
 from engine.plan.optimizers import OPTIMIZERS
+from engine.plan.optimizers.base import rounded
 from engine.plan.units import size_text
 from engine.planning.builder import PlanBuilder, Rule, nested
 from engine.planning.presets import preset
@@ -43,8 +45,22 @@ def _preset(builder: PlanBuilder) -> Iterator[Derived]:
 
 def _optimizer(builder: PlanBuilder) -> Iterator[Derived]:
     spec = OPTIMIZERS.get(str(builder.values.get("optimizer.name")))
-    if spec is not None and spec.learning_rate is not None:
+    if spec is None:
+        return
+    if spec.learning_rate is not None:
         yield Derived("train.learning_rate", spec.learning_rate, spec.learning_rate_why)
+    elif spec.rates[1] != 1 and (usual := builder.values.get("train.learning_rate")) is not None:
+        middle = math.sqrt(spec.rates[0] * spec.rates[1])
+        yield Derived("train.learning_rate", rounded(float(str(usual)) * middle), spec.rates_source)
+    for key, value in spec.values.items():
+        yield Derived(key, value, f"what {spec.title} goes with")
+
+
+def _updates(builder: PlanBuilder) -> Iterator[Derived]:
+    if builder.values.get("hardware.fused_backward") == "weights":
+        yield Derived("train.clip_norm", 0.0, "weights change before the norm of all gradients is known")
+    if builder.values.get("train.weights") == "bf16":
+        yield Derived("train.precision", "bf16", "bf16 weights are computed with in bf16")
 
 
 def _name(builder: PlanBuilder) -> Iterator[Derived]:
@@ -201,6 +217,7 @@ def _formats(builder: PlanBuilder) -> Iterator[Derived]:
 RULES: tuple[Rule, ...] = (
     _preset,
     _optimizer,
+    _updates,
     _name,
     _resolution,
     _batch,

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -198,9 +197,9 @@ def _belongs(saved: Saved) -> bool:
 
 
 def size_of(trainables: Sequence[Trainable], optimizer: OptimizerSpec) -> int:
-    """About how many bytes a checkpoint takes: fp32 weights, the optimiser's state, and 1 MB for the rest."""
-    shapes = [tuple(item.parameter.shape) for item in trainables]
-    return sum(4 * prod(shape) + optimizer.state_bytes(shape) for shape in shapes) + 1_000_000
+    """About how many bytes a checkpoint takes: weights, the optimiser's state, and 1 MB for the rest."""
+    values = [item.parameter for item in trainables]
+    return sum(value.nbytes + optimizer.state_bytes(tuple(value.shape)) for value in values) + 1_000_000
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -34,7 +34,7 @@ def average_of(
 
 
 class Ema:
-    """Averages with a warm-up: at update n the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
+    """Averages in fp32 with a warm-up: at update n the decay is min(decay, (1 + n) / (10 + n)), as in TensorFlow's
     ExponentialMovingAverage, so that early averages are not the initial weights."""
 
     def __init__(
@@ -45,7 +45,7 @@ class Ema:
         self.parameters = [item.parameter for item in trainables]
         self.decay = decay
         self.shadow: list[Tensor] = [
-            item.parameter.detach().clone() if averages is None else averages[item.name]
+            item.parameter.detach().to(torch.float32, copy=True) if averages is None else averages[item.name]
             for item in trainables
         ]
 
@@ -63,7 +63,12 @@ class Ema:
     def update(self, step: int) -> None:
         """Take in the weights after update `step` (1-based)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.shadow, [value.data for value in self.parameters], 1 - decay)
+        wide = all(value.dtype is torch.float32 for value in self.parameters)
+        # Of weights in bf16 one at a time is widened.
+        size = len(self.shadow) if wide else 1
+        for at in range(0, len(self.shadow), size):
+            weights = [value.data.float() for value in self.parameters[at : at + size]]
+            torch._foreach_lerp_(self.shadow[at : at + size], weights, 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -83,7 +88,11 @@ class Ema:
 
 class OptimizerAverage:
     """The average of an optimiser with two modes, `train()` and `eval()`, as Schedule-Free (Defazio et al.,
-    arXiv:2405.15682): in eval mode the weights are the average. It is part of the optimiser's state."""
+    arXiv:2405.15682): in eval mode the weights are the average. It is part of the optimiser's state.
+
+    Going to eval mode and back is arithmetic that rounds, so the weights are kept meanwhile, on the host, and put back:
+    a run with a preview more has the same bits.
+    """
 
     def __init__(self, trainables: Sequence[Trainable], optimizer: Any) -> None:
         self.trainables = trainables
@@ -104,8 +113,12 @@ class OptimizerAverage:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Inside, the model has the averaged weights."""
+        kept = [item.parameter.detach().to("cpu", copy=True) for item in self.trainables]
         self.optimizer.eval()
         try:
             yield
         finally:
             self.optimizer.train()
+            with torch.no_grad():
+                for item, value in zip(self.trainables, kept, strict=True):
+                    item.parameter.copy_(value)

@@ -19,6 +19,7 @@ from engine.train.compiling import compile_error, gradient_error, make_eager
 from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
+from engine.train.release import release_of
 from engine.train.world import ALONE, World
 
 # What compiled gradients may differ by, of their norm: rounding makes some 1e-6 of it in fp32 and a few % in bf16.
@@ -90,9 +91,9 @@ class Loop:
         assert not lost, f"these would train without an effect: {lost[:3]}"
         self.optimizer = make_optimizer(self.trainables, self.plan)
         self.update = update_of(self.optimizer, self.plan, self.device)
-        fp16 = self.autocast is torch.float16
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=fp16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast is torch.float16)
         self.parameters = [item.parameter for item in self.trainables]
+        self.release = release_of(self.plan, self.parameters, self.update, self.world)
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
         self.whole = True
@@ -112,9 +113,8 @@ class Loop:
         waiting: list[tuple[int, float, Tensor]] = []
         since = time.perf_counter()
         for step in range(start + 1, self.plan.train.steps + 1):
-            rate = set_learning_rates(
-                self.optimizer, schedule_factor(step, self.plan.train) * self.feed.learning_rate_factor(step)
-            )
+            factor = schedule_factor(step, self.plan.train) * self.feed.learning_rate_factor(step)
+            rate = set_learning_rates(self.optimizer, factor)
             try:
                 numbers = self._fitting(step)
             except Exception:
@@ -165,7 +165,7 @@ class Loop:
                 self._run_eager(str(error).strip().splitlines()[0])
                 continue
             except torch.OutOfMemoryError:
-                if self.limit == 1 or not self.whole:
+                if self.limit == 1 or not self.whole or self.release is not None:
                     raise
                 self.limit = (self.limit + 1) // 2
             self.optimizer.zero_grad(set_to_none=True)
@@ -196,15 +196,17 @@ class Loop:
 
     def _step(self, step: int) -> Tensor:
         """One update; returns [loss, gradient norm, skipped] on the device, unread."""
+        self.update.begin(step)
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
         for batch in self.feed.step(step, self.limit):
             loss = self._loss(step, batch)
+            self.whole = self.release is None or self.release.begin(loss)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         if self.world.size > 1:
             self.world.add_up([total, *self._gradients()])
-        norm, bad = self._update(total)
+        norm, bad = self._update(total) if self.release is None else self.release.finish()
         self._after_step()
         if self.ema is not None:
             self.ema.update(step)
@@ -290,9 +292,7 @@ class Loop:
             torch.cuda.empty_cache()
 
     def _to(self, tensor: Tensor) -> Tensor:
-        if self.device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.autocast is None:

@@ -76,11 +76,19 @@ def write(state: OptimizerState, trainables: Sequence[Trainable], optimizer: tor
     for key, value in state.tensors.items():
         name, _, field_name = key.rpartition("|")
         if name in owners:
-            device = torch.device("cpu") if key in state.on_host else owners[name].device
-            optimizer.state[owners[name]][field_name] = value.to(device)
+            optimizer.state[owners[name]][field_name] = _placed(value, owners[name], key in state.on_host)
     for group, values in zip(optimizer.param_groups, state.groups, strict=False):
         device = group["params"][0].device
         group.update({field: _restored(value, state.tensors, device) for field, value in values.items()})
+
+
+def _placed(value: Tensor, owner: Tensor, on_host: bool) -> Tensor:
+    """On its weight's device, and in its weight's layout where it has the same shape, as optimisers make theirs: fused
+    kernels go through memory, and would pair numbers of other places."""
+    device = torch.device("cpu") if on_host else owner.device
+    if value.shape != owner.shape:
+        return value.to(device)
+    return torch.empty_like(owner, dtype=value.dtype, device=device).copy_(value)
 
 
 def _differs(value: Any, defaults: Mapping[str, Any], name: str) -> bool:

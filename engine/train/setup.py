@@ -89,7 +89,7 @@ def load_plan_family(plan: Plan) -> ModelFamily:
 
 
 def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = unheard) -> AdaptedModel:
-    """Inject the method, then decide dtypes: what trains is fp32, what is frozen has the compute dtype.
+    """Inject the method, then decide dtypes: what trains has the plan's (fp32), what is frozen the compute dtype.
 
     The VAE stays fp32: its fp16 activations overflow on SDXL, and it runs only for caching and previews. Of the parts
     only those that make the caches are on the device afterwards, or come there by themselves; `engine.train.settling`
@@ -107,7 +107,7 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
     for module in method.modules().values():
         module.float().train()
     for item in trainables:
-        item.parameter.data = item.parameter.data.float()
+        item.parameter.data = item.parameter.data.to(DTYPES[plan.train.weights])
         item.parameter.requires_grad_(True)
     if plan.hardware.gradient_checkpointing:
         family.enable_gradient_checkpointing()

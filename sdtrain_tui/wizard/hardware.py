@@ -10,6 +10,7 @@ from textual.timer import Timer
 from engine.plan.units import duration, size_text
 from sdtrain_tui.background import in_background
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
+from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
@@ -19,16 +20,21 @@ if TYPE_CHECKING:
     from engine.planning.build import Facts
 
 
+# Asked for where much of the model trains: a LoRA's weights and gradients are little beside its base.
+OF_LARGE = ("train.weights", "hardware.fused_backward")
+
+
 class HardwareStep(Step):
     """The cards that are here, precision and thrift, and the forecast part by part."""
 
     NAME = "hardware"
     LEAD = "Where does it run, and does it fit? The forecast follows every change."
     KEYS = ("hardware.device", "train.precision", "hardware.gradient_checkpointing")
-    PREFIXES = ("hardware", "checkpoints", "output", "train.precision")
+    PREFIXES = ("hardware", "checkpoints", "output", "train.precision", "train.weights")
 
     _due: Timer | None = None
     _for: Plan | None = None
+    _much: bool = True
 
     def content(self) -> ComposeResult:
         yield FactLines(id="machine-facts")
@@ -39,6 +45,7 @@ class HardwareStep(Step):
         yield FactLines(id="forecast")
         yield from self.rows(
             (
+                *OF_LARGE,
                 "checkpoints.keep",
                 "hardware.threads",
                 "hardware.channels_last",
@@ -49,6 +56,7 @@ class HardwareStep(Step):
                 "output.file_name",
             ),
             {
+                "train.weights": "weights kept in",
                 "checkpoints.keep": "checkpoints kept",
                 "output.dtype": "exported as",
                 "output.formats": "export formats",
@@ -63,6 +71,7 @@ class HardwareStep(Step):
 
     def show(self) -> None:
         super().show()
+        self._show_what_matters()
         plan = self.draft.built.plan if self.draft.built else None
         forecast = self.query_one("#forecast", FactLines)
         if plan is None:
@@ -77,12 +86,21 @@ class HardwareStep(Step):
         plan, facts = self._for, self.draft.facts
         if plan is not None and facts is not None:
             in_background(
-                self, lambda: forecast_of(plan, facts), lambda found: self._show_forecast(plan, found)
+                self,
+                lambda: (forecast_of(plan, facts), trains_much(plan, facts)),
+                lambda found: self._show_forecast(plan, *found),
             )
 
-    def _show_forecast(self, plan: Plan, forecast: Estimate) -> None:
+    def _show_forecast(self, plan: Plan, forecast: Estimate, much: bool) -> None:
         if plan == self._for:
             self.query_one("#forecast", FactLines).show(forecast_facts(forecast))
+            self._much = much
+            self._show_what_matters()
+
+    def _show_what_matters(self) -> None:
+        for row in self.query(FieldRow):
+            if row.field.key in OF_LARGE:
+                row.display = self._much or row.field.key in self.draft.answers
 
 
 def this_machine() -> Machine:
@@ -97,6 +115,13 @@ def forecast_of(plan: Plan, facts: Facts) -> Estimate:
     from engine.cost.estimate import estimate
 
     return estimate(plan, facts.base, facts.report, facts.machine)
+
+
+def trains_much(plan: Plan, facts: Facts) -> bool:
+    """Is what trains large beside the denoiser?"""
+    from engine.cost.model_size import ModelSize
+
+    return ModelSize(plan, facts.base).trains_much
 
 
 def machine_facts(found: Machine) -> list[Fact]:

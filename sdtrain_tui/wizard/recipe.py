@@ -24,7 +24,7 @@ LABELS = {"train.gradient_accumulation": "grad. accumulation"} | {
     f"{name}.text_encoder_learning_rate": "text encoder rate" for name in METHODS
 }
 ELSEWHERE = ("base", "samples", "hardware", "checkpoints", "output")
-ELSEWHERE_KEYS = ("version", "name", "method", "seed", "train.precision")
+ELSEWHERE_KEYS = ("version", "name", "method", "seed", "train.precision", "train.weights")
 
 
 class RecipeStep(Step):

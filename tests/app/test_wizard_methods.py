@@ -18,6 +18,7 @@ from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.wizard.data import CLASS_KEYS
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.hardware import OF_LARGE
 from sdtrain_tui.wizard.look import look
 from sdtrain_tui.wizard.messages import Answered
 from tests.app.seen import text_of, type_text, wait_for, wait_text
@@ -158,6 +159,23 @@ async def test_fields_of_another_schedule_are_asked_for_once_it_is_chosen(pictur
         )
         await wait_for(pilot, lambda: "train.cycles" in shown(), "the fields of restarts")
         assert "train.power" not in shown()
+
+
+@pytest.mark.parametrize(("method", "asked"), [("full", True), ("lora", False)])
+async def test_how_weights_are_kept_and_gradients_freed_is_asked_where_much_trains(
+    method: str, asked: bool, pictures: Path
+) -> None:
+    answers: Answers = {"method": method, "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers | ({"lora.rank": 2} if method == "lora" else {}))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "hardware")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#step-hardware FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display} & set(OF_LARGE)
+
+        await wait_text(pilot, "by part")
+        await wait_for(pilot, lambda: shown() == (set(OF_LARGE) if asked else set()), "the rows that matter")
 
 
 async def test_pictures_without_a_condition_are_counted_and_named(pictures: Path, conditions: Path) -> None:

@@ -162,8 +162,8 @@ def test_what_is_no_plain_file_is_never_read(tmp_path: Path) -> None:
     [
         ('[train]\nschedule = "wsd"', 'set "warmup_stable_decay"'),
         ('[train]\nschedule = "constant_with_warmup"', "train.warmup"),
-        ('[optimizer]\nname = "dadaptation"', "is not offered here"),
-        ('[optimizer]\nname = "AdamW8bit"', "is not offered here"),
+        ('[optimizer]\nname = "dadaptation"', 'it is not offered: set "prodigy"'),
+        ('[optimizer]\nname = "PagedAdamW8bit"', 'set "paged_adamw8bit"'),
         ("[lora]\nnetwork_dim = 32", "did you mean lora.rank?"),
         ("[lora]\nnetwork_alpha = 32", "did you mean lora.alpha?"),
         ('[train]\nlr-scheduler = "cosine"', "did you mean train.schedule?"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import dataclass, replace
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,30 +13,20 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from torch import Tensor
 
 from engine.errors import UserError
 from engine.installing import pip_install
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OPTIMIZERS
-from engine.plan.optimizers.base import elementwise
 from engine.plan.schedules import SCHEDULES
-from engine.plan.schema import Optimizer, Plan
+from engine.plan.schema import Plan
 from engine.train import checkpoint, loop, optimizer_state
-from engine.train.ema import Average, OptimizerAverage, average_of
+from engine.train.ema import OptimizerAverage
 from engine.train.objective import sample_losses
-from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
-from engine.train.optimizers.update import RestoringUpdate, Update
-from tests.support.runs import quick_plan
+from engine.train.optimizers import make_optimizer
+from engine.train.optimizers.update import RestoringUpdate
 from tests.support.sessions import Prepared, prepared, run_steps, weights
-
-ODD = replace(
-    OPTIMIZERS["adamw"],
-    name="odd",
-    title="Odd",
-    builder="tests.train.odd_optimizer",
-    state_bytes=elementwise(9),
-)
+from tests.train.small import ODD, Small, fitting, plan_of, tensors_in
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +34,8 @@ def _odd_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPTIMIZERS, "odd", ODD)
 
 
-def plan_of(base: Path, pictures: Path, name: str, **changes: object) -> Plan:
-    """Two learning rates (the text encoder's is half), warm-up and an average."""
-    rate = OPTIMIZERS[name].learning_rate or 1e-3
-    changes = {"train__learning_rate": rate, "train__warmup": 2, "lora__text_encoder": True, **changes}
-    plan = quick_plan(base, pictures, **changes)
-    return plan.model_copy(
-        update={"optimizer": Optimizer.model_construct(**{**dict(Optimizer()), "name": name})}
-    )
+def bits(value: torch.Tensor) -> bytes:
+    return value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def everything(made: Prepared) -> dict[str, Any]:
@@ -64,7 +48,7 @@ def everything(made: Prepared) -> dict[str, Any]:
         for name, value in (made.loop.ema.state() if made.loop.ema else {}).items()
     }
     return {
-        **{name: (value.dtype, value.numpy().tobytes()) for name, value in tensors.items()},
+        **{name: (value.dtype, bits(value)) for name, value in tensors.items()},
         "state": state.to_json(),
     }
 
@@ -84,12 +68,17 @@ def resumed(made: Prepared, plan: Plan, folder: Path) -> Prepared:
     return other
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "odd"])
+# Kinds of state: on the device, in 8 bit, of a group, on the host, in lists, with two modes.
+KINDS = ["adamw", "adamw8bit", "schedule_free", "prodigy", "soap", "odd"]
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_a_run_of_three_steps_and_three_is_one_of_six_bit_for_bit(
     small_sd1: Path, pictures: Path, tmp_path: Path, name: str
 ) -> None:
-    ema = 0.0 if name == "odd" else 0.9
-    plan = plan_of(small_sd1, pictures, name, train__schedule="cosine", train__ema=ema)
+    ema = 0.0 if name in ("odd", "schedule_free") else 0.9
+    schedule = "cosine" if fitting(name, "cosine") else "constant"
+    plan = plan_of(small_sd1, pictures, name, train__schedule=schedule, train__ema=ema)
     straight = prepared(plan, tmp_path / "cache")
     assert len({group["initial_lr"] for group in straight.loop.optimizer.param_groups}) == 2
     run_steps(straight, until=3)
@@ -101,61 +90,20 @@ def test_a_run_of_three_steps_and_three_is_one_of_six_bit_for_bit(
     assert everything(other) == everything(straight) != before
 
 
-@dataclass
-class Small:
-    """Four parameters of all ranks, at two learning rates, with an average."""
-
-    plan: Plan
-    trainables: list[Trainable]
-    optimizer: torch.optim.Optimizer
-    update: Update
-    average: Average
-
-    @classmethod
-    def of(cls, plan: Plan) -> Small:
-        draw = torch.Generator().manual_seed(3)
-        shapes: list[tuple[int, ...]] = [(5,), (4, 6), (3, 2), (4, 3, 3, 3)]
-        rates = (None, None, plan.train.learning_rate / 2, plan.train.learning_rate / 2)
-        trainables = [
-            Trainable(f"p{at}", torch.nn.Parameter(torch.randn(shape, generator=draw)), "unet", rate, at > 0)
-            for at, (shape, rate) in enumerate(zip(shapes, rates, strict=True))
-        ]
-        optimizer = make_optimizer(trainables, plan)
-        average = average_of(trainables, optimizer, 0.0 if plan.optimizer.name == "odd" else 0.9)
-        assert average is not None
-        return cls(plan, trainables, optimizer, update_of(optimizer, plan, torch.device("cpu")), average)
-
-    def step(self, number: int, factor: float = 1.0) -> None:
-        set_learning_rates(self.optimizer, schedule_factor(number, self.plan.train))
-        draw = torch.Generator().manual_seed(number)
-        for item in self.trainables:
-            item.parameter.grad = torch.randn(item.parameter.shape, generator=draw) * factor
-        self.update.step(torch.tensor(float(not math.isfinite(factor))))
-        self.average.update(number)
-
-    def state(self) -> dict[str, Any]:
-        self.update.settle()
-        kept = optimizer_state.read(self.trainables, self.optimizer)
-        values = {item.name: item.parameter.tolist() for item in self.trainables}
-        averages = {name: value.tolist() for name, value in self.average.state().items()}
-        tensors = {name: (value.dtype, value.tolist()) for name, value in kept.tensors.items()}
-        return {"weights": values, "averages": averages, "tensors": tensors, **kept.to_json()}
+ALL = [*OPTIMIZERS, "odd"]
+FITTING = [(name, schedule) for name in OPTIMIZERS for schedule in SCHEDULES if fitting(name, schedule)]
+# All schedules on the average that the optimiser keeps, which a row's own rules leave to the constant one.
+FITTING += [("odd", schedule) for schedule in SCHEDULES]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "odd"])
+@pytest.mark.parametrize(("name", "schedule"), FITTING)
 def test_three_updates_and_three_are_six_bit_for_bit_under_every_schedule(
     tmp_path: Path, name: str, schedule: str
 ) -> None:
-    plan = plan_of(Path("/base"), Path("/data"), name, train__schedule=schedule)
-    straight = Small.of(plan)
+    straight = Small.of(plan_of(Path("/base"), Path("/data"), name, train__schedule=schedule))
     for number in (1, 2, 3):
         straight.step(number)
-    averages = straight.average.state()
-    saved, _ = checkpoint.save(tmp_path, 3, straight.trainables, straight.optimizer, {}, averages)
-    other = Small.of(plan)
-    checkpoint.load(saved, other.trainables, other.optimizer)
-    other.average.restore(checkpoint.load_averages(saved) or {})
+    other = straight.again(tmp_path, 3)
     before = straight.state()
     for number in (4, 5, 6):
         straight.step(number)
@@ -163,8 +111,53 @@ def test_three_updates_and_three_are_six_bit_for_bit_under_every_schedule(
     assert other.state() == straight.state() != before
 
 
+def test_a_schedule_of_its_own_goes_with_no_other() -> None:
+    alone = {name for name in OPTIMIZERS if not fitting(name, "cosine")}
+    assert alone == {"schedule_free", "adafactor_relative"}
+    assert all(fitting(name, "constant") for name in OPTIMIZERS)
+
+
+@pytest.mark.parametrize("at", [1, 4])
+@pytest.mark.parametrize("name", ALL)
+def test_an_update_that_is_not_finite_moves_nothing_and_counts_nothing(name: str, at: int) -> None:
+    made = Small.of(plan_of(Path("/base"), Path("/data"), name))
+    made.average = OptimizerAverage((), Mock())
+    for number in range(1, at):
+        made.step(number)
+    before = made.state()
+    made.step(at, math.nan)
+    assert made.state() == before
+    for number in (at + 1, at + 2):  # SOAP's first looks and moves nothing
+        made.step(number)
+    after = made.state()["weights"]
+    assert all(after[key] != before["weights"][key] for key in after)
+
+
+def test_moments_of_a_checkpoint_lie_as_their_weights_do() -> None:
+    """Fused kernels go through memory: other places of the same numbers would be paired."""
+
+    def made() -> tuple[list[Trainable], torch.optim.Optimizer]:
+        draw = torch.Generator().manual_seed(1)
+        value = torch.randn((4, 3, 3, 3), generator=draw).to(memory_format=torch.channels_last)
+        items = [Trainable("conv", torch.nn.Parameter(value), "unet")]
+        return items, make_optimizer(items, plan_of(Path("/base"), Path("/data"), "adamw"))
+
+    def step(items: list[Trainable], optimizer: torch.optim.Optimizer, seed: int) -> None:
+        draw, value = torch.Generator().manual_seed(seed), items[0].parameter
+        value.grad = torch.empty_like(value).copy_(torch.randn(value.shape, generator=draw))
+        optimizer.step()
+
+    (items, optimizer), (others, other) = made(), made()
+    step(items, optimizer, 2)
+    others[0].parameter.data.copy_(items[0].parameter.data)
+    optimizer_state.write(optimizer_state.read(items, optimizer), others, other)
+    step(items, optimizer, 3)
+    step(others, other, 3)
+    assert torch.equal(items[0].parameter, others[0].parameter)
+
+
 @pytest.mark.parametrize("at", [1, 3])
-@pytest.mark.parametrize("name", [*OPTIMIZERS, "odd"])
+@pytest.mark.parametrize("name", ["adamw", "odd"])
 def test_a_step_that_is_not_finite_moves_nothing(
     small_sd1: Path, pictures: Path, tmp_path: Path, name: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -184,7 +177,7 @@ def test_a_step_that_is_not_finite_moves_nothing(
 
 def restoring() -> list[str]:
     """The rows whose updates are put back on the device."""
-    return [name for name in [*OPTIMIZERS, "odd"] if _skip(name) == "restore"]
+    return [name for name in ALL if _skip(name) == "restore"]
 
 
 def _skip(name: str) -> str:
@@ -195,7 +188,7 @@ def _skip(name: str) -> str:
 @pytest.mark.parametrize("bad", [(), (1,), (2, 3), (1, 4, 5)])
 @pytest.mark.parametrize("name", restoring())
 def test_putting_back_leaves_what_no_step_would_have_left(name: str, bad: tuple[int, ...]) -> None:
-    plan = plan_of(Path("/base"), Path("/data"), name, train__schedule="linear")
+    plan = plan_of(Path("/base"), Path("/data"), name, train__schedule="constant")
     plain, guarded = Small.of(plan), Small.of(plan)
     plain.average = guarded.average = OptimizerAverage((), Mock())
     guarded.update = RestoringUpdate(guarded.optimizer)
@@ -235,21 +228,73 @@ def test_a_checkpoint_from_before_groups_were_kept_still_loads(
     assert everything(other) == everything(made)
 
 
-@pytest.mark.parametrize("name", [*OPTIMIZERS])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_row_says_how_many_bytes_the_state_takes(name: str) -> None:
     made = Small.of(plan_of(Path("/base"), Path("/data"), name))
     made.step(1)
     for item in made.trainables:
-        state = made.optimizer.state[item.parameter]
-        tensors = [value for key, value in state.items() if isinstance(value, Tensor) and key != "step"]
-        size = sum(value.numel() * value.element_size() for value in tensors)
-        assert size == OPTIMIZERS[name].state_bytes(tuple(item.parameter.shape))
+        state = {key: entry for key, entry in made.optimizer.state[item.parameter].items() if key != "step"}
+        size = sum(value.numel() * value.element_size() for value in tensors_in(state))
+        assert size == OPTIMIZERS[name].state_bytes(tuple(item.parameter.shape)), item.name
 
 
+PACKAGED = {name: spec for name, spec in OPTIMIZERS.items() if spec.package}
+
+
+@pytest.mark.parametrize("name", PACKAGED)
 def test_a_missing_package_is_told_with_the_command_that_installs_it(
-    small_sd1: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "prodigyopt", None)
-    with pytest.raises(UserError, match="prodigyopt") as caught:
-        make_optimizer([], plan_of(small_sd1, pictures, "prodigy"))
-    assert caught.value.fix == pip_install("prodigyopt>=1.1.2,<2")
+    spec = PACKAGED[name]
+    monkeypatch.setitem(sys.modules, spec.package, None)
+    with pytest.raises(UserError, match=spec.package) as caught:
+        make_optimizer([], plan_of(Path("/base"), Path("/data"), name))
+    assert caught.value.fix == pip_install(spec.requirement)
+
+
+def test_every_package_is_in_the_extras_of_the_project() -> None:
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    asked = {spec.requirement for spec in PACKAGED.values()}
+    assert asked == {*extras["optimizers"], *extras["bnb"]}
+    assert asked <= set(extras["dev"])
+
+
+def test_lion_steps_as_another_implementation_does() -> None:
+    from pytorch_optimizer import Lion
+
+    made = Small.of(plan_of(Path("/base"), Path("/data"), "lion"))
+    values = [torch.nn.Parameter(value.detach().clone()) for value in made.parameters]
+    twins = dict(zip(map(id, made.parameters), values, strict=True))
+    groups = [
+        {**group, "params": [twins[id(value)] for value in group["params"]]}
+        for group in made.optimizer.param_groups
+    ]
+    other = Lion(groups, betas=(0.9, 0.999))
+    for number in (1, 2, 3):
+        made.prepare(number)
+        for group, own in zip(other.param_groups, made.optimizer.param_groups, strict=True):
+            group["lr"] = own["lr"]
+        for one, two in zip(made.parameters, values, strict=True):
+            two.grad = None if one.grad is None else one.grad.clone()
+        made.update.step(torch.zeros(()))
+        other.step()
+    for one, two in zip(made.parameters, values, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+def test_muon_steps_matrices_alone_and_both_at_one_rate() -> None:
+    made = Small.of(plan_of(Path("/base"), Path("/data"), "muon"))
+    start = [value.detach().clone() for value in made.parameters]
+    made.step(1)
+    for item, before in zip(made.trainables, start, strict=True):
+        state = made.optimizer.state[item.parameter]
+        assert ("momentum_buffer" in state) == (item.parameter.ndim == 2)
+        moved = float((item.parameter - before).pow(2).mean().sqrt())
+        rate = next(
+            group["lr"]
+            for group in made.optimizer.param_groups
+            if any(value is item.parameter for value in group["params"])
+        )
+        # A full orthogonal step has 0.2; the iteration leaves singular values between 0.5 and 1.5.
+        assert 0.05 * rate < moved < 1.2 * rate

@@ -19,5 +19,7 @@ SPEC = OptimizerSpec(
     help="little memory, for whole models",
     builder="engine.train.optimizers.adafactor",
     state_bytes=state_bytes,
+    rates=(0.04, 1.0),
+    rates_source="4e-7 beside AdamW's 1e-5 for whole SDXL: kohya's docs/train_SDXL-en.md",
     unread=frozenset({"beta1", "beta2", "epsilon"}),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,13 @@ class OptimizerSpec:
     learning_rate: float | None = None
     """The only learning rate that it takes; none leaves the choice to the plan."""
     learning_rate_why: str = ""
+    rates: tuple[float, float] = (1.0, 1.0)
+    """What the lowest and the highest rate of AdamW's recipes are multiplied by to get its own."""
+    rates_source: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+    """What a plan made for it has by dotted key, where AdamW's recipes have something else."""
+    alone: bool = True
+    """Does it step a weight without a look at others? Then it can be stepped in pieces, one weight after the other."""
     unread: frozenset[str] = frozenset()
     """Fields of the plan's table [optimizer] that it does not read."""
     contradictions: Callable[[Plan], Iterable[Problem]] = lambda plan: ()
@@ -38,6 +45,11 @@ class OptimizerSpec:
     """The module of an optional package that it needs."""
     requirement: str = ""
     """What pip is asked for to get that package."""
+
+
+def rounded(rate: float) -> float:
+    """A rate with one digit, as people write rates."""
+    return float(f"{rate:.0e}")
 
 
 def elementwise(width: int) -> Callable[[Shape], int]:

@@ -13,6 +13,7 @@ SPEC = OptimizerSpec(
     state_bytes=elementwise(16),
     learning_rate=1.0,
     learning_rate_why="Prodigy multiplies its own estimate of the learning rate by it",
+    alone=False,
     package="prodigyopt",
     requirement="prodigyopt>=1.1.2,<2",
 )

@@ -51,8 +51,8 @@ def _smaller(ctx: Context, available: int) -> Iterator[tuple[str, str]]:
     least = {**(least if train.batch_size > 1 else {}), **first}
     now = OPTIMIZERS[ctx.plan.optimizer.name]
     for name, spec in OPTIMIZERS.items():
-        # One with a learning rate of its own is another recipe, not the same with less memory.
-        if spec is not now and spec.learning_rate is None and not spec.package:
+        # One with learning rates of its own is another recipe, not the same with less memory.
+        if spec is not now and spec.learning_rate is None and spec.rates[1] == 1 and not spec.package:
             changes = {"optimizer.name": name, **least}
             if text := _fits(ctx, changes, available):
                 yield "optimizer.name", text

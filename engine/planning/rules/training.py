@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from engine.dataset.captions import approximate_tokens, has_trigger
 from engine.plan.optimizers import OPTIMIZERS
+from engine.plan.optimizers.base import rounded
 from engine.plan.problems import Problem, warning
 from engine.plan.schedules import SCHEDULES
 from engine.plan.schema import Objective
@@ -23,19 +25,24 @@ def learning_rates(ctx: Context) -> Iterator[Problem]:
         yield Problem(
             "train.warmup", f"{train.warmup} steps of warm-up", why, f"set {train.steps // 10} or less"
         )
-    if OPTIMIZERS[ctx.plan.optimizer.name].learning_rate is not None:
+    own = OPTIMIZERS[ctx.plan.optimizer.name]
+    if own.learning_rate is not None:
         return
-    rate, found = train.learning_rate, ctx.preset
-    high, low = rate > found.highest_rate * FAR * (1 + 1e-9), rate < found.lowest_rate / FAR * (1 - 1e-9)
+    rate, found, usual = train.learning_rate, ctx.preset, ctx.preset.values["train.learning_rate"]
+    lowest, highest = found.lowest_rate * own.rates[0], found.highest_rate * own.rates[1]
+    high, low = rate > highest * FAR * (1 + 1e-9), rate < lowest / FAR * (1 - 1e-9)
     if high or low:
         title, effect = (
             ctx.spec.title,
             "the weights will likely diverge" if high else "hardly anything is learnt",
         )
-        recipes = f"recipes for {title} take {found.lowest_rate:g} to {found.highest_rate:g}"
+        source = found.rates_source
+        if own.rates != (1.0, 1.0):
+            title, source = f"{title} with {own.title}", f"{source}; {own.rates_source}"
+        recipes = f"recipes for {title} take {lowest:.3g} to {highest:.3g}"
         what = f"{rate:g} is very {'high' if high else 'low'} for {title}"
-        fix = f"set {found.values['train.learning_rate']:g} to start with"
-        yield warning("train.learning_rate", what, f"{recipes} ({found.rates_source}): {effect}", fix)
+        fix = f"set {rounded(float(str(usual)) * math.sqrt(own.rates[0] * own.rates[1])):g} to start with"
+        yield warning("train.learning_rate", what, f"{recipes} ({source}): {effect}", fix)
 
 
 def schedule(ctx: Context) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from engine.plan.schedules import SCHEDULES
 from engine.plan.schema import Plan
 from engine.plan.train import Train
 from engine.train.optimizers.base import Builder
+from engine.train.optimizers.rounding import Narrow
 from engine.train.optimizers.update import Update, make_update
 
 
@@ -47,7 +48,13 @@ def make_optimizer(trainables: Sequence[Trainable], plan: Plan) -> torch.optim.O
 
 def update_of(optimizer: torch.optim.Optimizer, plan: Plan, device: torch.device) -> Update:
     """How the plan's optimiser moves the weights on this device, or leaves everything as it is."""
-    return make_update(optimizer, _builder(plan).skip, device)
+    builder = _builder(plan)
+    states: frozenset[str] = getattr(builder, "narrow", frozenset())
+    narrow = None
+    if states or plan.train.weights == "bf16":
+        parameters = [value for group in optimizer.param_groups for value in group["params"]]
+        narrow = Narrow(optimizer, parameters, states, plan.seed)
+    return make_update(optimizer, builder.skip, device, narrow)
 
 
 def _builder(plan: Plan) -> Builder:

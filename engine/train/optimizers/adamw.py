@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from engine.plan.schema import Plan
-from engine.train.optimizers.base import Groups, Skip
+from engine.train.optimizers.base import Groups, Skip, betas
 
 skip: Skip = "found_inf"
 
 
 def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
-    betas = (plan.optimizer.beta1, plan.optimizer.beta2)
-    return torch.optim.AdamW(list(groups), betas=betas, eps=plan.optimizer.epsilon, fused=True)
+    return torch.optim.AdamW(list(groups), betas=betas(plan), eps=plan.optimizer.epsilon, fused=True)

@@ -6,24 +6,18 @@ from typing import Any
 
 import torch
 
-from engine.errors import UserError
-from engine.installing import pip_install
 from engine.plan.optimizers.prodigy import SPEC
 from engine.plan.schema import Plan
-from engine.train.optimizers.base import Groups, Skip
+from engine.train.optimizers.base import Groups, Skip, betas, package_of
 
 # Its update reads two sums a parameter on the host, so reading the flag there costs nothing more.
 skip: Skip = "host"
 
 
 def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
-    try:
-        from prodigyopt import Prodigy
-    except ImportError as error:
-        what = "optimizer.name: Prodigy needs the package prodigyopt"
-        raise UserError(what, "", pip_install(SPEC.requirement)) from error
+    package = package_of(SPEC)
 
-    class ForEachRate(Prodigy):  # type: ignore[misc]
+    class ForEachRate(package.Prodigy):  # type: ignore[misc, name-defined]
         """One estimate for all groups of one learning rate, as prodigyopt refuses groups that differ."""
 
         def step(self, closure: Any = None) -> Any:
@@ -37,7 +31,7 @@ def build(groups: Groups, plan: Plan) -> torch.optim.Optimizer:
 
     made: torch.optim.Optimizer = ForEachRate(
         list(groups),
-        betas=(plan.optimizer.beta1, plan.optimizer.beta2),
+        betas=betas(plan),
         eps=plan.optimizer.epsilon,
         decouple=True,
         use_bias_correction=True,

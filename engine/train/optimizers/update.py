@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from engine.train.optimizers.base import Skip
-from engine.train.optimizers.pieces import Pieces
+from engine.train.optimizers.pieces import Pieces, copied, numbers, places
+from engine.train.optimizers.rounding import Narrow
 
 
 class Update(Protocol):
     """Moves the weights by the gradients that they have."""
+
+    def begin(self, step: int) -> None:
+        """Update `step` follows."""
+        ...
 
     @property
     def done(self) -> int:
@@ -34,23 +41,49 @@ class Update(Protocol):
         """
         ...
 
+    def part(self, parameters: Sequence[Tensor], bad: Tensor) -> None:
+        """A part of an update: these weights alone, unless `bad` is not 0. For optimisers that step a weight without a
+        look at others; `finish` ends the update."""
+        ...
+
+    def finish(self) -> None:
+        """The last part of an update is done."""
+        ...
+
     def settle(self) -> None:
         """Wait until everything on the host is as after the last update; call it before state is read."""
         ...
 
 
-def make_update(optimizer: torch.optim.Optimizer, skip: Skip, device: torch.device) -> Update:
+def make_update(
+    optimizer: torch.optim.Optimizer, skip: Skip, device: torch.device, narrow: Narrow | None = None
+) -> Update:
     """On a CPU the flag is there to read, whatever the optimiser."""
     if device.type == "cpu" or skip == "host":
-        return HostUpdate(optimizer, by_group=skip != "host")
-    return FoundInfUpdate(optimizer) if skip == "found_inf" else RestoringUpdate(optimizer)
+        return HostUpdate(optimizer, skip != "host", narrow)
+    kind = FoundInfUpdate if skip == "found_inf" else RestoringUpdate
+    return kind(optimizer, narrow)
 
 
-class HostUpdate:
+class Rounding:
+    """Keys the draws of what lies in bf16 between two updates by their number."""
+
+    def __init__(self, narrow: Narrow | None) -> None:
+        self.narrow = narrow
+
+    def begin(self, step: int) -> None:
+        if self.narrow is not None:
+            self.narrow.step = step
+
+
+class HostUpdate(Rounding):
     """Reads the flag, and takes the step or leaves it."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, by_group: bool) -> None:
-        self.pieces = Pieces(optimizer, by_group)
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, by_group: bool, narrow: Narrow | None = None
+    ) -> None:
+        super().__init__(narrow)
+        self.pieces = Pieces(optimizer, by_group, narrow)
 
     @property
     def done(self) -> int:
@@ -64,16 +97,24 @@ class HostUpdate:
         if not bad:
             self.pieces.step()
 
+    def part(self, parameters: Sequence[Tensor], bad: Tensor) -> None:
+        if not bad:
+            self.pieces.part(parameters)
+
+    def finish(self) -> None:
+        self.pieces.finish()
+
     def settle(self) -> None:
         """Nothing is ever under way."""
 
 
-class FoundInfUpdate:
+class FoundInfUpdate(Rounding):
     """For torch's fused kernels, which read `found_inf` on the device: where it is 1 they move nothing."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, narrow: Narrow | None = None) -> None:
+        super().__init__(narrow)
         self.optimizer: Any = optimizer
-        self.pieces = Pieces(optimizer, by_group=True)
+        self.pieces = Pieces(optimizer, True, narrow)
 
     @property
     def done(self) -> int:
@@ -84,15 +125,25 @@ class FoundInfUpdate:
         return self.pieces.torn
 
     def step(self, bad: Tensor) -> None:
+        self._tell(bad)
+        self.pieces.step()
+
+    def part(self, parameters: Sequence[Tensor], bad: Tensor) -> None:
+        self._tell(bad)
+        self.pieces.part(parameters)
+
+    def _tell(self, bad: Tensor) -> None:
         self.optimizer.found_inf = bad
         self.optimizer.grad_scale = None
-        self.pieces.step()
+
+    def finish(self) -> None:
+        self.pieces.finish()
 
     def settle(self) -> None:
         """All counters are on the device."""
 
 
-class RestoringUpdate:
+class RestoringUpdate(Rounding):
     """For optimisers that know no flag: each parameter's weights and state are copied, stepped, and put back by
     `torch.where` on the device where the flag is set.
 
@@ -102,40 +153,57 @@ class RestoringUpdate:
     flag has arrived: the device then has a whole step of work before it, so it never runs dry.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, narrow: Narrow | None = None) -> None:
+        super().__init__(narrow)
         self.optimizer = optimizer
-        self._flag: Tensor | None = None
+        self._flags: Tensor | None = None
         self._event: torch.cuda.Event | None = None
         self._numbers: list[dict[str, Any]] = []
-        self._before: dict[Tensor, dict[str, Any]] = {}
+        self._parts: list[tuple[Tensor, dict[Tensor, dict[str, Any]]]] = []
         self._after: dict[int, dict[str, Any]] = {}
+        self._places = places(optimizer)
         self.done = 0
         self.torn = False
 
     def step(self, bad: Tensor) -> None:
-        groups = self.optimizer.param_groups
-        if not self.done:
+        values = [value for group in self.optimizer.param_groups for value in group["params"]]
+        self._begin(bad)
+        for value in values[self.done :]:
+            self._one(value, bad)
+            self.done += 1
+        self.done = 0
+        self.finish()
+
+    def part(self, parameters: Sequence[Tensor], bad: Tensor) -> None:
+        self._begin(bad, apart=True)
+        for value in parameters:
+            self._one(value, bad)
+
+    def _begin(self, bad: Tensor, apart: bool = False) -> None:
+        if self._flags is not None:
             self.settle()
-            self._numbers = [_numbers(group) for group in groups]
-        skipped = bad.bool()
-        todo = [(at, value) for at, group in enumerate(groups) for value in group["params"]]
+        if not self._parts:
+            self._numbers = [numbers(group) for group in self.optimizer.param_groups]
+        if apart or not self._parts:
+            self._parts.append((bad, {}))
+
+    def _one(self, parameter: Tensor, bad: Tensor) -> None:
+        if parameter.grad is None:
+            return
+        groups = self.optimizer.param_groups
+        at = self._places[parameter]
+        alone = {**groups[at], **copied(self._numbers[at]), "params": [parameter]}
+        self.optimizer.param_groups = [alone]
         try:
-            for at, parameter in todo[self.done :]:
-                if parameter.grad is not None:
-                    alone = {**groups[at], **self._numbers[at], "params": [parameter]}
-                    self._after[at] = self._step_one(alone, parameter, skipped)
-                self.done += 1
+            with self.narrow.wide([parameter]) if self.narrow is not None else nullcontext():
+                self._step_one(parameter, bad.bool())
         finally:
             self.optimizer.param_groups = groups
-        for at, after in self._after.items():
-            groups[at].update(after)
-        self.done, self._after = 0, {}
-        self._send(bad)
+        self._after[at] = numbers(alone)
 
     @torch.no_grad()
-    def _step_one(self, group: dict[str, Any], parameter: Tensor, skipped: Tensor) -> dict[str, Any]:
-        weights, state = parameter.detach().clone(), _copy(dict(self.optimizer.state.get(parameter, {})))
-        self.optimizer.param_groups = [group]
+    def _step_one(self, parameter: Tensor, skipped: Tensor) -> None:
+        weights, state = parameter.detach().clone(), copied(dict(self.optimizer.state.get(parameter, {})))
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError:
@@ -146,48 +214,47 @@ class RestoringUpdate:
             raise
         parameter.copy_(torch.where(skipped, weights, parameter))
         _put_back(state, self.optimizer.state[parameter], skipped)
-        self._before[parameter] = state
-        return _numbers(group)
+        self._parts[-1][1][parameter] = state
 
-    def _send(self, bad: Tensor) -> None:
-        if bad.device.type == "cpu":
-            self._flag = bad
+    def finish(self) -> None:
+        for at, after in self._after.items():
+            self.optimizer.param_groups[at].update(after)
+        self._after = {}
+        if not self._parts:
             return
-        self._flag = torch.empty((), dtype=bad.dtype, pin_memory=True)
-        self._flag.copy_(bad, non_blocking=True)
+        flags = torch.stack([bad for bad, _ in self._parts])
+        if flags.device.type == "cpu":
+            self._flags = flags
+            return
+        self._flags = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+        self._flags.copy_(flags, non_blocking=True)
         self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._event.record()
 
     def settle(self) -> None:
-        if self._flag is None:
+        if self._flags is None:
             return
         if self._event is not None:
             self._event.synchronize()
-        if self._flag.item():
+        skipped = self._flags.bool().tolist()
+        if all(skipped):
             for group, before in zip(self.optimizer.param_groups, self._numbers, strict=True):
-                for name in _numbers(group).keys() - before.keys():
+                for name in numbers(group).keys() - before.keys():
                     del group[name]
                 group.update(before)
-            for parameter, state in self._before.items():
-                if state:
-                    kept = self.optimizer.state[parameter]
-                    self.optimizer.state[parameter] = _host_part(state, kept, parameter.device)
-                else:
-                    del self.optimizer.state[parameter]
-        self._flag = self._event = None
-        self._before = {}
+        for bad, (_, states) in zip(skipped, self._parts, strict=True):
+            if bad:
+                self._restore(states)
+        self._flags = self._event = None
+        self._parts = []
 
-
-def _numbers(group: dict[str, Any]) -> dict[str, Any]:
-    return {name: _copy(value) for name, value in group.items() if name not in ("params", "lr")}
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {name: _copy(entry) for name, entry in value.items()}
-    return [_copy(entry) for entry in value] if isinstance(value, list) else value
+    def _restore(self, states: dict[Tensor, dict[str, Any]]) -> None:
+        for parameter, state in states.items():
+            if state:
+                kept = self.optimizer.state[parameter]
+                self.optimizer.state[parameter] = _host_part(state, kept, parameter.device)
+            else:
+                del self.optimizer.state[parameter]
 
 
 def _put_back(before: Any, after: Any, skipped: Tensor) -> None:
