@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.figures import machine, versions
 from benchmarks.gpu_model import flops_per_image, lora_plan, make_feed, make_ready
-from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_resume import killed_and_resumed
+from engine.cost.gpus import peak_of
 from engine.train.loop import Loop
 from engine.train.setup import AdaptedModel, configure_torch
 from engine.train.training import make_loop as engine_loop

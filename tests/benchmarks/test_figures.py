@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.__main__ import command_of, main, put_between, renewed
 from benchmarks.figures import Figure, Report, markdown, number, read_report, table
-from benchmarks.gpu_peaks import peak_of
 from benchmarks.gpu_report import gpu_markdown
+from engine.cost.gpus import peak_of
 
 FIGURES = [
     Figure("paint.home", "first paint: home", 0.41, "s", 0.6, note="why"),
