@@ -233,14 +233,13 @@ class Loop:
         """This batch's share of the step's mean loss."""
         seed, slots, objective = self.plan.seed, batch.slots, self.plan.objective
         shape = tuple(batch.mean.shape[1:])
-        latents = batch.mean + batch.std * self._to(draws.normal(seed, "latent", step, slots, shape))
-        noise = self._to(draws.normal(seed, "noise", step, slots, shape))
+        latents = batch.mean + batch.std * self._normal("latent", step, slots, shape)
+        noise = self._normal("noise", step, slots, shape)
         if objective.noise_offset > 0:
-            offset = self._to(draws.normal(seed, "offset", step, slots, (shape[0], 1, 1)))
+            offset = self._normal("offset", step, slots, (shape[0], 1, 1))
             noise = offset_noise(noise, offset, objective.noise_offset)
         schedule = self.family.schedule
-        uniforms = draws.uniforms(seed, "timestep", step, slots)
-        times = self._to(schedule.timesteps(uniforms, objective, shape))
+        times = self._to(schedule.timesteps(draws.uniforms(seed, "timestep", step, slots), objective, shape))
         noisy = schedule.add_noise(latents, noise, times)
         if self.stochastic:
             draws.set_global(seed, "dropout", step, slots[0])
@@ -291,10 +290,11 @@ class Loop:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _normal(self, purpose: str, step: int, slots: Sequence[int], shape: Sequence[int]) -> Tensor:
+        return self._to(draws.normal(self.plan.seed, purpose, step, slots, shape))
+
     def _to(self, tensor: Tensor) -> Tensor:
         return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.autocast)
+        return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)

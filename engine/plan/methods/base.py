@@ -59,6 +59,13 @@ class MethodOptions(Section):
     path_fields: ClassVar[tuple[str, ...]] = ()
     path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     condition_fields: ClassVar[tuple[str, ...]] = ()
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that change no size: a step takes as much memory and computation whatever they say."""
+
+    @property
+    def width_field(self) -> str:
+        """The field in proportion to which the method's own tensors are wide (a rank); empty where there is none."""
+        return ""
 
     @property
     def trains_text(self) -> bool:
@@ -112,10 +119,6 @@ class MethodOptions(Section):
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         """Numbers that train beside the base's own; 0 for methods that train whole parts."""
-        return 0
-
-    def whole_changes(self, shape: BaseShape) -> int:
-        """Numbers of the changes as large as their layers that are kept for the backward pass."""
         return 0
 
     def length_notes(self, samples: int, pictures: int, seconds: float | None) -> Iterator[str]:

@@ -24,6 +24,9 @@ CLASS_OBSTACLE = "class pictures have no conditions, and the base model is froze
 class ConditionOptions(MethodOptions):
     """Options of methods that see a condition picture beside every picture."""
 
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset(
+        {"condition", "condition_path", "condition_model", "channels"}
+    )
     path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "condition_model")
     condition_fields: ClassVar[tuple[str, ...]] = ("condition", "condition_path", "condition_model")
 

@@ -22,6 +22,7 @@ class ControlnetOptions(ConditionOptions):
 
     path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "condition_model", "start")
     path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pth")}
+    sizeless_fields: ClassVar[frozenset[str]] = ConditionOptions.sizeless_fields | {"start"}
 
     start: str = option(
         "", "an existing ControlNet (folder or file) to go on from; none copies the UNet's encoder"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from engine.models.family_spec import FamilySpec
 from engine.plan.fields import option
@@ -13,6 +14,8 @@ from engine.plan.problems import Problem, warning
 
 class DreamboothOptions(MethodOptions):
     """Options of method dreambooth."""
+
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset({"text_encoder_learning_rate"})
 
     text_encoder: bool = option(False, "train the text encoder(s) too; better for faces, needs more memory")
     text_encoder_learning_rate: float | None = option(

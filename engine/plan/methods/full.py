@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import ClassVar
 
 from engine.models.family_spec import FamilySpec
 from engine.plan.fields import option
@@ -17,6 +18,8 @@ BLOCK = re.compile(r"(IN|OUT)\d\d|MID|time|out")
 
 class FullOptions(MethodOptions):
     """Options of method full."""
+
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset({"text_encoder_learning_rate"})
 
     text_encoder: bool = option(False, "train the text encoder(s) too")
     text_encoder_learning_rate: float | None = option(

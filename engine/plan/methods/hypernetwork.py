@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodOptions, MethodSpec
@@ -15,6 +15,8 @@ from engine.plan.problems import Problem
 
 class HypernetworkOptions(MethodOptions):
     """Options of method hypernetwork; structures and names as AUTOMATIC1111 has them."""
+
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset({"initialization"})
 
     layer_structure: list[float] = option([1.0, 2.0, 1.0], "widths as factors; the first and the last are 1")
     activation: Literal[

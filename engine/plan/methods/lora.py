@@ -26,6 +26,9 @@ class LoraOptions(MethodOptions):
     """Options of method lora."""
 
     block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates")
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset(
+        {"alpha", "max_norm", "rslora", "text_encoder_learning_rate", "merge_weight"}
+    )
 
     rank: int = option(16, "width of the low-rank pair; more learns more and weighs more", ge=1, le=1024)
     alpha: float = option(
@@ -68,6 +71,11 @@ class LoraOptions(MethodOptions):
     merge_weight: float = option(
         1.0, "strength of the LoRA in the base, for the format merged", ge=-4, le=4, advanced=True
     )
+
+    @property
+    def width_field(self) -> str:
+        # LoKr leaves a matrix whole where its rank is large, and block_ranks are ranks of their own.
+        return "" if self.kind == "lokr" or self.block_ranks else "rank"
 
     @property
     def trains_text(self) -> bool:
@@ -132,14 +140,6 @@ class LoraOptions(MethodOptions):
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         return parameters(self, self._adapted(shape))
-
-    def whole_changes(self, shape: BaseShape) -> int:
-        # LoHa and LoKr make the whole change, and keep those of layers whose input has a gradient, which a caption's
-        # embedding has not. LoRA never makes it.
-        if self.kind == "lora":
-            return 0
-        layers = (layer for layer, _ in self._adapted(shape) if not layer.text)
-        return sum(layer.inputs * layer.outputs * layer.kernel**2 for layer in layers)
 
     def _adapted(self, shape: BaseShape) -> list[Adapted]:
         found = list(self._in_denoiser(shape))

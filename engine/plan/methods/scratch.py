@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -27,6 +27,10 @@ ENOUGH = 50_000
 
 class ScratchOptions(MethodOptions):
     """Options of method scratch."""
+
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset(
+        {"prediction", "zero_terminal_snr", "stages", "stage_rate"}
+    )
 
     size: Literal["base", "small", "narrow", "own"] = option(
         "small", "UNet widths: the base model's own, 3/4, 2/5 of them, or those of `widths`"

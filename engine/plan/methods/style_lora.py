@@ -18,6 +18,7 @@ class StyleLoraOptions(LoraOptions):
     """Options of method style_lora: LoRA's, and which blocks."""
 
     block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates", "block_weights")
+    sizeless_fields: ClassVar[frozenset[str]] = LoraOptions.sizeless_fields | {"block_weights"}
 
     layers: Literal["style", "content", "both", "blocks"] = option(
         "style",

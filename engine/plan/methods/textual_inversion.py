@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from engine.files import file_word
 from engine.plan.fields import option
@@ -16,6 +17,8 @@ KEY = "textual_inversion.tokens"
 
 class TextualInversionOptions(MethodOptions):
     """Options of method textual_inversion."""
+
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset({"tokens", "vectors", "initial", "keep_norm"})
 
     tokens: list[str] = option([], "the new words; none takes data.trigger")
     vectors: int = option(1, "embedding vectors a word; more hold more and bend the prompt more", ge=1, le=75)
