@@ -9,51 +9,44 @@ from pathlib import Path
 from typing import Any
 
 from engine.cost.counts import family_of
-from engine.cost.disk import Amounts, Disk, cached, disks_of, preview_size, written
+from engine.cost.disk import Amounts, Disk, cached, disks_of, written
 from engine.cost.machine import Machine
 from engine.cost.model_size import ModelSize
-from engine.cost.throughput import measured_throughput
+from engine.cost.numbers import computes_in_half, device_of
+from engine.cost.peak import forecast_memory
+from engine.cost.roofline import forecast_time
 from engine.dataset.report import DatasetReport
 from engine.files import expanded
 from engine.models.bases import BaseInfo
 from engine.models.specs import FAMILIES
-from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.schema import Plan
 from engine.plan.units import duration, size_text
 from engine.run.paths import cache_root, runs_root
-
-GIB = 2**30
-
-# Numbers in the outputs of all attention, feed-forward and convolution layers of SD 1.5, one picture, 512 px.
-SD1_ELEMENTS = 235_332_160
-# Saved activations of SD 1.5 LoRA at 512 px in bf16 with fused attention: 0.75 GiB a picture, 0.14 GiB with
-# gradient checkpointing (counted with saved_tensors_hooks on the meta device). The rule that they grow with
-# the layers' outputs gives SDXL's counted 5.22 GiB within 9 %.
-ACTIVATION_BYTES = 0.75 * GIB / SD1_ELEMENTS
-CHECKPOINTED_BYTES = 0.14 * GIB / SD1_ELEMENTS
-# CUDA context, cuBLAS and cuDNN workspaces, allocator slack: an allowance, not a measurement.
-CUDA_OVERHEAD = int(0.9 * GIB)
-# Resident memory of Python with torch, diffusers, transformers and peft imported, measured on Linux.
-PROCESS = 365 * 2**20
-# The VAE decoder's widest maps: 256 channels at full picture size, three of them alive at once, fp32.
-DECODE_BYTES_A_PIXEL = 3 * 256 * 4
 
 
 @dataclass(frozen=True)
 class Estimate:
     """All sizes in bytes. `vram_*` is main memory on a CPU; none means not known.
 
+    `vram_parts` are there in the phase that needs most; `phases` has the peak of each, and `vram_error` is what the
+    forecast may be wrong by, either way. `seconds_least` is what the card's own limits allow, and `traced`
+    says where the count comes from (engine.cost.traced_rows.Source).
+
     `disk_free` is that of the disk with the least room for what it gets, which `disks` says disk by disk.
     """
 
     device: str
     vram_parts: Amounts
+    vram_error: int
     vram_available: int | None
+    phases: Amounts
     disk_parts: Amounts
     disk_free: int | None
     disks: tuple[Disk, ...]
     seconds: float | None
     seconds_why: str
+    seconds_least: float | None
+    traced: str
     notes: tuple[str, ...]
 
     @property
@@ -75,6 +68,8 @@ class Estimate:
         memory = "VRAM" if self.device != "cpu" else "memory"
         rows = [f"{memory} on {self.device}, forecast peak{_of(self.vram_available)}"]
         rows += _table((*self.vram_parts, ("total", self.vram_total)))
+        rows += [f"  give or take {size_text(self.vram_error)}; peaks by phase:"]
+        rows += _table(self.phases)
         for disk in self.disks:
             rows += [f"disk of {' and '.join(disk.paths)}{_of(disk.free, 'free')}"]
             rows += _table((*disk.parts, ("total", disk.total)))
@@ -83,6 +78,8 @@ class Estimate:
             if self.seconds
             else f"time: {self.seconds_why}"
         ]
+        if self.seconds_least is not None:
+            rows.append(f"  {duration(self.seconds_least)} is the least that the card's own limits allow")
         return rows + [f"note: {note}" for note in self.notes]
 
 
@@ -99,94 +96,33 @@ def estimate(
     """
     model = ModelSize(plan, base)
     gpu = machine.gpu_for(plan.hardware.device)
-    device = f"cuda:{gpu.index}" if gpu else "cuda" if plan.hardware.device.startswith("cuda") else "cpu"
-    seconds, why = _time(plan)
+    device = device_of(plan, machine)
+    available = gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None
+    half = computes_in_half(plan, machine)
+    memory = forecast_memory(plan, model, report, device != "cpu", half, available)
+    time = forecast_time(plan, memory.setting, gpu.name if gpu else "")
     own, caches = written(plan, model), () if report is None else tuple(cached(plan, model, report))
     place = runs_root() if directory is None else expanded(directory).absolute()
     disks = disks_of(((place, own), (cache_root(), caches)))
     return Estimate(
         device=device,
-        vram_parts=_memory(plan, model, device),
-        vram_available=gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None,
+        vram_parts=memory.parts,
+        vram_error=memory.error,
+        vram_available=available,
+        phases=memory.phases,
         disk_parts=(*own, *caches),
         disk_free=min(disks, key=lambda disk: math.inf if disk.free is None else disk.free - disk.total).free,
         disks=disks,
-        seconds=seconds,
-        seconds_why=why,
+        seconds=time.seconds,
+        seconds_why=time.why,
+        seconds_least=time.least,
+        traced=memory.setting.found.source,
         notes=(
-            *_amount(plan, report, seconds),
+            *memory.notes,
+            *_amount(plan, report, time.seconds),
             *_notes(base, family_of(base, plan.base.family), report, device),
         ),
     )
-
-
-def number_bytes(plan: Plan, device: str) -> int:
-    """Bytes of one number of the frozen parts: fp32 on a CPU unless asked otherwise, else half of that."""
-    precision = plan.train.precision
-    if precision == "auto":
-        return 4 if device == "cpu" else 2
-    return 4 if precision == "fp32" else 2
-
-
-def _memory(plan: Plan, model: ModelSize, device: str) -> Amounts:
-    width = number_bytes(plan, device)
-    activations = _activations(plan, model, width)
-    preview = _preview(plan) if plan.samples.every else 0
-    if not plan.caches_latents:
-        preview = max(preview, plan.train.batch_size * plan.data.resolution**2 * DECODE_BYTES_A_PIXEL // 2)
-    # With gradient checkpointing one block's at a time: little enough to leave out.
-    changes = 0 if plan.hardware.gradient_checkpointing else width * model.changes
-    trained = plan.train.weight_bytes * model.trainable
-    gradients = trained * plan.hardware.gradients_held
-    training = activations + changes + gradients
-    parts = [
-        (f"{model.spec.denoiser_title} weights, {8 * width} bit", model.frozen * width),
-        (f"text encoder, {8 * width} bit", model.text_parameters * width),
-        ("VAE, 32 bit", model.parameters["vae"] * 4),
-        (f"trained weights ({model.trainable / 1e6:.2f} M), {8 * plan.train.weight_bytes} bit", trained),
-        ("gradients", gradients),
-        (f"{OPTIMIZERS[plan.optimizer.name].title} states", model.states),
-        ("moving average", 4 * model.trainable if plan.train.ema else 0),
-        # Whole parts are fp32, and autocast keeps a copy of their weights in the format it computes in.
-        (
-            "copies to compute with",
-            width * model.trainable if model.whole and width < plan.train.weight_bytes else 0,
-        ),
-        ("activations", activations),
-        ("whole changes of the adapted layers", changes),
-        ("previews, beyond the training peak", max(0, preview - training)),
-        ("CUDA context and workspaces", CUDA_OVERHEAD)
-        if device != "cpu"
-        else ("Python and libraries", PROCESS),
-    ]
-    return tuple((name, int(size)) for name, size in parts if size)
-
-
-def _activations(plan: Plan, model: ModelSize, width: int) -> int:
-    area = (plan.data.resolution / model.spec.downscale) ** 2
-    elements = sum(layer.output_elements(int(area)) for layer in model.denoiser)
-    each = CHECKPOINTED_BYTES if plan.hardware.gradient_checkpointing else ACTIVATION_BYTES
-    total = elements * each * width / 2
-    if plan.options.trains_text:
-        # 34 s h bytes a layer in 16 bit without attention maps: Korthikanti et al. 2022, arXiv:2205.05198.
-        total += 34 * 77 * model.text_widths * 2
-    return int(total * plan.train.batch_size)
-
-
-def _preview(plan: Plan) -> int:
-    width, height = preview_size(plan)
-    return width * height * DECODE_BYTES_A_PIXEL
-
-
-def _time(plan: Plan) -> tuple[float | None, str]:
-    speed = measured_throughput(plan)
-    if speed is None:
-        return None, "not known before the first steps; no earlier run on this machine is like this one"
-    images = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
-    why = (
-        f"{speed.images_per_s:.3g} pictures a second in run {speed.run}; previews and checkpoints come on top"
-    )
-    return images / speed.images_per_s, why
 
 
 def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> Iterable[str]:
@@ -198,7 +134,7 @@ def _amount(plan: Plan, report: DatasetReport | None, seconds: float | None) -> 
 
 
 def _notes(base: BaseInfo | None, family: str, report: DatasetReport | None, device: str) -> Iterable[str]:
-    yield "memory is computed, not measured: see the first minutes of the run for the real peak"
+    yield "memory is counted, not measured: see the first minutes of the run for the real peak"
     if base is None or base.path is None:
         yield f"the base model is not on this machine: counted as {FAMILIES[family].title}"
     if report is None:

@@ -59,8 +59,10 @@ class Painter:
         self._embedded: dict[str, Conditioning] = {}
 
     def picture(self, prompt: Prompt) -> Image.Image:
-        """One picture; nothing is written."""
+        """One picture; nothing is written. The gradients of the last update leave: nothing needs them any more."""
         adapted, samples = self.adapted, self.plan.samples
+        for item in adapted.trainables:
+            item.parameter.grad = None
         own = adapted.method.modules().values()
         modules = [part for part in (*adapted.family.parts.values(), *own) if part.training]
         for module in modules:

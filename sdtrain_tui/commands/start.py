@@ -29,9 +29,14 @@ def watch_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the run's events, one JSON object a line")
 
 
+def torch_is_here() -> bool:
+    """Is torch installed? Looks for it without importing it."""
+    return _installed("torch")
+
+
 def need_torch() -> None:
-    """UserError where training cannot work; looks for torch without importing it."""
-    if not _installed("torch"):
+    """UserError where training cannot work."""
+    if not torch_is_here():
         raise UserError(
             "torch is not installed here",
             "training runs on it; planning and watching do not need it",
