@@ -11,6 +11,8 @@ def silence() -> None:
     """Called once, before models are loaded."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # peft imports it where it is installed, and without the package `kernels` it says so on a CPU, asked or not.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import diffusers
     import transformers
 

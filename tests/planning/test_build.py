@@ -238,7 +238,7 @@ def test_a_home_that_nobody_has_is_a_problem_of_its_field(method: str, key: str,
     with pytest.raises(PlanErrors) as caught:
         build(answers, Facts())
     assert [problem.key for problem in caught.value.problems] == [key]
-    assert "~nobody-here is no user's home" in caught.value.problems[0].what
+    assert "'~nobody-here' is no user's home" in caught.value.problems[0].what
 
 
 def test_a_plan_file_with_a_home_that_nobody_has_is_refused_by_name(tmp_path: Path) -> None:
