@@ -76,6 +76,7 @@ def _pixels(plan: Plan, report: DatasetReport | None) -> int:
     stages = plan.options.stages_of_resolution
     if stages:
         return max(stage.side for stage in stages) ** 2
-    if report is not None and report.buckets:
+    # The pictures may have been looked at for another resolution than the plan's.
+    if report is not None and report.buckets and report.resolution == plan.data.resolution:
         return max(width * height for width, height in report.buckets)
     return plan.data.resolution**2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from engine.cost.estimate import estimate
@@ -160,11 +160,10 @@ def _intervals(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
 
 
-def _forecast(builder: PlanBuilder, **changes: object) -> int:
-    """Bytes that the plan so far would take of the card with other values, keys written with __ for the dot."""
+def _forecast(builder: PlanBuilder, changes: Mapping[str, object]) -> int:
+    """Bytes that the plan so far would take of the card with other values by their keys."""
     facts = builder.facts
-    given = {key.replace("__", "."): value for key, value in changes.items()}
-    plan = from_dict(nested({"name": "builder", **builder.values, **given}))
+    plan = from_dict(nested({"name": "builder", **builder.values, **changes}))
     return estimate(plan, facts.base, facts.report, facts.machine).vram_total
 
 
@@ -177,7 +176,8 @@ def _pieces(builder: PlanBuilder) -> Iterator[Derived]:
     size, pieces = (builder.whole(key) for key in keys)
     saving = builder.given.get("hardware.gradient_checkpointing", True)
     for less in (count for count in range(size, 0, -1) if size * pieces % count == 0):
-        if _forecast(builder, train__batch_size=less, hardware__gradient_checkpointing=saving) <= card:
+        changes = {keys[0]: less, keys[1]: size * pieces // less, "hardware.gradient_checkpointing": saving}
+        if _forecast(builder, changes) <= card:
             if less == size:
                 return
             why = f"{size * pieces} pictures a step, as many at once as a card of {size_text(card)} takes"
@@ -190,7 +190,7 @@ def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:
     facts = builder.facts
     if builder.plan() is None or not facts.vram_gb:
         return
-    cost = _forecast(builder, hardware__gradient_checkpointing=False)
+    cost = _forecast(builder, {"hardware.gradient_checkpointing": False})
     card = facts.vram_gb * 2**30
     fits = cost <= VRAM_SHARE * card
     why = f"about {size_text(cost)} without it, on a card of {size_text(card)}"

@@ -84,7 +84,7 @@ def test_warm_up_previews_and_checkpoints_follow_the_length(
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "side", "pieces"), [(24, 1024, 1), (24, 1536, 2), (24, 2048, 1), (1, 512, 1)]
+    ("gigabytes", "side", "pieces"), [(24, 1536, 1), (24, 2560, 4), (24, 3584, 1), (1, 512, 1)]
 )
 def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
     gigabytes: int, side: int, pieces: int
@@ -103,8 +103,8 @@ def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
     train = built(facts, method="full", data__resolution=side).plan.train
     assert (train.batch_size, train.gradient_accumulation) == (whole // pieces, often * pieces)
     in_one = fits(train__batch_size=whole)
-    assert in_one == (side == 1024), "the batch in one piece"
-    assert fits() == (side in (1024, 1536)), "where one picture is too much already, nothing is changed"
+    assert in_one == (side == 1536), "the batch in one piece"
+    assert fits() == (side in (1536, 2560)), "where one picture is too much already, nothing is changed"
 
 
 def test_a_recipe_without_published_rates_is_right_within_ten_times() -> None:
