@@ -15,6 +15,12 @@ class Hardware(Section):
     """Where and how thriftily it runs."""
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
+    fit: Literal["auto", "off"] = option(
+        "auto",
+        "save memory as far as the card asks for it, the cheapest first: a new plan by whatever makes it fit, a run "
+        "whose memory runs out by what leaves its result as it is",
+        advanced=True,
+    )
     gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
     base_weights: Literal["full", "int8", "fp8", "nf4"] = option(
         "full",

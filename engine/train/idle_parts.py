@@ -19,24 +19,31 @@ class IdleParts:
     """
 
     def __init__(self, parts: Mapping[str, nn.Module], names: Collection[str], device: torch.device) -> None:
-        """`parts` lie on the CPU; those that `names` says may leave, the others are none of this one's business."""
+        """Those of the parts that `names` says may leave; the others are none of this one's business."""
         self.device = device
-        self.away = {name for name in names if name in parts}
+        self.away: set[str] = set()
         """The parts that are not on the device now."""
-        self._idle = frozenset(self.away)
-        self._homes = {name: _homes(parts[name], device) for name in self._idle}
+        self._homes: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._users: Counter[str] = Counter()
         self._staying = 0
+        self.add(parts, names)
+
+    def add(self, parts: Mapping[str, nn.Module], names: Collection[str]) -> None:
+        """Let these parts leave too, from now on."""
+        for name in names:
+            if name in parts:
+                self._homes[name] = _homes(parts[name], self.device)
+                self.away.add(name)
 
     @property
     def names(self) -> frozenset[str]:
         """The parts that may leave."""
-        return self._idle
+        return frozenset(self._homes)
 
     @contextmanager
     def here(self, *names: str) -> Iterator[None]:
         """Inside, these parts are on the device; a part that never leaves is there anyway."""
-        ours = [name for name in names if name in self._idle]
+        ours = [name for name in names if name in self._homes]
         try:
             for name in ours:
                 self._users[name] += 1
@@ -65,7 +72,7 @@ class IdleParts:
     def _leave(self) -> None:
         if self._staying:
             return
-        for name in self._idle - self.away:
+        for name in self._homes.keys() - self.away:
             if self._users[name] <= 0:
                 for tensor, home in self._homes[name]:
                     tensor.data = home
@@ -75,6 +82,7 @@ class IdleParts:
 def _homes(part: nn.Module, device: torch.device) -> list[tuple[Tensor, Tensor]]:
     found = []
     for tensor in (*part.parameters(), *part.buffers()):
+        tensor.data = tensor.data.cpu()
         if device.type == "cuda":
             tensor.data = tensor.data.pin_memory()
         found.append((tensor, tensor.data))

@@ -20,6 +20,7 @@ from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
 from engine.train.release import release_of
+from engine.train.sparing import Sparing, free_cache
 from engine.train.world import ALONE, World
 
 # What compiled gradients may differ by, of their norm: rounding makes some 1e-6 of it in fp32 and a few % in bf16.
@@ -80,8 +81,7 @@ class Loop:
     warn: Callable[[str, str], None]
     report_every_s: float = 0.0
     world: World = ALONE
-    saving: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
-    """Around a forward pass: where what its backward pass needs is kept."""
+    sparing: Sparing = field(default_factory=Sparing)
 
     def __post_init__(self) -> None:
         reachable = {id(value) for part in self.family.parts.values() for value in part.parameters()}
@@ -165,17 +165,21 @@ class Loop:
                 self._run_eager(str(error).strip().splitlines()[0])
                 continue
             except torch.OutOfMemoryError:
-                if self.limit == 1 or not self.whole or self.release is not None:
+                told = self._smaller() if self.whole and self.release is None else None
+                if told is None:
                     raise
-                self.limit = (self.limit + 1) // 2
             self.optimizer.zero_grad(set_to_none=True)
             self._renew_scaler()
-            self._free_cache()
-            self.warn(
-                "batch-split",
-                f"out of memory: batches now run in pieces of {self.limit}; "
-                f"the effective batch stays {self.effective_batch}",
-            )
+            free_cache(self.device)
+            self.warn(*told)
+
+    def _smaller(self) -> tuple[str, str] | None:
+        """Take less memory from here on; a warning's code and text, or none where nothing is left to try."""
+        if self.limit == 1:
+            return self.sparing.spare()
+        self.limit = (self.limit + 1) // 2
+        split = f"out of memory: batches now run in pieces of {self.limit}"
+        return "batch-split", f"{split}; the effective batch stays {self.effective_batch}"
 
     def _compile(self, step: int) -> None:
         """Compile the denoiser, unless its gradients on this step's first batch come out wrong."""
@@ -219,7 +223,7 @@ class Loop:
             self.method.after_step(self.family)
         except torch.OutOfMemoryError:
             self.optimizer.zero_grad(set_to_none=True)
-            self._free_cache()
+            free_cache(self.device)
             self.method.after_step(self.family)
 
     def _gradients(self) -> list[Tensor]:
@@ -243,7 +247,7 @@ class Loop:
         noisy = schedule.add_noise(latents, noise, times)
         if self.stochastic:
             draws.set_global(seed, "dropout", step, slots[0])
-        with self._autocast(), self.saving():
+        with self._autocast(), self.sparing.saving():
             cond = self.family.with_geometry(batch.cond(), batch.sizes)
             extra = self.method.residuals(self.family, noisy, times, cond, batch.extra)
             prediction = self.family.denoise(noisy, times, cond, extra)
@@ -276,7 +280,7 @@ class Loop:
                 if self.update.torn or self.update.done <= done:
                     raise
                 done = self.update.done
-            self._free_cache()
+            free_cache(self.device)
 
     def _renew_scaler(self) -> None:
         """A scaler takes each optimiser's gradients once before its update: an attempt that ended between the two
@@ -285,10 +289,6 @@ class Loop:
             state = self.scaler.state_dict()
             self.scaler = torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(state)
-
-    def _free_cache(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _normal(self, purpose: str, step: int, slots: Sequence[int], shape: Sequence[int]) -> Tensor:
         return self._to(draws.normal(self.plan.seed, purpose, step, slots, shape))

@@ -113,7 +113,9 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
         family.enable_gradient_checkpointing()
         if plan.hardware.checkpointed_blocks:
             keep_checkpointed(family.denoiser, plan.hardware.checkpointed_blocks)
-    idle = IdleParts(family.parts, idle_names(plan, family, device), device)
+    choice = plan.hardware.idle_parts
+    leave = choice == "cpu" or (choice == "auto" and device.type != "cpu")
+    idle = IdleParts(family.parts, idle_names(plan, family) if leave else (), device)
     for name in (VAE, *family.spec.text_parts):
         if name not in idle.names and not family.parts[name].training:
             family.parts[name].to(device)
@@ -130,11 +132,8 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
     )
 
 
-def idle_names(plan: Plan, family: ModelFamily, device: torch.device) -> set[str]:
-    """The parts that no update needs, where the plan lets them leave the device."""
-    choice = plan.hardware.idle_parts
-    if choice == "keep" or (choice == "auto" and device.type == "cpu"):
-        return set()
+def idle_names(plan: Plan, family: ModelFamily) -> set[str]:
+    """The parts that no update needs once the caches are made."""
     names = {VAE} if plan.caches_latents else set()
     if plan.caches_text:
         names |= {name for name in family.spec.text_parts if not family.parts[name].training}

@@ -28,6 +28,7 @@ from engine.train.feeding import SampleFeed
 from engine.train.loop import Loop, StepReport
 from engine.train.previews import Painter, Prompt, listed
 from engine.train.setup import AdaptedModel
+from engine.train.sparing import sparing_of
 from engine.train.watch import Watch
 from engine.train.world import ALONE, World
 
@@ -50,7 +51,7 @@ def make_loop(
         watch.warning,
         CUDA_REPORT_S if adapted.device.type == "cuda" else 0.0,
         world,
-        adapted.offload.saving,
+        sparing_of(plan, adapted),
     )
 
 

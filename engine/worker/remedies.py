@@ -21,7 +21,9 @@ def out_of_memory(plan: Plan, phase: str, host: bool, error: str, then: str) -> 
             ["use a smaller base model"] if host else ['set train.precision = "auto"', "use a larger card"]
         )
     elif phase == "caching":
-        fixes += ["lower data.resolution"]
+        if plan.hardware.vae_tiling != "both":
+            fixes.append('set hardware.vae_tiling = "both", which encodes pictures in tiles')
+        fixes.append("lower data.resolution")
     elif phase == "exporting":
         fixes += ["export it apart with `sdtrain export`"]
     else:

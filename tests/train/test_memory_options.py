@@ -90,3 +90,51 @@ def test_three_updates_a_resume_and_three_more_are_the_plain_six(
         assert all(torch.equal(found[key], value) for key, value in plain[0].items())
         if "parts" in name or "previews" in name or "all" in name:
             assert np.array_equal(np.asarray(training.preview()), plain[1])
+
+
+def test_a_run_whose_memory_runs_out_takes_one_measure_after_the_other_and_learns_the_same(
+    sd1_folder: Path,
+    folder: Path,
+    data: Path,
+    plain: tuple[dict[str, torch.Tensor], np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(offload, "LEAST_BYTES", 0)
+    watch = Warnings()
+    plan = quick_plan(sd1_folder, data, hardware__idle_parts="keep")
+    torch.set_num_threads(1)
+    with open_training(plan, watch=watch, cache=folder / "cache", checked=True) as training:
+        loop, left = training.loop, [1, 1, 2, 3]
+        real = loop._step
+
+        def step(number: int) -> torch.Tensor:
+            if number in left:
+                left.remove(number)
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(number)
+
+        # Pieces of one picture add gradients up in another order: here a batch stays whole.
+        monkeypatch.setattr(loop, "limit", 1)
+        monkeypatch.setattr(loop, "_step", step)
+        monkeypatch.setattr(loop.feed, "step", lambda at, limit, each=loop.feed.step: each(at, 2))
+        training.train(4)
+        adapted = training.adapted
+        assert watch.codes == ["memory-saved"] * 4
+        assert adapted.idle.away == {"vae", "text_encoder"} and adapted.offload.activations
+        assert adapted.offload.swapped == len(adapted.family.blocks_to_swap()) and adapted.offload.most <= 2
+        assert all(
+            getattr(block, "gradient_checkpointing", True) for block in adapted.family.parts["unet"].modules()
+        )
+        training.train(1)
+        left.append(6)
+        with pytest.raises(torch.OutOfMemoryError):
+            training.train()
+        left.clear()
+        training.train()
+        found = learned(training)
+        assert all(torch.equal(found[key], value) for key, value in plain[0].items())
+
+
+def test_with_fit_off_the_error_is_the_users(sd1_folder: Path, folder: Path, data: Path) -> None:
+    with opened(quick_plan(sd1_folder, data, hardware__fit="off"), folder / "cache") as training:
+        assert training.loop.sparing.spare() is None
