@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine.cost.estimate import estimate
 from engine.models.specs import FAMILIES, USUAL
-from engine.plan.files import from_dict
 from engine.plan.methods import METHODS
 from engine.plan.methods.context import Derived
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.optimizers.base import rounded
+from engine.plan.schema import Plan
 from engine.plan.units import size_text
-from engine.planning.builder import PlanBuilder, Rule, nested
+from engine.planning.builder import PlanBuilder, Rule
+from engine.planning.ladder import CHEAP, changed, fit
 from engine.planning.presets import preset
 
 # How often each picture should be seen, and the bounds of the updates: ai-toolkit's examples take 2000 steps
@@ -26,6 +27,7 @@ MOST_REPEATS = 8
 FILL_SHARE = 0.2
 # What a forecast may take of a card before memory is saved.
 VRAM_SHARE = 0.9
+SAVING = "hardware.gradient_checkpointing"
 # Embedded captions beyond this are made anew for each batch: 36,000 of SD 1.x, 13,000 of SDXL. A text encoder takes
 # some 0.02 TFLOP a caption (SD 1.x; SDXL 0.13), the UNet 2.4 TFLOP a picture forward and back (SDXL at 1024 px: 18).
 MOST_CAPTION_BYTES = 8 << 30
@@ -160,41 +162,37 @@ def _intervals(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("checkpoints.every", every, f"a quarter of {steps} steps, {LONGEST_BETWEEN} at most")
 
 
-def _forecast(builder: PlanBuilder, changes: Mapping[str, object]) -> int:
-    """Bytes that the plan so far would take of the card with other values by their keys."""
-    facts = builder.facts
-    plan = from_dict(nested({"name": "builder", **builder.values, **changes}))
-    return estimate(plan, facts.base, facts.report, facts.machine).vram_total
-
-
-def _pieces(builder: PlanBuilder) -> Iterator[Derived]:
-    """A batch that is over the card goes through it in more pieces, where fewer pictures at once fit."""
-    facts, keys = builder.facts, ("train.batch_size", "train.gradient_accumulation")
-    if builder.plan() is None or not facts.vram_gb or any(key in builder.given for key in keys):
+def _fit(builder: PlanBuilder) -> Iterator[Derived]:
+    """What a plan that is over its card gives up, the cheapest first; nothing where the answers say that it may not."""
+    facts, plan = builder.facts, builder.plan()
+    if plan is None or not facts.vram_gb or plan.hardware.fit == "off":
         return
-    card = facts.vram_gb * 2**30
-    size, pieces = (builder.whole(key) for key in keys)
-    saving = builder.given.get("hardware.gradient_checkpointing", True)
-    for less in (count for count in range(size, 0, -1) if size * pieces % count == 0):
-        changes = {keys[0]: less, keys[1]: size * pieces // less, "hardware.gradient_checkpointing": saving}
-        if _forecast(builder, changes) <= card:
-            if less == size:
-                return
-            why = f"{size * pieces} pictures a step, as many at once as a card of {size_text(card)} takes"
-            yield Derived(keys[0], less, why)
-            yield Derived(keys[1], size * pieces // less, why)
-            return
+    card = int(facts.vram_gb * 2**30)
+    kept = frozenset(builder.given)
+    # Presets set gradient checkpointing for their cards; whether it is needed is seen once all else is decided.
+    start = plan if SAVING in kept else changed(plan, {SAVING: False}) or plan
+    found = fit(start, lambda made: _cost(builder, made), int(VRAM_SHARE * card), kept)
+    if not all(choice.rung in CHEAP for choice in found.choices):
+        found = fit(start, lambda made: _cost(builder, made), card, kept)
+    for choice in found.choices:
+        why = f"{choice.rung.name} (about {size_text(choice.cost)} then, on a card of {size_text(card)})"
+        for key, value in choice.changes.items():
+            if key != SAVING:
+                yield Derived(key, value, f"{why}: {choice.rung.price}")
 
 
 def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:
-    facts = builder.facts
-    if builder.plan() is None or not facts.vram_gb:
+    facts, plan = builder.facts, builder.plan()
+    if plan is None or not facts.vram_gb or plan.hardware.fit == "off":
         return
-    cost = _forecast(builder, {"hardware.gradient_checkpointing": False})
-    card = facts.vram_gb * 2**30
-    fits = cost <= VRAM_SHARE * card
+    cost, card = _cost(builder, changed(plan, {SAVING: False}) or plan), facts.vram_gb * 2**30
     why = f"about {size_text(cost)} without it, on a card of {size_text(card)}"
-    yield Derived("hardware.gradient_checkpointing", not fits, why)
+    yield Derived(SAVING, cost > VRAM_SHARE * card, why)
+
+
+def _cost(builder: PlanBuilder, plan: Plan) -> int:
+    facts = builder.facts
+    return estimate(plan, facts.base, facts.report, facts.machine).vram_total
 
 
 def _text_cache(builder: PlanBuilder) -> Iterator[Derived]:
@@ -228,7 +226,7 @@ RULES: tuple[Rule, ...] = (
     _warmup,
     _prompts,
     _intervals,
-    _pieces,
+    _fit,
     _gradient_checkpointing,
     _text_cache,
     _formats,

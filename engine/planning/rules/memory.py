@@ -7,17 +7,13 @@ from collections.abc import Iterator, Mapping
 
 from engine.cost.estimate import estimate
 from engine.errors import UserError
-from engine.plan.files import from_dict, to_dict
 from engine.plan.methods import METHODS
-from engine.plan.optimizers import OPTIMIZERS
-from engine.plan.overrides import put
 from engine.plan.problems import Problem, warning
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.build import Facts, build
+from engine.planning.ladder import changed, fit
 from engine.planning.rules.context import Context, Rule
-
-SAVING = "hardware.gradient_checkpointing"
 
 
 def memory(ctx: Context) -> Iterator[Problem]:
@@ -36,44 +32,25 @@ def memory(ctx: Context) -> Iterator[Problem]:
 
 def _smaller(ctx: Context, available: int) -> Iterator[tuple[str, str]]:
     """Changes of the plan's own fields after which it fits, each with the first field that it changes."""
-    train, saving = ctx.plan.train, {SAVING: True}
-    first: dict[str, object] = {} if ctx.plan.hardware.gradient_checkpointing else dict(saving)
-    if first and (text := _fits(ctx, first, available)):
-        yield SAVING, text
+    found = fit(ctx.plan, lambda plan: _cost(ctx, plan), available)
+    if found.choices and found.cost <= available:
+        changes = {key: value for choice in found.choices for key, value in choice.changes.items()}
+        yield next(iter(changes)), _told(changes, found.cost)
         return
-    effective = train.batch_size * train.gradient_accumulation
-    for size in (count for count in range(train.batch_size - 1, 0, -1) if effective % count == 0):
-        changes = {"train.batch_size": size, "train.gradient_accumulation": effective // size, **first}
-        if text := _fits(ctx, changes, available):
-            yield "train.batch_size", text
-            return
-    least: dict[str, object] = {"train.batch_size": 1, "train.gradient_accumulation": effective}
-    least = {**(least if train.batch_size > 1 else {}), **first}
-    now = OPTIMIZERS[ctx.plan.optimizer.name]
-    for name, spec in OPTIMIZERS.items():
-        # One with learning rates of its own is another recipe, not the same with less memory.
-        if spec is not now and spec.learning_rate is None and spec.rates[1] == 1 and not spec.package:
-            changes = {"optimizer.name": name, **least}
-            if text := _fits(ctx, changes, available):
-                yield "optimizer.name", text
-                break
-    own = {f"{ctx.plan.method}.{name}": value for name, value in ctx.plan.options.thrift.items()}
-    if own and (text := _fits(ctx, {**own, **least}, available)):
-        yield next(iter(own)), text
+    thrift = ctx.plan.options.thrift
+    own = changed(ctx.plan, {f"{ctx.plan.method}.{name}": value for name, value in thrift.items()})
+    if thrift and own is not None:
+        found = fit(own, lambda plan: _cost(ctx, plan), available)
+        if found.cost <= available:
+            changes = {f"{ctx.plan.method}.{name}": value for name, value in thrift.items()}
+            changes |= {key: value for choice in found.choices for key, value in choice.changes.items()}
+            yield next(iter(changes)), _told(changes, found.cost)
 
 
-def _fits(ctx: Context, changes: Mapping[str, object], available: int) -> str:
-    """What to set and what it takes then; empty where that is over the card too."""
-    tables = to_dict(ctx.plan)
-    for key, value in changes.items():
-        put(tables, key, value)
-    try:
-        plan = from_dict(tables)
-    except UserError:
-        return ""
-    cost = _cost(ctx, plan)
+def _told(changes: Mapping[str, object], cost: int) -> str:
+    """What to set and what it takes then."""
     told = " and ".join(f"{key} = {json.dumps(value)}" for key, value in changes.items())
-    return f"set {told} (about {size_text(cost)})" if cost <= available else ""
+    return f"set {told} (about {size_text(cost)})"
 
 
 def _cost(ctx: Context, plan: Plan) -> int:
