@@ -172,9 +172,10 @@ def _fit(builder: PlanBuilder) -> Iterator[Derived]:
     # Presets set gradient checkpointing for their cards; whether it is needed is seen once all else is decided.
     start = plan if SAVING in kept else changed(plan, {SAVING: False}) or plan
     found = fit(start, lambda made: _cost(builder, made), int(VRAM_SHARE * card), kept)
-    if not all(choice.rung in CHEAP for choice in found.choices):
+    if found.cost > VRAM_SHARE * card or not all(choice.rung in CHEAP for choice in found.choices):
         found = fit(start, lambda made: _cost(builder, made), card, kept)
-    for choice in found.choices:
+    # What gives nothing up for a fit is left as it was: the check says what would fit.
+    for choice in found.choices if found.cost <= card else ():
         why = f"{choice.rung.name} (about {size_text(choice.cost)} then, on a card of {size_text(card)})"
         for key, value in choice.changes.items():
             if key != SAVING:

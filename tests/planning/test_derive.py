@@ -84,7 +84,7 @@ def test_warm_up_previews_and_checkpoints_follow_the_length(
 
 
 @pytest.mark.parametrize(
-    ("gigabytes", "side", "pieces"), [(24, 1536, 1), (24, 2560, 4), (24, 3584, 1), (1, 512, 1)]
+    ("gigabytes", "side", "pieces"), [(24, 1024, 1), (24, 1664, 2), (24, 2048, 1), (1, 512, 1)]
 )
 def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
     gigabytes: int, side: int, pieces: int
@@ -93,18 +93,24 @@ def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
     here = card(gigabytes)
     facts = Facts(report_of(40), base, here.gpus[0].gigabytes, here.gpus, here)
 
+    # What the answers say stays, so that nothing but the pieces and gradient checkpointing is left to change.
+    kept = {"optimizer__name": "adamw", "hardware__offload_activations": False, "hardware__vae_tiling": "off"}
+    kept |= {"train__weights": "fp32", "hardware__fused_backward": "off"}
+
     def fits(**changes: object) -> bool:
-        plan = built(facts, method="full", data__resolution=side, **changes).plan
+        plan = built(facts, method="full", data__resolution=side, **kept, **changes).plan
         return estimate(plan, base, facts.report, here).vram_total <= gigabytes * GIB
 
     usual = preset("full", "sd1", False, gigabytes).values
     whole, often = (usual.get(f"train.{name}", 1) for name in ("batch_size", "gradient_accumulation"))
     assert isinstance(whole, int) and isinstance(often, int)
-    train = built(facts, method="full", data__resolution=side).plan.train
+    train = built(facts, method="full", data__resolution=side, **kept).plan.train
     assert (train.batch_size, train.gradient_accumulation) == (whole // pieces, often * pieces)
     in_one = fits(train__batch_size=whole)
-    assert in_one == (side == 1536), "the batch in one piece"
-    assert fits() == (side in (1536, 2560)), "where one picture is too much already, nothing is changed"
+    assert in_one == (side == 1024), "the batch in one piece"
+    assert fits() == (side in (1024, 1664)), (
+        "where one picture is too much already, it is as little as it gets"
+    )
 
 
 def test_a_recipe_without_published_rates_is_right_within_ten_times() -> None:
