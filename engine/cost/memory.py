@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from engine.cost.block_swap import swapped
 from engine.cost.model_size import ModelSize
 from engine.cost.quantity import Scale
 from engine.cost.traced_plan import highest
@@ -41,6 +42,10 @@ PROCESS = 365 * 2**20
 BASE_WEIGHTS = {"int8": 1.0, "fp8": 1.0, "nf4": 0.56}
 TILE = 512
 """The side in pixels of the tiles that hardware.vae_tiling makes (engine.train.tiles)."""
+
+
+# The share of activations that hardware.offload_activations moves away: the rest are small ones, and those at work.
+OFFLOADED = 0.9
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,9 @@ def _denoiser(at: Setting) -> Iterator[Part]:
     )
     size = at.model.frozen * at.width - linear * (at.width - BASE_WEIGHTS.get(kept, at.width))
     bits = f"{8 * at.width} bit" if kept == "full" else f"linear layers {kept}"
+    if at.model.frozen:
+        each = BASE_WEIGHTS.get(kept, at.width)
+        size -= swapped(at.plan, at.model.denoiser, lambda layer: each if _linear(layer) else at.width)
     yield Part(f"{at.model.spec.denoiser_title} weights, {bits}", size, at.late)
 
 
@@ -157,7 +165,8 @@ def _step(at: Setting) -> Iterator[Part]:
     where = f"at the peak of the {phase} pass"
     titles = {"activations": f"activations {where}", GRADIENTS: f"gradients {where}", "copies": COPIES}
     for kind, title in titles.items():
-        yield Part(title, kinds.get(kind, 0), ("training",))
+        stays = 1 - OFFLOADED if kind == "activations" and at.plan.hardware.offload_activations else 1
+        yield Part(title, stays * kinds.get(kind, 0), ("training",))
 
 
 def _live_pictures(at: Setting) -> Iterator[Part]:
