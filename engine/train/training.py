@@ -26,9 +26,9 @@ from engine.train.exporting import export_all, run_exports
 from engine.train.extras import preview_extras
 from engine.train.feeding import SampleFeed
 from engine.train.loop import Loop, StepReport
+from engine.train.measures import sparing_of
 from engine.train.previews import Painter, Prompt, listed
 from engine.train.setup import AdaptedModel
-from engine.train.sparing import sparing_of
 from engine.train.watch import Watch
 from engine.train.world import ALONE, World
 
