@@ -104,8 +104,6 @@ class Setting:
     @property
     def held(self) -> float | None:
         """Bytes of gradients that are there all along; none where they appear one after the other."""
-        if self.plan.hardware.gradients_held < 1:
-            return self.trained * self.plan.hardware.gradients_held
         return float(self.trained) if self.adds_up else None
 
     @property
@@ -161,7 +159,12 @@ def _step(at: Setting) -> Iterator[Part]:
     narrow = at.plan.train.weight_bytes == 2
     # Weights that lie in the format that is computed in are not copied.
     factors = {GRADIENTS: 0.5 if narrow else 1.0, "copies": 0.0 if narrow and at.half else 1.0}
-    phase, kinds = at.found.traced.step.peak(at.scale, factors, at.held)
+    step, share = at.found.traced.step, at.plan.hardware.gradients_held
+    phase, kinds = step.peak(at.scale, factors, at.held)
+    if share < 1:
+        # At each moment at most this share is there, and never more than where nothing is freed.
+        freed = step.peak(at.scale, factors, at.trained * share)
+        phase, kinds = min((phase, kinds), freed, key=lambda found: sum(found[1].values()))
     where = f"at the peak of the {phase} pass"
     titles = {"activations": f"activations {where}", GRADIENTS: f"gradients {where}", "copies": COPIES}
     for kind, title in titles.items():

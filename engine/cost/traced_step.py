@@ -53,8 +53,8 @@ class TracedStep:
     ) -> tuple[str, dict[str, float]]:
         """Phase and live bytes by kind at the moment when most is alive.
 
-        A kind takes `factors` times what it takes in fp32. `gradients` are bytes of them that are there all along:
-        earlier batches of the step have left them, or each leaves as soon as it was used.
+        A kind takes `factors` times what it takes in fp32. `gradients` are bytes of them that are there all along, as
+        earlier batches of the step have left them.
         """
         best: tuple[str, dict[str, float]] = ("forward", {})
         for moment in self.moments:
