@@ -16,7 +16,7 @@ from engine.plan.optimizers.base import rounded
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.builder import PlanBuilder, Rule
-from engine.planning.ladder import CHEAP, changed, fit
+from engine.planning.ladder import CHEAP, changed, closed_to, fit
 from engine.planning.presets import preset
 
 # How often each picture should be seen, and the bounds of the updates: ai-toolkit's examples take 2000 steps
@@ -168,7 +168,7 @@ def _fit(builder: PlanBuilder) -> Iterator[Derived]:
     if plan is None or not facts.vram_gb or plan.hardware.fit == "off":
         return
     card = int(facts.vram_gb * 2**30)
-    kept = frozenset(builder.given)
+    kept = frozenset(builder.given) | closed_to(facts.machine.gpu_for(plan.hardware.device))
     # Presets set gradient checkpointing for their cards; whether it is needed is seen once all else is decided.
     start = plan if SAVING in kept else changed(plan, {SAVING: False}) or plan
     found = fit(start, lambda made: _cost(builder, made), int(VRAM_SHARE * card), kept)

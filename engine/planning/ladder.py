@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from engine.cost.machine import BF16_FROM, Gpu
 from engine.errors import UserError
 from engine.models.specs import FAMILIES, USUAL
 from engine.plan.files import from_dict, to_dict
@@ -153,6 +154,12 @@ LADDER: tuple[Rung, ...] = (
 """The order in which a plan is made to fit."""
 CHEAP = LADDER[:4]
 """What is also done to leave some of the card free; the others only for a plan that is over it."""
+
+
+def closed_to(gpu: Gpu | None) -> frozenset[str]:
+    """Fields that the ladder leaves alone on this card: one that emulates bf16 gets no weights in it."""
+    emulates = gpu is not None and (0, 0) < gpu.capability < BF16_FROM
+    return frozenset({"train.weights"}) if emulates else frozenset()
 
 
 def fit(plan: Plan, cost: Callable[[Plan], int], card: int, keys: frozenset[str] = frozenset()) -> Fitted:

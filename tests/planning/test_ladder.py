@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine.plan.schema import Plan
-from engine.planning.ladder import CHEAP, LADDER, fit
+from engine.planning.ladder import CHEAP, LADDER, closed_to, fit
 from tests.planning.test_fitting import built, facts_of, forecast
 from tests.support.plans import GIB, make_plan
+from tests.support.plans import card as card_of
 
 # Bytes that each value of a plan saves, in a made-up world where all of them save something.
 SAVES: dict[str, int] = {
@@ -57,6 +58,17 @@ def test_what_the_answers_fix_stays(pictures: Path) -> None:
     found = fit(plan, cost, 1, keys)
     assert found.plan.train.batch_size == 4 and found.plan.hardware.base_weights == "full"
     assert found.cost > 1
+
+
+@pytest.mark.parametrize(("capability", "closed"), [((7, 5), True), ((8, 0), False), ((0, 0), False)])
+def test_a_card_that_emulates_bf16_gets_no_weights_in_it(
+    capability: tuple[int, int], closed: bool, pictures: Path
+) -> None:
+    gpu = card_of(16, capability).gpus[0]
+    assert ("train.weights" in closed_to(gpu)) == closed
+    plan = make_plan(pictures, method="full", train__learning_rate=1e-5)
+    found = fit(plan, lambda plan: 100 - 50 * (plan.train.weights == "bf16"), 60, closed_to(gpu))
+    assert (found.plan.train.weights == "bf16") == (not closed)
 
 
 def test_every_rung_has_a_name_and_a_price_of_its_own() -> None:

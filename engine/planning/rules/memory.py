@@ -12,7 +12,7 @@ from engine.plan.problems import Problem, warning
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.build import Facts, build
-from engine.planning.ladder import changed, fit
+from engine.planning.ladder import changed, closed_to, fit
 from engine.planning.rules.context import Context, Rule
 
 
@@ -32,7 +32,7 @@ def memory(ctx: Context) -> Iterator[Problem]:
 
 def _smaller(ctx: Context, available: int) -> Iterator[tuple[str, str]]:
     """Changes of the plan's own fields after which it fits, each with the first field that it changes."""
-    found = fit(ctx.plan, lambda plan: _cost(ctx, plan), available)
+    found = fit(ctx.plan, lambda plan: _cost(ctx, plan), available, closed_to(ctx.gpu))
     if found.choices and found.cost <= available:
         changes = {key: value for choice in found.choices for key, value in choice.changes.items()}
         yield next(iter(changes)), _told(changes, found.cost)
@@ -40,7 +40,7 @@ def _smaller(ctx: Context, available: int) -> Iterator[tuple[str, str]]:
     thrift = ctx.plan.options.thrift
     own = changed(ctx.plan, {f"{ctx.plan.method}.{name}": value for name, value in thrift.items()})
     if thrift and own is not None:
-        found = fit(own, lambda plan: _cost(ctx, plan), available)
+        found = fit(own, lambda plan: _cost(ctx, plan), available, closed_to(ctx.gpu))
         if found.cost <= available:
             changes = {f"{ctx.plan.method}.{name}": value for name, value in thrift.items()}
             changes |= {key: value for choice in found.choices for key, value in choice.changes.items()}
