@@ -16,7 +16,7 @@ from engine.plan.optimizers.base import rounded
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.builder import PlanBuilder, Rule
-from engine.planning.ladder import CHEAP, changed, closed_to, fit
+from engine.planning.ladder import CHEAP, changed, closed_to, fit, reason
 from engine.planning.presets import preset
 
 # How often each picture should be seen, and the bounds of the updates: ai-toolkit's examples take 2000 steps
@@ -176,10 +176,10 @@ def _fit(builder: PlanBuilder) -> Iterator[Derived]:
         found = fit(start, lambda made: _cost(builder, made), card, kept)
     # What gives nothing up for a fit is left as it was: the check says what would fit.
     for choice in found.choices if found.cost <= card else ():
-        why = f"{choice.rung.name} (about {size_text(choice.cost)} then, on a card of {size_text(card)})"
+        why = reason(choice, card)
         for key, value in choice.changes.items():
             if key != SAVING:
-                yield Derived(key, value, f"{why}: {choice.rung.price}")
+                yield Derived(key, value, why)
 
 
 def _gradient_checkpointing(builder: PlanBuilder) -> Iterator[Derived]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -10,8 +10,10 @@ from engine.cost.machine import BF16_FROM, Gpu
 from engine.errors import UserError
 from engine.models.specs import FAMILIES, USUAL
 from engine.plan.files import from_dict, to_dict
+from engine.plan.methods.context import Derived
 from engine.plan.overrides import put
 from engine.plan.schema import Plan
+from engine.plan.units import size_text
 
 Changes = Mapping[str, object]
 """Values by dotted key."""
@@ -154,6 +156,18 @@ LADDER: tuple[Rung, ...] = (
 """The order in which a plan is made to fit."""
 CHEAP = LADDER[:4]
 """What is also done to leave some of the card free; the others only for a plan that is over it."""
+
+
+def reason(choice: Choice, card: int) -> str:
+    """Why a plan for that card has a choice's values, and what that costs."""
+    there = f"about {size_text(choice.cost)} then, on a card of {size_text(card)}"
+    return f"{choice.rung.name} ({there}): {choice.rung.price}"
+
+
+def told(derived: Iterable[Derived]) -> list[str]:
+    """Of a plan's derived values, the reasons that are the ladder's; each once, in the order of their taking."""
+    starts = tuple(f"{rung.name} (" for rung in LADDER)
+    return list(dict.fromkeys(item.why for item in derived if item.why.startswith(starts)))
 
 
 def closed_to(gpu: Gpu | None) -> frozenset[str]:

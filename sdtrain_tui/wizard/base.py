@@ -16,6 +16,7 @@ from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.facts_view import FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.messages import Answered, GoNext
+from sdtrain_tui.wizard.more_fields import MoreFields
 from sdtrain_tui.wizard.step import Step
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class BaseStep(Step):
         yield OptionList(id="bases", compact=True)
         yield FieldRow(self.draft.fields()[KEY], self.draft, "model")
         yield FactLines(id="base-facts")
+        yield MoreFields(self._rest, self.rows, id="more-base")
+
+    def _rest(self) -> list[str]:
+        return [key for key in self.draft.fields() if key.startswith("base.") and key != KEY]
 
     def on_mount(self) -> None:
         in_background(self, bases_here, self._listed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from textual import on
 from textual.app import ComposeResult
 from textual.timer import Timer
 
@@ -11,7 +13,8 @@ from engine.plan.units import duration, size_text
 from sdtrain_tui.background import in_background
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
-from sdtrain_tui.wizard.step import Step
+from sdtrain_tui.wizard.more_fields import MoreFields
+from sdtrain_tui.wizard.step import Step, full_label
 
 if TYPE_CHECKING:
     from engine.cost.estimate import Estimate
@@ -22,6 +25,17 @@ if TYPE_CHECKING:
 
 # Asked for where much of the model trains: a LoRA's weights and gradients are little beside its base.
 OF_LARGE = ("train.weights", "hardware.fused_backward")
+FIRST = ("hardware.device", "train.precision", "hardware.gradient_checkpointing", "checkpoints.every")
+AFTER = ("checkpoints.keep", "output.formats", "output.dtype", "output.file_name")
+TABLES = ("hardware", "checkpoints", "output")
+LABELS = {
+    "hardware.gradient_checkpointing": "grad. checkpointing",
+    "checkpoints.every": "save every",
+    "train.weights": "weights kept in",
+    "checkpoints.keep": "checkpoints kept",
+    "output.dtype": "exported as",
+    "output.formats": "export formats",
+}
 
 
 class HardwareStep(Step):
@@ -38,30 +52,30 @@ class HardwareStep(Step):
 
     def content(self) -> ComposeResult:
         yield FactLines(id="machine-facts")
-        yield from self.rows(
-            ("hardware.device", "train.precision", "hardware.gradient_checkpointing", "checkpoints.every"),
-            {"hardware.gradient_checkpointing": "grad. checkpointing", "checkpoints.every": "save every"},
-        )
+        yield from self.rows(FIRST, LABELS)
         yield FactLines(id="forecast")
-        yield from self.rows(
-            (
-                *OF_LARGE,
-                "checkpoints.keep",
-                "hardware.threads",
-                "hardware.channels_last",
-                "hardware.compile",
-                "hardware.deterministic",
-                "output.formats",
-                "output.dtype",
-                "output.file_name",
-            ),
-            {
-                "train.weights": "weights kept in",
-                "checkpoints.keep": "checkpoints kept",
-                "output.dtype": "exported as",
-                "output.formats": "export formats",
-            },
-        )
+        yield from self.rows((*OF_LARGE, *AFTER), LABELS)
+        yield MoreFields(self._rest, self._more, id="more-hardware")
+
+    def _rest(self) -> list[str]:
+        shown = {*FIRST, *AFTER, *OF_LARGE}
+        return [key for key in self.draft.fields() if key not in shown and key.split(".")[0] in TABLES]
+
+    def _more(self, keys: list[str]) -> Iterable[FieldRow]:
+        fields = self.draft.fields()
+        return self.rows(keys, {key: full_label(fields[key]) for key in keys})
+
+    def _fitted(self) -> list[Fact]:
+        """What the plan gives up so that it fits, each with what it takes then and its price."""
+        from engine.planning.ladder import told
+
+        choices = told(self.draft.built.derived) if self.draft.built else []
+        return [("made to fit by" if not i else "", "text", choice) for i, choice in enumerate(choices)]
+
+    @on(MoreFields.Toggled)
+    def _toggled(self, event: MoreFields.Toggled) -> None:
+        event.stop()
+        self._show_what_matters()
 
     def on_mount(self) -> None:
         in_background(self, this_machine, self._seen)
@@ -93,14 +107,15 @@ class HardwareStep(Step):
 
     def _show_forecast(self, plan: Plan, forecast: Estimate, much: bool) -> None:
         if plan == self._for:
-            self.query_one("#forecast", FactLines).show(forecast_facts(forecast))
+            self.query_one("#forecast", FactLines).show([*self._fitted(), *forecast_facts(forecast)])
             self._much = much
             self._show_what_matters()
 
     def _show_what_matters(self) -> None:
+        wanted = self._much or self.query_one(MoreFields).shown
         for row in self.query(FieldRow):
             if row.field.key in OF_LARGE:
-                row.display = self._much or row.field.key in self.draft.answers
+                row.display = wanted or row.field.key in self.draft.answers
 
 
 def this_machine() -> Machine:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from textual import on
+from collections.abc import Iterable
+
 from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.widgets import Button
 
 from engine.plan.methods import METHODS
 from sdtrain_tui.wizard.data import CLASS, with_pictures
 from sdtrain_tui.wizard.facts_view import FactLines
-from sdtrain_tui.wizard.step import Step, label_of
+from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.more_fields import MoreFields
+from sdtrain_tui.wizard.step import Step, full_label
 
 MAIN = (
     "train.steps",
@@ -40,10 +41,7 @@ class RecipeStep(Step):
         yield FactLines(id="recipe-facts")
         own = self._own_keys()
         yield from self.rows([*own[:FIRST_OF_METHOD], *MAIN], LABELS)
-        yield Button("+ all fields", id="more", compact=True)
-        rest = Vertical(id="all-fields")
-        rest.display = False
-        yield rest
+        yield MoreFields(self._rest, self._more, id="more-recipe")
 
     def _own_keys(self) -> list[str]:
         """The method's own fields, less those asked for with the pictures: its very own first, rarely used last."""
@@ -61,20 +59,9 @@ class RecipeStep(Step):
         keys = self.draft.fields()
         return [key for key in keys if key not in shown and key.split(".")[0] not in ELSEWHERE]
 
-    @on(Button.Pressed, "#more")
-    async def _toggle(self, event: Button.Pressed) -> None:
-        event.stop()
-        await self._open(not self.query_one("#all-fields").display)
-
-    async def _open(self, shown: bool) -> None:
-        fields = self.query_one("#all-fields")
-        if shown and not fields.children:
-            rest = self._rest()
-            fields_of = self.draft.fields()
-            labels = {key: LABELS.get(key, f"{key.split('.')[0]} {label_of(fields_of[key])}") for key in rest}
-            await fields.mount(*self.rows(rest, labels))
-        fields.display = shown
-        self.query_one("#more", Button).label = "- fewer fields" if shown else "+ all fields"
+    def _more(self, keys: list[str]) -> Iterable[FieldRow]:
+        fields = self.draft.fields()
+        return self.rows(keys, {key: LABELS.get(key) or full_label(fields[key]) for key in keys})
 
     def show(self) -> None:
         super().show()
@@ -104,14 +91,3 @@ class RecipeStep(Step):
             return ""
         seen = built.plan.train.steps * effective / (len(report.items) * built.plan.data.repeats)
         return f": each picture {seen:.3g} times"
-
-    def focus_key(self, key: str) -> bool:
-        if super().focus_key(key):
-            return True
-        if key in self._rest():
-            self.call_later(self._open_and_focus, key)
-        return False
-
-    async def _open_and_focus(self, key: str) -> None:
-        await self._open(True)
-        super().focus_key(key)

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.more_fields import MoreFields
 
 if TYPE_CHECKING:
     from engine.plan.fields import PlanField
@@ -75,7 +76,14 @@ class Step(VerticalScroll, can_focus=False):
                 if target is not None:
                     target.focus()
                     return True
+        for more in self.query(MoreFields):
+            if not more.shown and key in more.fields():
+                self.call_later(self._open_and_focus, more, key)
         return False
+
+    async def _open_and_focus(self, more: MoreFields, key: str) -> None:
+        await more.open()
+        self.focus_key(key)
 
     def explain(self, focused: Widget | None) -> list[tuple[str, str]]:
         """Paragraphs about the field in focus, or about the page."""
@@ -93,6 +101,11 @@ class Step(VerticalScroll, can_focus=False):
 def label_of(field: PlanField) -> str:
     """The last part of the key in words; the schema's names are the field's own terms."""
     return field.key.rpartition(".")[2].replace("_", " ")
+
+
+def full_label(field: PlanField) -> str:
+    """The same with the table in front, for a page of several tables."""
+    return f"{field.key.partition('.')[0]} {label_of(field)}"
 
 
 def note(text: str = "", *, id: str | None = None, classes: str = "") -> Static:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.plan.schema import Plan
-from engine.planning.ladder import CHEAP, LADDER, closed_to, fit
+from engine.planning.ladder import CHEAP, LADDER, closed_to, fit, told
 from tests.planning.test_fitting import built, facts_of, forecast
 from tests.support.plans import GIB, make_plan
 from tests.support.plans import card as card_of
@@ -92,6 +92,9 @@ def test_what_people_have_is_enough(method: str, family: str, card: int, most: i
     for item in made.derived:
         if item.key == "hardware.vae_tiling":
             assert "tiled decoding (about" in item.why and "previews" in item.why
+    choices = told(made.derived)
+    assert len(choices) == len(set(choices)) and all(" on a card of " in text for text in choices)
+    assert {item.why for item in made.derived if item.key == "hardware.vae_tiling"} <= set(choices)
 
 
 def test_fit_off_leaves_the_presets_alone() -> None:

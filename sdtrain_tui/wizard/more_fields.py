@@ -1,0 +1,54 @@
+"""The fields of a page that few need, behind one button; they are made when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widgets import Button
+
+if TYPE_CHECKING:
+    from sdtrain_tui.wizard.field_row import FieldRow
+
+
+class MoreFields(Vertical):
+    """A button, and below it a row for each of the fields that `fields` gives then, as `rows` makes them."""
+
+    class Toggled(Message):
+        """The rows were opened or closed."""
+
+    def __init__(
+        self,
+        fields: Callable[[], list[str]],
+        rows: Callable[[list[str]], Iterable[FieldRow]],
+        *,
+        id: str,
+    ) -> None:
+        super().__init__(id=id, classes="more-fields")
+        self.fields = fields
+        self._rows = rows
+        self.shown = False
+
+    def compose(self) -> ComposeResult:
+        yield Button("+ all fields", compact=True)
+        box = Vertical(classes="all-fields")
+        box.display = False
+        yield box
+
+    @on(Button.Pressed)
+    async def _toggle(self, event: Button.Pressed) -> None:
+        event.stop()
+        await self.open(not self.shown)
+
+    async def open(self, shown: bool = True) -> None:
+        """Show the rows, or hide them."""
+        box = self.query_one(".all-fields", Vertical)
+        if shown and not box.children:
+            await box.mount(*self._rows(self.fields()))
+        box.display = self.shown = shown
+        self.query_one(Button).label = "- fewer fields" if shown else "+ all fields"
+        self.post_message(self.Toggled())

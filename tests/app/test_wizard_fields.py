@@ -1,0 +1,129 @@
+"""Which fields the wizard's pages show: all of a plan's somewhere, and of those that go with another choice none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.plan.methods import METHODS
+from engine.plan.schema import plan_fields
+from sdtrain_tui.app import SdtrainApp
+from sdtrain_tui.wizard.data import CLASS_KEYS
+from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.hardware import OF_LARGE
+from sdtrain_tui.wizard.messages import Answered
+from sdtrain_tui.wizard.more_fields import MoreFields
+from tests.app.seen import wait_for, wait_text
+from tests.app.test_wizard import go_to
+
+pytestmark = pytest.mark.usefixtures("home")
+
+Answers = dict[str, object]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_only_what_matters_to_the_method_is_asked_for(method: str, pictures: Path) -> None:
+    answers = {"method": method, "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "data")
+        with_pictures = [row.field.key for row in app.screen.query(FieldRow)]
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more-recipe Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#more-recipe FieldRow")), "all fields")
+        recipe = [row.field.key for row in app.screen.query("#step-recipe FieldRow").results(FieldRow)]
+    spec, known = METHODS[method], {field.key for field in plan_fields(method)}
+    assert set(spec.asks) <= known
+    assert not set(with_pictures) & set(recipe)
+    classes = set(CLASS_KEYS) & {*with_pictures, *recipe}
+    assert classes == (set(CLASS_KEYS) if spec.class_pictures else set())
+    own = {key for key in known if key.startswith(f"{method}.")}
+    assert own <= {*with_pictures, *recipe}
+
+
+async def test_every_field_of_a_plan_is_on_a_page(pictures: Path) -> None:
+    answers = {"method": "dreambooth", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        for page in ("base", "data", "recipe", "previews", "hardware", "review"):
+            await go_to(pilot, app, page)
+        for more in app.screen.query(MoreFields):
+            await more.open()
+        rows = {row.field.key for row in app.screen.query(FieldRow)}
+    # The method is the first page, prompts have a box of their own.
+    elsewhere = {"version", "method", "samples.prompts"}
+    assert {field.key for field in plan_fields("dreambooth")} - rows <= elsewhere
+
+
+async def test_a_problem_behind_all_fields_of_the_hardware_page_opens_them(pictures: Path) -> None:
+    answers = {"method": "dreambooth", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers={**answers, "hardware.base_weights": "int8"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await go_to(pilot, app, "review")
+        await wait_text(pilot, "hardware.base_weights")
+        await pilot.press("enter")
+
+        def there() -> bool:
+            focused = app.screen.focused
+            return focused is not None and getattr(focused.parent, "id", "") == "field-hardware-base_weights"
+
+        await wait_for(pilot, there, "the field")
+
+
+async def test_fields_of_another_schedule_are_asked_for_once_it_is_chosen(pictures: Path) -> None:
+    answers = {"base.model": "builtin:tiny", "data.path": str(pictures), "train.schedule": "polynomial"}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more-recipe Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#more-recipe FieldRow")), "all fields")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#more-recipe FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display}
+
+        await wait_for(pilot, lambda: "train.cycles" not in shown(), "the fields of polynomial alone")
+        assert {"train.power", "train.end_share", "train.schedule"} <= shown()
+        app.screen.query_one("#more-recipe FieldRow").post_message(
+            Answered("train.schedule", "cosine_with_restarts")
+        )
+        await wait_for(pilot, lambda: "train.cycles" in shown(), "the fields of restarts")
+        assert "train.power" not in shown()
+
+
+@pytest.mark.parametrize(("method", "asked"), [("full", True), ("lora", False)])
+async def test_how_weights_are_kept_and_gradients_freed_is_asked_where_much_trains(
+    method: str, asked: bool, pictures: Path
+) -> None:
+    answers: Answers = {"method": method, "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers | ({"lora.rank": 2} if method == "lora" else {}))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "hardware")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#step-hardware FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display} & set(OF_LARGE)
+
+        await wait_text(pilot, "by part")
+        await wait_for(pilot, lambda: shown() == (set(OF_LARGE) if asked else set()), "the rows that matter")
+
+
+async def test_fields_that_do_nothing_as_the_others_stand_are_left_out(pictures: Path) -> None:
+    answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more-recipe Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#more-recipe FieldRow")), "all fields")
+
+        def shown(key: str) -> bool:
+            return bool(app.screen.query_one(f"#field-{key.replace('.', '-')}").display)
+
+        await wait_for(pilot, lambda: not shown("objective.huber_delta"), "no delta for mse")
+        app.screen.query_one("#field-objective-loss").children[0].focus()
+        await pilot.press("right")
+        await wait_for(pilot, lambda: shown("objective.huber_delta"), "huber's delta")
