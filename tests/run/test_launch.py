@@ -66,6 +66,8 @@ def test_the_engine_lives_on_when_the_terminal_of_its_launcher_dies(tmp_path: Pa
     argv = [sys.executable, "-P", "-c", LAUNCHER, str(run.path), *engine_argv(tmp_path, run, WAITS)]
     launcher, terminal = pty.fork()
     if launcher == 0:
+        # Under nohup the tests ignore it, and so would the launcher.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execve(sys.executable, argv, child_env())
     output = b""
     while b"launched" not in output:
