@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.files import commit_dir, is_disk_full, last_lines, write_all, write_atomic
+from engine.files import is_disk_full, last_lines, write_all, write_atomic
+from engine.folders import commit_dir
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from engine.export.published import without_paths
 from engine.export.tokenizer_files import write_tokenizer
 from engine.export.whole_model import KIND, WholeFormat, WholeModel, compare, no_table
 from engine.families.load import load_family
-from engine.files import replace_dir
+from engine.folders import replace_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS, TEXT_WEIGHTS = "diffusion_pytorch_model.safetensors", "model.safetensors"

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from engine.export.base import Exported, ExportRequest, Format, check_request
 from engine.export.published import without_paths
-from engine.files import replace_dir
+from engine.folders import replace_dir
 from engine.tensorfiles.safetensors_file import write_safetensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

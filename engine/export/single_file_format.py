@@ -8,7 +8,7 @@ from contextlib import suppress
 from engine.export.base import TRAINED, Exported, ExportRequest, common_metadata
 from engine.export.whole_model import KIND, OPENS_IN, WholeFormat, WholeModel, compare, no_table
 from engine.families.single_file import read_single_file, write_single_file
-from engine.files import fsync_dir
+from engine.folders import fsync_dir
 
 
 class SingleFileFormat(WholeFormat):

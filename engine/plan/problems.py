@@ -44,12 +44,27 @@ def warning(key: str, what: str, why: str = "", fix: str = "") -> Problem:
     return Problem(key, what, why, fix, "warning")
 
 
+NAMED = 3
+"""Problems that `why` and `fix` of PlanErrors name, where there is no room for all."""
+
+
 class PlanErrors(UserError):
     """A plan that cannot be read; carries every problem found."""
 
     def __init__(self, problems: list[Problem], where: str = "the plan") -> None:
         count = len(problems)
-        super().__init__(f"{where} has {count} problem{'s' if count > 1 else ''}")
+        named = [f"{problem.key}: {problem.what}" if problem.key else problem.what for problem in problems]
+        more = f"; and {count - NAMED} more" if count > NAMED else ""
+        fixes = [
+            f"{problem.key}: {problem.fix}" if problem.key else problem.fix
+            for problem in problems
+            if problem.fix
+        ]
+        super().__init__(
+            f"{where} has {count} problem{'s' if count > 1 else ''}",
+            "; ".join(named[:NAMED]) + more,
+            "; ".join(fixes[:NAMED]),
+        )
         self.problems = problems
 
     def lines(self) -> list[str]:

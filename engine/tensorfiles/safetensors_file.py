@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 
 from engine.errors import UserError
-from engine.files import fsync_dir
+from engine.folders import fsync_dir
 from engine.tensorfiles.dtypes import NAMES
 from engine.tensorfiles.header import MAX_HEADER, Header, read_header
 

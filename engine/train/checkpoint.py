@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.files import fsync_dir, opened_plain, put_back, replace_dir
+from engine.files import opened_plain
+from engine.folders import fsync_dir, put_back, replace_dir
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors

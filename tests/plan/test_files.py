@@ -116,6 +116,8 @@ def test_all_problems_come_at_once() -> None:
         "base.model",
         "data.resolution",
     }
+    assert "name: " in caught.value.why and "seed: " in caught.value.why and "1 more" in caught.value.why
+    assert caught.value.fix
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("renk", "lora.rank"), ("alhpa", "lora.alpha")])
