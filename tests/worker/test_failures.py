@@ -35,11 +35,15 @@ def plan(home: Path, small_sd1: Path, pictures: Path) -> Plan:
     return quick_plan(small_sd1, pictures, checkpoints__every=0, train__batch_size=1, train__steps=5)
 
 
-def _at_call(number: int, real: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+def _at_call(
+    number: int, real: Callable[..., Any], error: Exception, *, again: bool = False
+) -> Callable[..., Any]:
+    """`real`, but for the call of that number, and with `again` every later one."""
     calls = iter(range(1, 1000))
 
     def wrapped(*given: Any, **named: Any) -> Any:
-        if next(calls) == number:
+        call = next(calls)
+        if call == number or (again and call > number):
             raise error
         return real(*given, **named)
 
@@ -70,7 +74,7 @@ def test_what_was_learned_is_saved_before_a_failure_ends_the_run(
     straight, run = new_run(plan), new_run(plan)
     assert work(straight) == codes.DONE
     real = sample_losses
-    monkeypatch.setattr(loop, "sample_losses", _at_call(4, real, error))
+    monkeypatch.setattr(loop, "sample_losses", _at_call(4, real, error, again=True))
     assert work(run) == code
     assert _saved(run) == [3]
     failed = view_of(run).failed
