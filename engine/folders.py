@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import shutil
@@ -73,6 +72,8 @@ def put_back(final: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Each gets the other's name, at once; False where the system or the file system cannot."""
+    import ctypes  # 5 ms, which a list of runs does not need
+
     try:
         done = ctypes.CDLL(None).renameat2(
             _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE

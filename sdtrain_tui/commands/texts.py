@@ -10,12 +10,13 @@ import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from engine.errors import UserError
-from engine.files import text_obstacle
+
+# `sdtrain --help` prints through this module: what takes 20 ms to import is imported in the functions.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def clean(text: str) -> str:
@@ -91,6 +92,8 @@ def short(line: str) -> str:
 
 def writable_name(flag: str, path: Path | None) -> None:
     """UserError for a name that plans, events and messages could not hold, before anything is written there."""
+    from engine.files import text_obstacle
+
     if path is not None and (why := text_obstacle(str(path))):
         raise UserError(f"{flag} {path} cannot be used", why, "give another name")
 
@@ -102,6 +105,9 @@ def print_json(value: object) -> None:
 
 def plain(value: object) -> object:
     """Dataclasses, paths and sequences as JSON has them."""
+    from dataclasses import asdict, is_dataclass
+    from pathlib import Path
+
     if isinstance(value, float) and not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     if isinstance(value, Path):
