@@ -50,7 +50,9 @@ def launch(
                 env=process.environment(os.environ) | dict(extra_env or {}),
             )
     except OSError as error:
-        raise UserError(f"The engine of {run.name} cannot be started", why=str(error)) from error
+        why = f"{error.filename or run.log_file}: {error.strerror or error}"
+        fix = f"see to that the log {run.log_file} is a plain file, or none, that you may write, and start it again"
+        raise UserError(f"The engine of {run.name} cannot be started", why, fix) from error
     # Somebody has to collect the exit status, or a long-lived app would gather dead processes.
     threading.Thread(target=child.wait, name=f"engine-{child.pid}", daemon=True).start()
     _wait(run, child, before, log_before, timeout_s)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ WAITS = "wait_for_stop()\nevents.emit(raw('finished', step=1, seconds=1))"
 
 LAUNCHER = """
 import signal, sys
+from collections.abc import Callable
 from pathlib import Path
 from engine.run.launch import launch
 from engine.run.paths import RunDir
@@ -155,3 +157,14 @@ def test_importing_the_run_package_loads_nothing_heavy() -> None:
         [sys.executable, "-P", "-c", code], env=child_env(), capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_log_that_is_no_file_is_named_with_the_way_out(
+    make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    run = new_run(tmp_path)
+    make(run.log_file)
+    with pytest.raises(UserError, match="cannot be started") as caught:
+        launch(run)
+    assert str(run.log_file) in caught.value.why and "plain file" in caught.value.fix
