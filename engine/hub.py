@@ -1,4 +1,4 @@
-"""Finds models in the local Hugging Face hub cache; asks the network only in `download`."""
+"""Finds models in the local Hugging Face hub cache; never asks the network."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from engine.errors import UserError
 from engine.files import expanded
-from engine.installing import hub_download
 
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$", re.ASCII)
 
@@ -47,6 +45,11 @@ def snapshot(model: str) -> Path | None:
     return found[-1] if found else None
 
 
+def unfinished(model: str) -> Path:
+    """A mark beside a cached model while its download by this program is not done: its snapshot may lack files."""
+    return hub_cache() / f"models--{model.replace('/', '--')}" / ".sdtrain-unfinished"
+
+
 def cached_models() -> list[str]:
     """The ids of all cached models, sorted; a folder that cannot be read has none."""
     try:
@@ -54,24 +57,3 @@ def cached_models() -> list[str]:
     except OSError:
         return []
     return sorted(name.removeprefix("models--").replace("--", "/", 1) for name in names)
-
-
-PIPELINE_FILES = ["model_index.json", "*/*.json", "*/*.txt", "*/*.model", "*/*.safetensors"]
-
-
-def download(model: str) -> Path:
-    """The folder of a hub model, fetched with the hub's own client: configs and safetensors, no pickles.
-
-    Only for a plan with base.allow_download. Raises UserError.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(model, allow_patterns=PIPELINE_FILES))
-    except (OSError, ValueError) as error:
-        # The client's errors (HTTP, offline, wrong id, gated model) are all OSErrors or ValueErrors.
-        raise UserError(
-            f"{model} could not be downloaded",
-            (str(error).splitlines() or [type(error).__name__])[0],
-            f"check the name and the network, or download it elsewhere: {hub_download(model)}",
-        ) from error

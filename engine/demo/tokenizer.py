@@ -8,23 +8,15 @@ from itertools import pairwise
 from pathlib import Path
 
 from engine.demo.words import CAPTION_WORDS, WORLD_WORDS
+from engine.models.clip_vocabulary import END, START, WORD_END, numbered
 
 MAX_LENGTH = 77
-BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-END = "</w>"
 Pair = tuple[str, str]
-
-
-def byte_symbols() -> list[str]:
-    """The 256 printable characters that stand for the bytes 0..255 in GPT-2's and CLIP's vocabularies, in
-    vocabulary order (printable bytes first). Source: the byte-level BPE of Radford et al. 2019."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
 
 
 def split_word(word: str, ranks: dict[Pair, int]) -> list[str]:
     """Apply merges to one ASCII word, best rank first, the way the tokenizer itself does."""
-    pieces = [*word[:-1], word[-1] + END]
+    pieces = [*word[:-1], word[-1] + WORD_END]
     while True:
         pairs = [(ranks[pair], i) for i, pair in enumerate(pairwise(pieces)) if pair in ranks]
         if not pairs:
@@ -44,19 +36,15 @@ def merges_for(words: list[str]) -> list[Pair]:
 
 def vocabulary() -> tuple[dict[str, int], list[Pair]]:
     """Token to id, and the merges in order: 256 bytes, 256 bytes at a word's end, merged pieces, bos, eos."""
-    symbols = byte_symbols()
     merges = merges_for(list(dict.fromkeys(WORLD_WORDS + CAPTION_WORDS)))
-    tokens = symbols + [s + END for s in symbols]
-    tokens += list(dict.fromkeys(a + b for a, b in merges))
-    tokens += [BOS, EOS]
-    return {token: i for i, token in enumerate(tokens)}, merges
+    return numbered(dict.fromkeys(a + b for a, b in merges)), merges
 
 
 def write_tokenizer(folder: Path) -> int:
     """Write vocab.json, merges.txt and the two config files that transformers reads; returns the vocabulary's size."""
     vocab, merges = vocabulary()
     folder.mkdir(parents=True, exist_ok=True)
-    special = {"bos_token": BOS, "eos_token": EOS, "unk_token": EOS, "pad_token": EOS}
+    special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     config = {
         **special,
         "tokenizer_class": "CLIPTokenizer",

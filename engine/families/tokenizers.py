@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
-from engine.models.tokenizer_folder import FILES
+from engine.models.clip_vocabulary import END, FILES, START
 
-SPECIAL = ("<|startoftext|>", "<|endoftext|>")
 CLIP_TOKENS = 77  # positions of every CLIP text encoder
 MAX_BYTES = 50_000_000
 
@@ -42,7 +41,7 @@ def _check(folder: Path) -> None:
         _json(folder, "tokenizer.json")
         return
     vocabulary = _json(folder, "vocab.json")
-    unknown = [piece for piece in SPECIAL if type(vocabulary.get(piece)) is not int]
+    unknown = [piece for piece in (START, END) if type(vocabulary.get(piece)) is not int]
     if unknown or not all(type(index) is int for index in vocabulary.values()):
         raise _unreadable(folder, f"vocab.json is not CLIP's: {(unknown or ['a piece'])[0]} has no number")
     lines = (folder / "merges.txt").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -15,10 +15,11 @@ from typing import Any
 from engine import process
 from engine.errors import UserError
 from engine.files import is_path
-from engine.hub import cached_models, is_hub_id, snapshot
+from engine.hub import cached_models, is_hub_id, snapshot, unfinished
 from engine.installing import hub_download
 from engine.models.detect import detect
 from engine.models.detected import Detected
+from engine.models.programs import checkpoint_folders
 from engine.models.single_file_layout import inspect
 from engine.models.specs import FAMILIES
 from engine.models.tokenizer_folder import find_tokenizer
@@ -103,13 +104,16 @@ def _builtin(text: str) -> BaseInfo:
 
 def _from_hub(text: str, allow_download: bool) -> BaseInfo:
     folder = snapshot(text)
-    if folder is not None:
+    partly = unfinished(text).exists()
+    if folder is not None and not partly:
         return _describe(text, "hub", folder)
     if allow_download:
         reason = "not on this machine yet: it is downloaded when the run starts, and only then looked at"
         return BaseInfo(text, "hub", None, "", text, "", "base", "", 512, False, (reason,))
     raise UserError(
-        f"{text} is neither a path here nor a model in the hub cache",
+        f"the download of {text} was not finished"
+        if partly
+        else f"{text} is neither a path here nor a model in the hub cache",
         "nothing is downloaded without being asked to",
         f"download it ({hub_download(text)}), set base.allow_download = true, or give a folder or file",
     )
@@ -205,7 +209,7 @@ def tokenizer_folder(info: BaseInfo, given: str | None = None) -> Path | None:
 def known_bases(folders: list[Path] | None = None) -> list[BaseInfo]:
     """Base models to offer: built in, in the usual folders (or the given ones), and in the hub cache."""
     found: list[BaseInfo] = []
-    for text in _candidates(usual_folders() if folders is None else folders):
+    for text in _candidates(checkpoint_folders() if folders is None else folders):
         try:
             found.append(locate(text))
         except UserError:
@@ -229,17 +233,6 @@ def _candidates(folders: list[Path]) -> Iterator[str]:
 def _is_pipeline(name: str) -> bool:
     folder = snapshot(name)
     return folder is not None and (folder / "model_index.json").is_file()
-
-
-def usual_folders() -> list[Path]:
-    """Where people keep checkpoints: ./models, and the folders of ComfyUI and AUTOMATIC1111 in the home."""
-    home = Path.home()
-    return [
-        Path.cwd() / "models",
-        home / "models",
-        home / "ComfyUI" / "models" / "checkpoints",
-        home / "stable-diffusion-webui" / "models" / "Stable-diffusion",
-    ]
 
 
 def _main(argument: str) -> None:

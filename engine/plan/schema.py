@@ -34,11 +34,13 @@ class Base(Section):
         "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
     )
     tokenizer: str | None = option(
-        None, "folder with vocab.json and merges.txt, for a single file that carries none", advanced=True
+        None,
+        "CLIP's vocabulary, which a single file lacks: a tokenizer folder, a ComfyUI or A1111 folder, or a file",
+        advanced=True,
     )
     vae: str | None = option(None, "another VAE: a diffusers folder or file", advanced=True)
     allow_download: bool = option(
-        False, "may the hub be asked for a model that is not on this machine?", advanced=True
+        False, "may the hub be asked for a model or tokenizer that is not on this machine?", advanced=True
     )
 
 

@@ -44,7 +44,9 @@ class Phase(Event):
     """The worker turns to something else."""
 
     kind: ClassVar[str] = "phase"
-    phase: Annotated[str, About("loading, caching, compiling, training, sampling, saving or exporting")]
+    phase: Annotated[
+        str, About("downloading, loading, caching, compiling, training, sampling, saving or exporting")
+    ]
     text: Annotated[str, About("what exactly, for people; may be empty")]
 
 

@@ -84,6 +84,11 @@ def cache_root() -> Path:
     return _base("cache", "XDG_CACHE_HOME", ".cache", "")
 
 
+def tokenizers_root() -> Path:
+    """$SDTRAIN_HOME/tokenizers, else $XDG_DATA_HOME/sdtrain/tokenizers, else ~/.local/share/sdtrain/tokenizers."""
+    return _base("tokenizers", "XDG_DATA_HOME", ".local/share", "tokenizers")
+
+
 def _base(own: str, variable: str, fallback: str, below: str) -> Path:
     if home := os.environ.get("SDTRAIN_HOME"):
         return expanded(home).absolute() / own

@@ -60,7 +60,7 @@ STATES: Final = (
 ENDED: Final = frozenset({"stopped", "crashed", "out-of-memory", "disk-full", "failed", "finished"})
 """States that need a resume to go on; "disk-full" is also the state of a live run that waits for space."""
 
-_PREPARING: Final = frozenset({"loading", "caching"})
+_PREPARING: Final = frozenset({"downloading", "loading", "caching"})
 _STALLED_S: Final = 60.0
 _PACE_WINDOW: Final = 500
 

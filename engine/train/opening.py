@@ -21,6 +21,7 @@ from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
+from engine.train.fetching import fetch_missing
 from engine.train.settling import settle
 from engine.train.setup import (
     choose_device,
@@ -96,6 +97,8 @@ def _claim(plan: Plan, path: Path) -> tuple[RunDir, RunLock]:
 
 
 def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, world: World) -> Training:
+    if fetch_missing(plan, watch) and (problems := errors_of(check(plan))):
+        raise PlanErrors(problems)
     watch.phase("loading", f"loading {plan.base.model}")
     device = choose_device(plan.hardware.device)
     configure_torch(plan, device)

@@ -13,7 +13,7 @@ from engine.cost.machine import half_format
 from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.families.load import load_family
-from engine.hub import download
+from engine.installing import hub_download
 from engine.methods.base import Method, Trainable
 from engine.methods.registry import make_method
 from engine.models.bases import locate
@@ -83,9 +83,14 @@ def configure_torch(plan: Plan, device: torch.device) -> None:
 def load_plan_family(plan: Plan) -> ModelFamily:
     """The plan's base model on the CPU."""
     base = locate(plan.base.model, allow_download=plan.base.allow_download)
-    path = base.path or download(plan.base.model)
+    if base.path is None:
+        raise UserError(
+            f"{plan.base.model} is not on this machine",
+            "it is downloaded when a training is opened",
+            f"download it before: {hub_download(plan.base.model)}",
+        )
     prediction = None if plan.base.prediction == "auto" else plan.base.prediction
-    return load_family(path, plan.base.tokenizer, plan.base.vae, prediction)
+    return load_family(base.path, plan.base.tokenizer, plan.base.vae, prediction)
 
 
 def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = unheard) -> AdaptedModel:

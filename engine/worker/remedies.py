@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.errors import UserError
 from engine.plan.schema import Plan
 
-_OPENING = frozenset({"loading", "caching"})
+_OPENING = frozenset({"downloading", "loading", "caching"})
 
 
 def out_of_memory(plan: Plan, phase: str, host: bool, error: str, then: str) -> UserError:

@@ -24,6 +24,7 @@ FLAGS: dict[str, str] = {
     "--name": "name",
     "--method": "method",
     "--base": "base.model",
+    "--allow-download": "base.allow_download",
     "--data": "data.path",
     "--trigger": "data.trigger",
     "--resolution": "data.resolution",
@@ -42,6 +43,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         first = fields[keys[0]]
         repeat = first.kind == "list"
         alike = all(fields[key].choices == first.choices for key in keys)
+        if first.kind == "bool":
+            parser.add_argument(flag, dest=flag, action="store_true", default=None, help=_help(first, False))
+            continue
         parser.add_argument(
             flag,
             dest=flag,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.models.bases import BaseInfo
 
 KEY = "base.model"
+DOWNLOAD = "base.allow_download"
 
 
 class BaseStep(Step):
@@ -34,17 +35,18 @@ class BaseStep(Step):
         "Up and Down choose, Enter takes it. Models are found in ./models, in the folders of ComfyUI and "
         "AUTOMATIC1111 in your home, and in the hub cache.",
     )
-    KEYS = ("base.model",)
+    KEYS = (KEY, DOWNLOAD)
     PREFIXES = ("base",)
 
     def content(self) -> ComposeResult:
         yield OptionList(id="bases", compact=True)
         yield FieldRow(self.draft.fields()[KEY], self.draft, "model")
+        yield FieldRow(self.draft.fields()[DOWNLOAD], self.draft, "download")
         yield FactLines(id="base-facts")
         yield MoreFields(self._rest, self.rows, id="more-base")
 
     def _rest(self) -> list[str]:
-        return [key for key in self.draft.fields() if key.startswith("base.") and key != KEY]
+        return [key for key in self.draft.fields() if key.startswith("base.") and key not in self.KEYS]
 
     def on_mount(self) -> None:
         in_background(self, bases_here, self._listed)

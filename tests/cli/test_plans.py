@@ -31,7 +31,8 @@ def test_new_writes_the_plan_that_build_gives(cli: Cli, pictures: Path) -> None:
 def test_every_flag_reaches_its_field(cli: Cli, pictures: Path) -> None:
     flags = (
         "--name mine --method lora --trigger zqx --resolution 128 --steps 9 --batch-size 3 --learning-rate .002 "
-        "--rank 5 --alpha 2.5 --seed 7 --prompt one --prompt two --set data.flip=true --set samples.every=3"
+        "--rank 5 --alpha 2.5 --allow-download --seed 7 "
+        "--prompt one --prompt two --set data.flip=true --set samples.every=3"
     )
     done = cli(*words_for(pictures, *flags.split(), "-o", "my.toml"))
     assert done.code == 0, done.err
@@ -46,6 +47,7 @@ def test_every_flag_reaches_its_field(cli: Cli, pictures: Path) -> None:
     assert (plan.train.steps, plan.train.batch_size, plan.train.learning_rate) == (9, 3, 0.002)
     assert isinstance(plan.options, LoraOptions)
     assert (plan.options.rank, plan.options.alpha) == (5, 2.5)
+    assert plan.base.allow_download
     assert plan.samples.prompts == ["one", "two"] and plan.data.flip and plan.samples.every == 3
 
 

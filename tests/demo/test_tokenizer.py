@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip("transformers")
 from transformers import CLIPTokenizer
 
-from engine.demo.tokenizer import byte_symbols, merges_for, split_word, vocabulary, write_tokenizer
+from engine.demo.tokenizer import merges_for, split_word, vocabulary, write_tokenizer
 from engine.demo.words import CAPTION_WORDS, WORLD_WORDS
 from engine.demo.world import held_out_prompts, training_scenes
+from engine.models.clip_vocabulary import byte_symbols
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from engine.errors import UserError
 from engine.installing import hub_download
 from engine.models.bases import tokenizer_folder
 from engine.models.specs import FAMILIES
-from engine.models.tokenizer_folder import CLIP, FILES
+from engine.models.tokenizer_folder import how_to_get
 from engine.models.vae_source import check_vae
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
@@ -70,12 +70,17 @@ def tokenizer(ctx: Context) -> Iterator[Problem]:
         yield Problem("base.tokenizer", f"{given} has no tokenizer", "vocab.json or merges.txt is missing",
                       "give the tokenizer folder of a diffusers model")  # fmt: skip
         return
+    if ctx.plan.base.allow_download:
+        why = "a single file carries none, and CLIP's is nowhere on this machine"
+        yield warning(
+            "base.tokenizer", "is downloaded when the run starts", why, f"to have it before: {how_to_get()}"
+        )
+        return
     yield Problem(
         "base.tokenizer",
         "no tokenizer is there for this model",
-        "a single file carries none, and CLIP's is not in the hub cache",
-        "copy vocab.json and merges.txt from any SD 1.x folder's tokenizer/ and name that folder here, or run "
-        + hub_download(CLIP, *FILES),
+        "a single file carries none, and CLIP's is in no cached model, package or program that was found here",
+        how_to_get(),
     )
 
 
