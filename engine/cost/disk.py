@@ -83,11 +83,12 @@ def cached(plan: Plan, model: ModelSize, report: DatasetReport) -> list[tuple[st
         fold, channels = model.spec.downscale, model.spec.latent_channels
         areas = ((w // fold) * (h // fold) * count for (w, h), count in report.buckets.items())
         latents = channels * sum(areas)
+        mirrored = any(each.flip for each in plan.data.picture_sets)
         # Resolution stages keep latents of their own; the last one has the plan's resolution.
         sides = {stage.side for stage in plan.options.stages_of_resolution} or {plan.data.resolution}
         stages = sum((side / plan.data.resolution) ** 2 for side in sides)
         # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
-        parts.append(("cached latents", int(latents * 2 * 4 * (2 if plan.data.flip else 1) * stages)))
+        parts.append(("cached latents", int(latents * 2 * 4 * (2 if mirrored else 1) * stages)))
     if plan.caches_text:
         captions = len({item.caption for item in report.items}) + 1
         parts.append(("cached captions", captions * 77 * model.text_width * 4))

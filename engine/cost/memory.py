@@ -99,7 +99,7 @@ class Setting:
     def adds_up(self) -> bool:
         """Are there gradients of earlier batches while a later one of the step is computed?"""
         data = self.plan.data
-        return self.plan.train.gradient_accumulation > 1 or bool(data.class_path or data.class_count)
+        return self.plan.train.gradient_accumulation > 1 or data.class_pictures
 
     @property
     def held(self) -> float | None:

@@ -122,8 +122,8 @@ def _several(root: Path, found: list[RepeatFolder]) -> Finding:
     first = found[0]
     fix = (
         f"point data.path at one of them, such as {printable(str(root / first.name))}, with "
-        f"data.trigger = {first.words!r} and data.repeats = {first.repeats}; to train on all of them alike, write "
-        "captions and rename the folders without their numbers"
+        f"data.trigger = {first.words!r} and data.repeats = {first.repeats}; to train on all of them, give each as a "
+        "table [[data.sets]]: sdtrain new writes them for a folder that holds sets alone"
     )
     return Finding("several-sets", ".", what, why, fix, "error")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from engine.dataset import buckets
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.sources import Source, Span
+from engine.dataset.treatment import Treatment
 from engine.errors import UserError
 
 _SHOWN_FILES = 4
@@ -20,7 +21,8 @@ class Item:
 
     `caption` is what is trained on, with the trigger; `caption_source` a file's name, "trigger" or "".
     `size` is the bucket, the width and height it is trained at. `span` is where it lies in a shard, and
-    `condition` where its condition picture does, for a sample of a shard that has one.
+    `condition` where its condition picture does, for a sample of a shard that has one. `treatment` is what its set
+    says of its pictures; none where the plan has no sets.
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class Item:
     size: tuple[int, int]
     span: Span | None = None
     condition: Span | None = None
+    treatment: Treatment | None = None
 
     @property
     def path(self) -> Path:
@@ -81,9 +84,20 @@ class BucketBatches:
     repeats: int
 
 
+@dataclass(frozen=True, slots=True)
+class SetCount:
+    """One of several sets: its folder's name, its pictures, how often each counts in an epoch, and their weight."""
+
+    name: str
+    pictures: int
+    repeats: int
+    weight: float
+    trigger: str
+
+
 @dataclass(frozen=True)
 class DatasetReport:
-    """A folder as the trainer sees it. `problems` come errors first, then by file."""
+    """A folder, or `sets` of them, as the trainer sees it. `problems` come errors first, then by file."""
 
     folder: str
     resolution: int
@@ -97,6 +111,7 @@ class DatasetReport:
     median_size: tuple[int, int]
     words: tuple[tuple[str, int], ...]
     words_are: str
+    sets: tuple[SetCount, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -134,6 +149,7 @@ class DatasetReport:
             "trigger": self.trigger,
             "recursive": self.recursive,
             "deep": self.deep,
+            "sets": [asdict(one) for one in self.sets],
             "counts": asdict(self.counts),
             "median_size": list(self.median_size),
             "buckets": [{"width": w, "height": h, "images": n} for (w, h), n in self.buckets.items()],
@@ -155,7 +171,7 @@ class DatasetReport:
 
     def text(self, width: int = 80) -> str:
         """The report for a terminal of `width` columns; findings of one kind are shown together."""
-        lines = _wrap(self._headline(), width)
+        lines = [*_wrap(self._headline(), width), *self._sets(width)]
         if self.buckets:
             lines += ["", f"sizes at resolution {self.resolution}"]
             lines += [
@@ -169,6 +185,21 @@ class DatasetReport:
             for group in _grouped(self.problems, level):
                 lines += ["", *_group_lines(group, width)]
         return "\n".join(lines)
+
+    def _sets(self, width: int) -> list[str]:
+        draws = sum(one.pictures * one.repeats for one in self.sets) or 1
+        lines = ["", "sets"] if self.sets else []
+        for one in self.sets:
+            share = f"{one.pictures * one.repeats / draws:.0%} of the draws"
+            parts = [
+                f"{one.pictures} {'picture' if one.pictures == 1 else 'pictures'}",
+                f"repeats {one.repeats}",
+                share,
+            ]
+            parts += [f"weight {one.weight:g}"] if one.weight != 1 else []
+            parts += [f"words {printable(one.trigger)}"] if one.trigger else []
+            lines += _wrap(f"  {printable(one.name)}: {', '.join(parts)}", width, "      ")
+        return lines
 
     def _headline(self) -> str:
         n = self.counts.images

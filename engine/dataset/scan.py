@@ -34,7 +34,7 @@ TOP_WORDS = 30
 _PROGRESS_EVERY = 256
 _SMALL_WORDS = {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or"}
 _SMALL_WORDS |= {"that", "the", "this", "to", "with"}
-_LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "info": 2}
+LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 def scan(
@@ -252,7 +252,7 @@ def _report(
     counts: Counts,
 ) -> DatasetReport:
     table = Counter(item.size for item in items)
-    words, words_are = _histogram([item.caption for item in items])
+    words, words_are = histogram([item.caption for item in items])
     return DatasetReport(
         folder=str(path),
         resolution=resolution,
@@ -261,7 +261,7 @@ def _report(
         deep=deep,
         items=tuple(items),
         problems=tuple(
-            sorted(problems, key=lambda finding: (_LEVEL_ORDER[finding.level], finding.code, finding.file))
+            sorted(problems, key=lambda finding: (LEVEL_ORDER[finding.level], finding.code, finding.file))
         ),
         counts=counts,
         buckets=dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))),
@@ -274,7 +274,7 @@ def _report(
     )
 
 
-def _histogram(captions: list[str]) -> tuple[tuple[tuple[str, int], ...], str]:
+def histogram(captions: list[str]) -> tuple[tuple[tuple[str, int], ...], str]:
     """The TOP_WORDS tags (where most captions list them) or words, with how many captions hold each."""
     tagged = sum(caption.count(",") >= 3 for caption in captions) * 2 > len(captions)
     counter: Counter[str] = Counter()

@@ -45,6 +45,16 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
+class SetFacts:
+    """A set of pictures as a file tells of it: its folder's name, how many there are, and how often tags occur."""
+
+    name: str
+    repeats: int = 1
+    images: int = 0
+    tags: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class About:
     """What a file says about its origin, all of which is published with it: `base_model` is a name, never a path.
 
@@ -62,9 +72,7 @@ class About:
     resolution: tuple[int, int] = (512, 512)
     trigger_words: tuple[str, ...] = ()
     images: int = 0
-    folder: str = ""
-    repeats: int = 1
-    tags: Mapping[str, int] = field(default_factory=dict)
+    sets: tuple[SetFacts, ...] = ()
     buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     captions: bool = True
     extra: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,16 @@ from typing import Protocol
 import torch
 
 from engine.errors import UserError
-from engine.export.base import TRAINED, About, Composed, ExportRequest, Format, ModelFacts, common_metadata
+from engine.export.base import (
+    TRAINED,
+    About,
+    Composed,
+    ExportRequest,
+    Format,
+    ModelFacts,
+    SetFacts,
+    common_metadata,
+)
 from engine.export.lora import Pair, complete_attention, is_dora, of_one_rank, pairs_of
 from engine.export.lycoris import changes_of, kind_of, network_facts
 from engine.tensorfiles.safetensors_file import serialise
@@ -126,12 +135,13 @@ def _training(request: ExportRequest) -> dict[str, str]:
 
 def _captions(about: About) -> dict[str, str]:
     """Tags by folder, and how many pictures the folder has; the trigger counts where there are no captions."""
-    folder = about.folder or about.name
-    tags = about.tags or dict.fromkeys(about.trigger_words, about.images or 1)
-    pictures = {"n_repeats": about.repeats, "img_count": about.images}
+    sets = about.sets or (SetFacts(about.name, images=about.images),)
+    words = dict.fromkeys(about.trigger_words, about.images or 1)
+    tags = {one.name or about.name: dict(one.tags) or words for one in sets}
+    pictures = {one.name or about.name: {"n_repeats": one.repeats, "img_count": one.images} for one in sets}
     return {
-        "ss_tag_frequency": json.dumps({folder: dict(tags)}, ensure_ascii=False),
-        "ss_dataset_dirs": json.dumps({folder: pictures}, ensure_ascii=False),
+        "ss_tag_frequency": json.dumps(tags, ensure_ascii=False),
+        "ss_dataset_dirs": json.dumps(pictures, ensure_ascii=False),
         "ss_training_comment": ", ".join(about.trigger_words),
     }
 

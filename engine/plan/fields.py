@@ -52,7 +52,7 @@ def option(
 
 @dataclass(frozen=True)
 class PlanField:
-    """One field as forms and docs see it. `kind` is bool, int, float, str or list."""
+    """One field as forms and docs see it. `kind` is bool, int, float, str, list, table or tables (a list of them)."""
 
     key: str
     kind: str
@@ -91,10 +91,25 @@ def section_fields(model: type[BaseModel], prefix: str) -> list[PlanField]:
     for name, info in model.model_fields.items():
         key = f"{prefix}.{name}" if prefix else name
         nested = _section_of(info.annotation)
-        if nested is not None:
+        if nested is not None and _without_none(info.annotation)[0] is nested:
             found.extend(section_fields(nested, key))
         else:
             found.append(_field(key, info))
+    return found
+
+
+def list_sections(model: type[BaseModel], prefix: str = "") -> dict[str, type[BaseModel]]:
+    """The model of each field that is a list of tables, by the field's key; nested tables are walked."""
+    found: dict[str, type[BaseModel]] = {}
+    for name, info in model.model_fields.items():
+        key = f"{prefix}.{name}" if prefix else name
+        nested = _section_of(info.annotation)
+        if nested is None:
+            continue
+        if _without_none(info.annotation)[0] is nested:
+            found |= list_sections(nested, key)
+        else:
+            found[key] = nested
     return found
 
 
@@ -143,7 +158,7 @@ def _kind(annotation: Any) -> str:
     if origin is Literal:
         annotation, origin = type(get_args(annotation)[0]), None
     if origin in (list, tuple):
-        return "list"
+        return "list" if _section_of(annotation) is None else "tables"
     if origin is dict:
         return "table"
     return {bool: "bool", int: "int", float: "float"}.get(annotation, "str")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from pydantic import ValidationError
 
 from engine.errors import UserError
 from engine.files import is_path, text_obstacle, write_atomic, write_new
+from engine.plan.fields import list_sections
+from engine.plan.layouts import read_layout
 from engine.plan.methods import DEFAULT_METHOD, METHODS
+from engine.plan.picture_sets import PictureSet
 from engine.plan.problems import PlanErrors, Problem, from_validation, shown
 from engine.plan.reading import parse, read_text
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
@@ -47,12 +50,22 @@ def from_dict(data: dict[str, Any], where: str = "the plan", *, stored: bool = F
     try:
         plan = Plan.model_validate(data)
     except ValidationError as error:
-        known, told = [field.key for field in plan_fields(method)], {problem.key for problem in problems}
+        told = {problem.key for problem in problems}
+        known = [*(field.key for field in plan_fields(method)), *_of_lists(data)]
         found = from_validation(error, known, method)
         raise PlanErrors([*problems, *(item for item in found if item.key not in told)], where) from None
     if problems:
         raise PlanErrors(problems, where)
     return plan
+
+
+def _of_lists(data: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of the tables that stand in lists, numbered as in the plan."""
+    for key, model in list_sections(Plan).items():
+        table, _, name = key.partition(".")
+        given = data[table].get(name) if isinstance(data.get(table), dict) else None
+        for number in range(len(given) if isinstance(given, list) else 0):
+            yield from (f"{key}.{number}.{field}" for field in model.model_fields)
 
 
 def _unfit(table: dict[str, Any], prefix: str = "") -> Iterator[Problem]:
@@ -61,7 +74,9 @@ def _unfit(table: dict[str, Any], prefix: str = "") -> Iterator[Problem]:
         key = f"{prefix}{name}"
         if isinstance(value, dict):
             yield from _unfit(value, f"{key}.")
-        for item in value if isinstance(value, list) else (value,):
+        for number, item in enumerate(value if isinstance(value, list) else (value,)):
+            if isinstance(item, dict) and isinstance(value, list):
+                yield from _unfit(item, f"{key}.{number}.")
             if isinstance(item, str) and (why := text_obstacle(item)):
                 yield Problem(key, f"{shown(item)} cannot be used", why, f"change {key}")
                 break
@@ -101,10 +116,24 @@ def load_plan(source: Path | str | Mapping[str, Any], sets: list[str] | None = N
     from engine.plan.overrides import apply_sets
 
     if isinstance(source, Mapping):
-        return resolve(from_dict(apply_sets(dict(source), sets or [])), Path.cwd())
+        return with_sets(resolve(from_dict(apply_sets(dict(source), sets or [])), Path.cwd()))
     path = Path(source)
     data = apply_sets(parse(read_text(path), str(path)), sets or [])
-    return resolve(from_dict(data, str(path)), path.resolve().parent)
+    return with_sets(resolve(from_dict(data, str(path)), path.resolve().parent))
+
+
+def with_sets(plan: Plan) -> Plan:
+    """The same plan with its sets written out, where data.path is another program's layout of several."""
+    found = read_layout(Path(plan.data.path)) if plan.data.path and not plan.data.sets else None
+    if found is None:
+        return plan
+    data = plan.data.model_copy(update={"sets": placed(found.sets, Path(found.root or "/"))})
+    return plan.model_copy(update={"data": data})
+
+
+def placed(sets: Iterable[PictureSet], within: Path) -> list[PictureSet]:
+    """Sets with absolute paths, read relative to `within`."""
+    return [one.model_copy(update={"path": _absolute(one.path, within)}) for one in sets]
 
 
 def load_stored(path: Path) -> tuple[Plan, list[Problem]]:
@@ -174,7 +203,8 @@ def resolve(plan: Plan, folder: Path) -> Plan:
     """The same plan with absolute paths, read relative to `folder`; PlanErrors for paths that name nothing."""
     _refuse_paths(plan, folder)
     places = {name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path")}
-    data = plan.data.model_copy(update=places)
+    within = Path(places["path"] or folder)
+    data = plan.data.model_copy(update={**places, "sets": placed(plan.data.sets, within)})
     options = plan.options
     own = options.model_copy(
         update={name: _absolute(getattr(options, name), folder) for name in options.path_fields}
@@ -191,8 +221,14 @@ def resolve(plan: Plan, folder: Path) -> Plan:
 
 
 def _refuse_paths(plan: Plan, folder: Path) -> None:
-    values = ((key, _value(plan, key)) for key in path_keys(plan.method))
-    problems = [found for key, value in values if (found := unusable(key, value, folder)) is not None]
+    values = [(key, _value(plan, key), folder) for key in path_keys(plan.method)]
+    within = (
+        folder / Path(plan.data.path).expanduser()
+        if plan.data.sets and not unusable("", plan.data.path)
+        else folder
+    )
+    values += [(f"data.sets.{number}.path", one.path, within) for number, one in enumerate(plan.data.sets)]
+    problems = [found for key, value, place in values if (found := unusable(key, value, place)) is not None]
     if problems:
         raise PlanErrors(problems)
 
@@ -212,11 +248,12 @@ def to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if value is not None
-    }
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(each) for each in value]
+        return _without_none(value) if isinstance(value, dict) else value
+
+    return {key: plain(value) for key, value in table.items() if value is not None}
 
 
 def dumps(plan: Plan) -> str:

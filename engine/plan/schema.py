@@ -4,44 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import ValidationError, model_validator
 
-from engine.models.specs import FAMILIES
+from engine.plan.base_model import Base
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
 from engine.plan.optimizers import OPTIMIZER_TEXT, OPTIMIZERS, OptimizerName
+from engine.plan.picture_sets import PictureSet, SetKind
 from engine.plan.results import Checkpoints, Output, Samples
 from engine.plan.tables import METHOD_HELP, declare_tables
 from engine.plan.train import Train
 
-if TYPE_CHECKING:
-    FamilyName = str
-else:
-    FamilyName = Literal[("auto", *FAMILIES)]
 SCHEMA_VERSION = 1
 CacheChoice = Literal["auto", "on", "off"]
-
-
-class Base(Section):
-    """The model that is taught."""
-
-    model: str = option(..., "builtin:NAME, a diffusers folder, a .safetensors file, or a hub id")
-    family: FamilyName = option("auto", "model family; auto reads it from the weights")
-    prediction: Literal["auto", "epsilon", "v_prediction"] = option(
-        "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
-    )
-    tokenizer: str | None = option(
-        None,
-        "CLIP's vocabulary, which a single file lacks: a tokenizer folder, a ComfyUI or A1111 folder, or a file",
-        advanced=True,
-    )
-    vae: str | None = option(None, "another VAE: a diffusers folder or file", advanced=True)
-    allow_download: bool = option(
-        False, "may the hub be asked for a model or tokenizer that is not on this machine?", advanced=True
-    )
 
 
 class Data(Section):
@@ -49,6 +27,9 @@ class Data(Section):
 
     path: str = option(
         ..., "folder of pictures with .txt/.caption files or metadata.jsonl for captions, or .tar shards"
+    )
+    sets: list[PictureSet] = option(
+        [], "several sets with repeats, weights, words and more of their own, each a table [[data.sets]]"
     )
     trigger: str = option("", "trigger word; alone where a picture has no caption, in front where it has one")
     resolution: int = option(
@@ -84,6 +65,61 @@ class Data(Section):
     cache_text: CacheChoice = option(
         "auto", "encode captions once; auto: unless a text encoder trains or tags are shuffled", advanced=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_sets(cls, value: object) -> object:
+        # Sets say where they lie; a folder around them is not needed.
+        return {"path": "", **value} if isinstance(value, dict) and value.get("sets") else value
+
+    @property
+    def picture_sets(self) -> tuple[PictureSet, ...]:
+        """The sets to learn from, each with all its values; a plan without sets has one, its folder."""
+        return self._whole("pictures") if self.sets else (self.whole_set,)
+
+    @property
+    def whole_set(self) -> PictureSet:
+        """The plan's own folder as a set: with what a set takes where it says nothing itself."""
+        data = self
+        return PictureSet(
+            path=data.path,
+            repeats=data.repeats,
+            trigger=data.trigger,
+            resolution=data.resolution,
+            bucket=data.bucket,
+            flip=data.flip,
+            random_crop=data.random_crop,
+            caption_dropout=data.caption_dropout,
+            shuffle_tags=data.shuffle_tags,
+            keep_tags=data.keep_tags,
+        )
+
+    @property
+    def sides(self) -> frozenset[int]:
+        """The resolutions of the plan and of its sets."""
+        return frozenset((self.resolution, *(one.resolution for one in self.sets if one.resolution)))
+
+    @property
+    def class_sets(self) -> tuple[PictureSet, ...]:
+        """The sets of class pictures, each with all its values."""
+        return self._whole("class")
+
+    @property
+    def class_pictures(self) -> bool:
+        """Are class pictures asked for?"""
+        return bool(self.class_path or self.class_count or self.class_sets)
+
+    @property
+    def triggers(self) -> tuple[str, ...]:
+        """The trigger words of all sets, each once."""
+        return tuple(dict.fromkeys(each.trigger for each in self.picture_sets if each.trigger))
+
+    def _whole(self, kind: SetKind) -> tuple[PictureSet, ...]:
+        return tuple(self._filled(each) for each in self.sets if each.kind == kind)
+
+    def _filled(self, one: PictureSet) -> PictureSet:
+        own, empty = self.whole_set, {name for name in PictureSet.model_fields if getattr(one, name) is None}
+        return one.model_copy(update={name: getattr(own, name) for name in empty})
 
 
 class Optimizer(Section):
@@ -193,12 +229,14 @@ class Plan(Section):
         """Why caption embeddings cannot be encoded once, or an empty text when they can."""
         if self.options.trains_text:
             return "the text encoder trains, so its embeddings change at every step"
-        return "shuffled tags make another caption at every step" if self.data.shuffle_tags else ""
+        shuffled = any(each.shuffle_tags for each in (*self.data.picture_sets, *self.data.class_sets))
+        return "shuffled tags make another caption at every step" if shuffled else ""
 
     @property
     def latent_cache_obstacle(self) -> str:
         """Why latents cannot be encoded once, or an empty text when they can."""
-        return "each epoch crops at another place" if self.data.random_crop else ""
+        cropped = any(each.random_crop for each in (*self.data.picture_sets, *self.data.class_sets))
+        return "each epoch crops at another place" if cropped else ""
 
     @property
     def folders_apart(self) -> tuple[Path, ...]:

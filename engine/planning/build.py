@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,21 @@ from engine.dataset.repeat_folders import only_set
 from engine.dataset.report import DatasetReport
 from engine.errors import UserError
 from engine.models.bases import locate
-from engine.plan.files import from_dict, path_keys, resolve, unusable
+from engine.plan.files import from_dict, path_keys, placed, resolve, unusable
+from engine.plan.layouts import Layout, read_layout
 from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
+from engine.plan.picture_sets import PictureSet
 from engine.plan.problems import PlanErrors, Problem
 from engine.plan.schema import Data, Plan, own_options
 from engine.planning.builder import Facts, PlanBuilder, flatten, nested
-from engine.planning.data import scan_folder
+from engine.planning.data import scan_folder, scan_sets
 from engine.planning.derive import RULES
 
 __all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather", "refuse_wrong"]
+
+
+DATA = frozenset({"data.path", "data.sets"})
 
 
 @dataclass(frozen=True)
@@ -62,11 +67,16 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
             problems.append(Problem("base.model", error.what, error.why, error.fix))
     side = given.get("data.resolution", base.native_resolution if base else 512)
     folder = given.get("data.path")
-    found = (
-        only_set(Path(folder).expanduser()) if isinstance(folder, str) and "data.path" not in wrong else None
-    )
-    trigger = given.get("data.trigger", found.words if found else "")
-    report = None if "data.path" in wrong else _scan(given, "data.path", side, str(trigger))
+    place = Path(folder).expanduser() if isinstance(folder, str) and folder and not wrong & DATA else None
+    layout, found = None, None
+    if place is not None and not given.get("data.sets"):
+        try:
+            layout = read_layout(place)
+        except UserError as error:
+            problems.append(Problem("data.path", error.what, error.why, error.fix))
+        found = only_set(place) if layout is None else None
+    trigger = str(given.get("data.trigger", found.words if found else ""))
+    report = None if wrong & DATA else _scan(given, "data.path", side, trigger, _sets(given, layout))
     prior = None if "data.class_path" in wrong else _scan(given, "data.class_path", side)
     if prior is not None and not prior.items:
         why, fix = "the class pictures are read from it", "name a folder of pictures, or leave it out"
@@ -76,7 +86,7 @@ def gather(answers: Mapping[str, object], here: Machine | None = None) -> Facts:
         pairs = _pairs(given, method, report)
     gpu = here.gpu_for(str(given.get("hardware.device", "auto")))
     vram = gpu.gigabytes if gpu else None
-    return Facts(report, base, vram, here.gpus, here, tuple(problems), pairs, prior, found)
+    return Facts(report, base, vram, here.gpus, here, tuple(problems), pairs, prior, layout, found)
 
 
 def _unusable(given: Mapping[str, object], method: str) -> list[Problem]:
@@ -84,16 +94,39 @@ def _unusable(given: Mapping[str, object], method: str) -> list[Problem]:
     return [problem for problem in found if problem is not None]
 
 
-def _scan(given: Mapping[str, object], key: str, side: object, trigger: str = "") -> DatasetReport | None:
+def _sets(given: Mapping[str, object], layout: Layout | None) -> list[PictureSet]:
+    """The sets that are given or found, with absolute paths."""
+    if layout is not None:
+        return placed(layout.sets, Path(layout.root or "/"))
+    tables, folder = given.get("data.sets"), given.get("data.path")
+    within = Path(folder).expanduser() if isinstance(folder, str) else Path()
+    sets = [PictureSet.model_validate(table) for table in tables] if isinstance(tables, list) else []
+    return placed(sets, Path.cwd() / within)
+
+
+def _scan(
+    given: Mapping[str, object],
+    key: str,
+    side: object,
+    trigger: str = "",
+    sets: Sequence[PictureSet] = (),
+) -> DatasetReport | None:
     folder = given.get(key)
-    if not (isinstance(folder, str) and folder and isinstance(side, int) and side >= 32 and side % 8 == 0):
+    if not (isinstance(side, int) and side >= 32 and side % 8 == 0):
         return None
-    data = Data.model_construct(
-        resolution=side,
-        bucket=given.get("data.bucket", True) is True,
-        recursive=given.get("data.recursive", True) is True,
-    )
-    return scan_folder(data, folder, trigger, _apart(given) if key == "data.path" else ())
+    if not sets and not (isinstance(folder, str) and folder):
+        return None
+    known = {name: given[f"data.{name}"] for name in Data.model_fields if f"data.{name}" in given}
+    shown = {"path": str(folder or ""), "resolution": side, "trigger": trigger, "sets": list(sets)}
+    data = Data.model_validate({**known, **shown} if sets else shown | _looked_at(given))
+    if key != "data.path":
+        return scan_folder(data, data.path)
+    return scan_sets(data, _apart(given))
+
+
+def _looked_at(given: Mapping[str, object]) -> dict[str, bool]:
+    """How a folder is looked at."""
+    return {name: given.get(f"data.{name}", True) is True for name in ("bucket", "recursive")}
 
 
 def _apart(given: Mapping[str, object]) -> list[Path]:

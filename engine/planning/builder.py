@@ -12,6 +12,7 @@ from engine.dataset.repeat_folders import RepeatFolder
 from engine.dataset.report import DatasetReport
 from engine.models.bases import BaseInfo
 from engine.plan.files import from_dict
+from engine.plan.layouts import Layout
 from engine.plan.methods import DEFAULT_METHOD, METHODS
 from engine.plan.methods.context import Derived
 from engine.plan.overrides import put
@@ -36,6 +37,8 @@ class Facts:
     """Pictures and their conditions, where these are files."""
     prior: DatasetReport | None = None
     """The user's own class pictures."""
+    layout: Layout | None = None
+    """The several sets that the data's path is, as another program lays them out."""
     named: RepeatFolder | None = None
     """What the folder's name says of its repeats and its subject."""
 

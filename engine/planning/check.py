@@ -21,6 +21,7 @@ from engine.planning.rules import (
     memory,
     method,
     optimizers,
+    sets,
     training,
     updates,
 )
@@ -31,6 +32,7 @@ RULES: tuple[Rule, ...] = (
     *data.RULES,
     *method.RULES,
     *class_pictures.RULES,
+    *sets.RULES,
     *training.RULES,
     *optimizers.RULES,
     *updates.RULES,
@@ -61,7 +63,7 @@ def check(
             base = locate(plan.base.model, allow_download=plan.base.allow_download)
         except UserError as error:
             problems.append(Problem("base.model", error.what, error.why, error.fix))
-    if report is None and plan.data.resolution % 8 == 0:
+    if report is None and not any(side % 8 for side in plan.data.sides):
         report = scan_data(plan)
     context = Context(plan, report, base, machine() if here is None else here, pair, directory)
     for rule in RULES:

@@ -1,22 +1,43 @@
-"""The one place where a plan's folder is scanned: check, forecast, training and exports see the same pictures."""
+"""The one place where a plan's sets are scanned: check, forecast, training and exports see the same pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from engine.dataset.report import DatasetReport
+from engine.dataset.combined import combined
+from engine.dataset.report import DatasetReport, Item
 from engine.dataset.scan import scan
+from engine.dataset.treatment import Treatment, repeats_for
+from engine.plan.picture_sets import PictureSet
 from engine.plan.schema import Data, Plan
 
 
 def scan_data(plan: Plan) -> DatasetReport:
-    """The plan's pictures; UserError for a resolution that is no multiple of 8."""
-    return scan_folder(plan.data, plan.data.path, plan.data.trigger, plan.folders_apart)
+    """The pictures that the plan learns from; UserError for a resolution that is no multiple of 8."""
+    return scan_sets(plan.data, plan.folders_apart)
+
+
+def scan_sets(data: Data, without: Collection[Path] = (), deep: bool = False) -> DatasetReport:
+    """The pictures of the sets to learn from; `without` are folders inside to pass over, `deep` is `scan`'s."""
+    if not data.sets:
+        return scan_folder(data, data.path, data.trigger, without, deep)
+    return _scan_all(data, data.picture_sets, without, deep)
+
+
+def scan_classes(data: Data, deep: bool = False) -> DatasetReport | None:
+    """The pictures of the plan's sets of class pictures, if it has such sets."""
+    return _scan_all(data, data.class_sets, (), deep) if data.class_sets else None
 
 
 def scan_folder(
-    data: Data, folder: str | Path, trigger: str = "", without: Collection[Path] = ()
+    data: Data,
+    folder: str | Path,
+    trigger: str = "",
+    without: Collection[Path] = (),
+    deep: bool = False,
 ) -> DatasetReport:
     """Another folder of pictures, looked at as the plan's own is; `without` are folders inside to pass over."""
     return scan(
@@ -25,5 +46,56 @@ def scan_folder(
         trigger=trigger,
         bucket=data.bucket,
         recursive=data.recursive,
+        deep=deep,
         without=without,
+    )
+
+
+def _scan_all(data: Data, sets: Sequence[PictureSet], without: Collection[Path], deep: bool) -> DatasetReport:
+    # A set that lies in another one's folder is a set of its own.
+    folders = {Path(each.path).expanduser() for each in data.sets}
+    reports = [
+        scan(
+            (own := Path(each.path).expanduser()),
+            resolution=each.resolution or data.resolution,
+            trigger=each.trigger or "",
+            trigger_mode="prepend" if each.add_trigger else "keep",
+            bucket=bool(each.bucket),
+            recursive=data.recursive,
+            deep=deep,
+            without=[*without, *(folders - {own})],
+        )
+        for each in sets
+    ]
+    return combined(reports, _treatments(sets, reports), data.resolution, data.trigger)
+
+
+def treatments(plan: Plan, items: Sequence[Item]) -> list[Treatment]:
+    """How each of the pictures is shown: as its set says, and without sets as the plan does."""
+    own = _treatment(plan.data.whole_set, plan.data.repeats)
+    return [own if item.treatment is None else item.treatment for item in items]
+
+
+def _treatments(sets: Sequence[PictureSet], reports: Sequence[DatasetReport]) -> list[Treatment]:
+    repeats = [each.repeats or 1 for each in sets]
+    if any(each.share for each in sets):
+        repeats = repeats_for([each.share for each in sets], [len(report.items) for report in reports])
+    names = Counter(Path(each.path).name for each in sets)
+    found = [_treatment(each, number) for each, number in zip(sets, repeats, strict=True)]
+    return [
+        replace(one, name="/".join(Path(each.path).parts[-2:])) if names[one.name] > 1 else one
+        for each, one in zip(sets, found, strict=True)
+    ]
+
+
+def _treatment(one: PictureSet, repeats: int) -> Treatment:
+    return Treatment(
+        name=Path(one.path).name,
+        repeats=repeats,
+        weight=one.weight,
+        flip=bool(one.flip),
+        random_crop=bool(one.random_crop),
+        caption_dropout=one.caption_dropout or 0.0,
+        shuffle_tags=bool(one.shuffle_tags),
+        keep_tags=one.keep_tags or 0,
     )

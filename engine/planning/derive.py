@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.cost.estimate import estimate
 from engine.models.specs import FAMILIES, USUAL
+from engine.plan.files import placed
 from engine.plan.methods import METHODS
 from engine.plan.methods.context import Derived
 from engine.plan.optimizers import OPTIMIZERS
@@ -66,10 +67,18 @@ def _updates(builder: PlanBuilder) -> Iterator[Derived]:
 
 
 def _name(builder: PlanBuilder) -> Iterator[Derived]:
-    folder = builder.given.get("data.path")
-    stem = Path(folder).expanduser().absolute().name if isinstance(folder, str) and folder else "run"
-    plain = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:60] or "run"
+    folder = builder.given.get("data.path") or _first_set(builder)
+    place = Path(folder).expanduser().absolute() if isinstance(folder, str) and folder else Path("run")
+    plain = (
+        re.sub(r"[^A-Za-z0-9_-]+", "-", place.stem if place.is_file() else place.name).strip("-_")[:60]
+        or "run"
+    )
     yield Derived("name", f"{plain}-{builder.method.replace('_', '-')}", "the folder and the method")
+
+
+def _first_set(builder: PlanBuilder) -> object:
+    sets = builder.given.get("data.sets")
+    return sets[0].get("path") if isinstance(sets, list) and sets and isinstance(sets[0], dict) else None
 
 
 def _resolution(builder: PlanBuilder) -> Iterator[Derived]:
@@ -86,7 +95,7 @@ def _batch(builder: PlanBuilder) -> Iterator[Derived]:
 
 def _repeats(builder: PlanBuilder) -> Iterator[Derived]:
     report, size = builder.facts.report, builder.whole("train.batch_size")
-    if report is None or not report.buckets:
+    if report is None or not report.buckets or builder.values.get("data.sets"):
         return
 
     def filled(repeats: int) -> float:
@@ -111,6 +120,15 @@ def _folder_name(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("data.trigger", found.words, why)
     if found.repeats > 1:
         yield Derived("data.repeats", found.repeats, why)
+
+
+def _layout(builder: PlanBuilder) -> Iterator[Derived]:
+    found = builder.facts.layout
+    if found is not None:
+        tables = [
+            one.model_dump(exclude_defaults=True) for one in placed(found.sets, Path(found.root or "/"))
+        ]
+        yield Derived("data.sets", tables, found.what)
 
 
 def _steps(builder: PlanBuilder) -> Iterator[Derived]:
@@ -220,6 +238,7 @@ RULES: tuple[Rule, ...] = (
     _name,
     _resolution,
     _batch,
+    _layout,
     _repeats,
     _folder_name,
     _steps,

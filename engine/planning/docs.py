@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from engine.plan.fields import PlanField
+from engine.plan.fields import PlanField, list_sections, section_fields
 from engine.plan.methods import METHODS
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
 from engine.planning.presets import recipes
 
+LISTS = list_sections(Plan)
 INTRO = f"""# The plan
 
 <!-- generated: sdtrain schema --markdown > docs/plan.md -->
@@ -55,6 +56,8 @@ def _tables() -> dict[str, list[PlanField]]:
             table = tables.setdefault(entry.key.rpartition(".")[0], [])
             if entry not in table:
                 table.append(entry)
+            if entry.kind == "tables":
+                tables[f"[{entry.key}]"] = section_fields(LISTS[entry.key], "")
     return tables
 
 
@@ -72,6 +75,8 @@ def _about(name: str) -> str:
         return f"Method {spec.title}: {spec.goal}. Input: {spec.input}. Output: {spec.output}. Formats: " + (
             ", ".join(f"`{form}`" for form in spec.formats) + "."
         )
+    if name.startswith("["):
+        return (LISTS[name.strip("[]")].__doc__ or "").strip()
     model = Plan.model_fields[name].annotation if name else None
     return (getattr(model, "__doc__", None) or "").strip() if model else ""
 

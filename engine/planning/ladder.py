@@ -129,7 +129,7 @@ def _trains_base(plan: Plan) -> bool:
 
 
 def _class_pictures(plan: Plan) -> bool:
-    return bool(plan.data.class_path or plan.data.class_count)
+    return plan.data.class_pictures
 
 
 LADDER: tuple[Rung, ...] = (

@@ -19,7 +19,7 @@ from engine.families.base import Geometry
 from engine.files import write_atomic
 from engine.keys import key
 from engine.plan.schema import Plan
-from engine.planning.data import scan_folder
+from engine.planning.data import scan_classes, scan_folder
 from engine.train.autoencoder import VAE, Autoencoder, Warn, unheard
 from engine.train.exporting import base_hash
 from engine.train.idle_parts import IdleParts
@@ -42,6 +42,11 @@ def class_items(
     stopped or killed goes on where it was. `progress` may raise to leave.
     """
     data = plan.data
+    sets = scan_classes(data)
+    if sets is not None:
+        # Such a set comes with words of its own; what has neither caption nor words shows the class.
+        found = (replace(item, caption=item.caption or data.class_prompt) for item in sets.require().items)
+        return tuple(found)
     own = _scanned(plan, Path(data.class_path)) if data.class_path else ()
     missing = max(0, data.class_count - len(own))
     if not missing:

@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.dataset.contents import ContentIndex
 from engine.dataset.report import Item
 from engine.errors import UserError
-from engine.export.base import About, Exported, ExportRequest, ModelFacts
+from engine.export.base import About, Exported, ExportRequest, ModelFacts, SetFacts
 from engine.export.published import model_name, own_name
 from engine.export.registry import export, get_format
 from engine.files import opened_plain, patiently
@@ -21,6 +21,7 @@ from engine.methods.artifact import Artifact
 from engine.models.bases import locate
 from engine.plan.files import plan_hash
 from engine.plan.schema import Plan
+from engine.planning.data import treatments
 from engine.run.jsonl import decode_line
 from engine.run.paths import RunDir, cache_root
 from engine.train.setup import DTYPES, AdaptedModel, load_plan_family
@@ -92,11 +93,9 @@ def export_one(
         started=started,
         seed=plan.seed,
         resolution=(side, side),
-        trigger_words=(plan.data.trigger,) if told and plan.data.trigger else (),
+        trigger_words=plan.data.triggers if told else (),
         images=len(items),
-        folder=own_name(plan.data.path, "") if told else "",
-        repeats=plan.data.repeats,
-        tags=tags_of(items) if told else {},
+        sets=sets_of(plan, items, told),
         buckets=Counter(item.size for item in items),
         captions=told,
         extra={"sdtrain.weights": weights} if weights else {},
@@ -148,6 +147,18 @@ def export_all(
             written.append(patiently(out, size, write))
             tell(written[-1])
     return written
+
+
+def sets_of(plan: Plan, items: Sequence[Item], told: bool) -> tuple[SetFacts, ...]:
+    """What files say of the plan's sets; where captions are not `told`, numbers alone."""
+    by_set: dict[tuple[str, int], list[Item]] = {}
+    for item, shown_as in zip(items, treatments(plan, items), strict=True):
+        name = own_name(shown_as.name, "") if told else ""
+        by_set.setdefault((name, shown_as.repeats), []).append(item)
+    return tuple(
+        SetFacts(name, repeats, len(own), tags_of(own) if told else {})
+        for (name, repeats), own in by_set.items()
+    )
 
 
 def tags_of(items: Sequence[Item]) -> dict[str, int]:

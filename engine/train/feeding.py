@@ -14,10 +14,12 @@ from engine.dataset.cache import TensorCache
 from engine.dataset.images import placement
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
+from engine.dataset.treatment import Treatment
 from engine.families.base import Geometry
 from engine.keys import uniform
 from engine.plan.methods.base import Stage
 from engine.plan.schema import Plan
+from engine.planning.data import treatments
 from engine.train.extras import ExtraSource, extra_sources
 from engine.train.latents import LatentTable, LiveLatents
 from engine.train.loop import Batch, Feed
@@ -64,8 +66,12 @@ class DataFeed:
         self.weight = weight
         self.first_slot = first_slot
         self.world = world
+        self.treatments = treatments(plan, items)
         self.order = BatchPlan(
-            [item.size for item in items], plan.train.batch_size, plan.seed, plan.data.repeats
+            [item.size for item in items],
+            plan.train.batch_size,
+            plan.seed,
+            [each.repeats for each in self.treatments],
         )
 
     def epoch(self, step: int) -> float:
@@ -90,13 +96,17 @@ class DataFeed:
                 yield self._batch(step, [int(rows[place]) for place in places], slots)
 
     def _batch(self, step: int, rows: list[int], slots: tuple[int, ...]) -> Batch:
-        data, seed = self.plan.data, self.plan.seed
-        flips = draws.flags(seed, "flip", step, slots, 0.5) if data.flip else [False] * len(rows)
-        crops = [self._crop(step, slot) for slot in slots]
+        seed, shown_as = self.plan.seed, [self.treatments[row] for row in rows]
+        flips = [False] * len(rows)
+        if any(each.flip for each in shown_as):
+            turned = draws.flags(seed, "flip", step, slots, 0.5)
+            flips = [turn and each.flip for turn, each in zip(turned, shown_as, strict=True)]
+        crops = [self._crop(step, slot, each) for slot, each in zip(slots, shown_as, strict=True)]
         mean, std = self.latents.rows(rows, flips, crops)
         items = [self.items[row] for row in rows]
         epoch = int(self.epoch(step - 1))
-        dropped = draws.flags(seed, "caption-dropout", step, slots, data.caption_dropout)
+        drawn = draws.uniforms(seed, "caption-dropout", step, slots)
+        dropped = [draw < each.caption_dropout for draw, each in zip(drawn, shown_as, strict=True)]
         # Numbers the draws, not the pictures: one that comes twice in an epoch has its tags shuffled anew.
         shown = [(epoch, slot + step * len(self.items)) for slot in slots]
         cond = self.texts.rows(rows, dropped, shown)
@@ -105,7 +115,7 @@ class DataFeed:
             mean=mean.to(self.device, non_blocking=True),
             std=std.to(self.device, non_blocking=True),
             cond=cond,
-            weights=torch.full((len(rows),), self.weight, device=self.device),
+            weights=torch.tensor([self.weight * each.weight for each in shown_as], device=self.device),
             sizes=tuple(map(self._geometry, rows, flips, crops)),
             extra={
                 name: value.to(self.device, non_blocking=True)
@@ -114,8 +124,8 @@ class DataFeed:
             },
         )
 
-    def _crop(self, step: int, slot: int) -> tuple[float, float]:
-        if not self.plan.data.random_crop:
+    def _crop(self, step: int, slot: int, shown_as: Treatment) -> tuple[float, float]:
+        if not shown_as.random_crop:
             return 0.5, 0.5
         seed = self.plan.seed
         return uniform(seed, "crop-x", step, slot), uniform(seed, "crop-y", step, slot)
@@ -236,7 +246,8 @@ def _data_feed(
 ) -> DataFeed:
     latents: LatentTable | LiveLatents
     if plan.caches_latents:
-        latents = LatentTable.build(items, adapted, cache, plan.data.flip, partial(progress, "latents"))
+        flips = [each.flip for each in treatments(plan, items)]
+        latents = LatentTable.build(items, adapted, cache, flips, partial(progress, "latents"))
     else:
         latents = LiveLatents(items, adapted)
     texts: TextTable | LiveTexts

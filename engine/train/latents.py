@@ -40,7 +40,7 @@ class LatentTable:
         items: Sequence[Item],
         adapted: AdaptedModel,
         cache: TensorCache,
-        flip: bool,
+        flips: Sequence[bool],
         progress: Callable[[int, int], None],
     ) -> LatentTable:
         """Read what the cache holds and encode the rest, one by one: a picture's latents then do not depend
@@ -53,7 +53,9 @@ class LatentTable:
         # What tiles make differs a little from what the whole picture gives.
         model += "|tiles" if adapted.autoencoder.tiles_encode else ""
         entries = [
-            (index, side) for index in range(len(items)) for side in ((False, True) if flip else (False,))
+            (index, side)
+            for index, flip in enumerate(flips)
+            for side in ((False, True) if flip else (False,))
         ]
 
         def key_of(entry: LatentId) -> str:

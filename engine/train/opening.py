@@ -115,7 +115,7 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:
     """Drawn where too few are there, by the base model before anything is injected into it."""
-    if not (plan.data.class_path or plan.data.class_count):
+    if not plan.data.class_pictures:
         return ()
     watch.phase("caching", f"class pictures: {plan.data.class_prompt}")
     return class_items(plan, device, cache, watch.progress, watch.warning)

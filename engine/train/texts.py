@@ -13,6 +13,7 @@ from engine.dataset.captions import variant
 from engine.dataset.report import Item
 from engine.families.base import Conditioning
 from engine.plan.schema import Plan
+from engine.planning.data import treatments
 from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
 from engine.train.setup import AdaptedModel
@@ -83,7 +84,7 @@ class LiveTexts:
     def __init__(self, items: Sequence[Item], adapted: AdaptedModel, plan: Plan) -> None:
         self._captions = [item.caption for item in items]
         self._ready = adapted
-        self._data = plan.data
+        self._treatments = treatments(plan, items)
         self._seed = plan.seed
         self._trains = plan.options.trains_text
 
@@ -91,7 +92,6 @@ class LiveTexts:
         self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
     ) -> Callable[[], Conditioning]:
         """What gives the conditioning of this draw's captions, embedded when it is asked where an encoder trains."""
-        data = self._data
         texts = [
             ""
             if drop
@@ -100,8 +100,8 @@ class LiveTexts:
                 self._seed,
                 epoch,
                 draw,
-                shuffle_tags=data.shuffle_tags,
-                keep_tags=data.keep_tags,
+                shuffle_tags=self._treatments[row].shuffle_tags,
+                keep_tags=self._treatments[row].keep_tags,
             )
             for row, drop, (epoch, draw) in zip(indexes, dropped, draws, strict=True)
         ]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.errors import UserError
 from engine.files import expanded
 from sdtrain_tui.codes import BAD_INPUT, DONE
 from sdtrain_tui.commands.texts import clean, print_json
+
+if TYPE_CHECKING:
+    from engine.dataset.report import DatasetReport
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,23 +31,38 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.dataset.scan import scan
+    from engine.plan.files import placed
+    from engine.plan.layouts import read_layout
+    from engine.plan.schema import Data
+    from engine.planning.data import scan_classes, scan_sets
 
     _refuse_resolution(args.resolution)
-    report = scan(
-        expanded(args.path),
-        resolution=args.resolution,
-        trigger=args.trigger,
-        bucket=not args.no_bucket,
-        recursive=not args.flat,
-        deep=args.deep,
+    path = expanded(args.path)
+    layout = read_layout(path)
+    data = Data.model_construct(
+        **Data(path=str(path)).model_dump()
+        | {
+            "resolution": args.resolution,
+            "trigger": args.trigger,
+            "bucket": not args.no_bucket,
+            "recursive": not args.flat,
+            "sets": placed(layout.sets, Path(layout.root or "/")) if layout else [],
+        }
     )
+    report, classes = scan_sets(data, deep=args.deep), scan_classes(data, deep=args.deep)
     if args.json:
-        print_json(report.to_json())
-    else:
-        width = min(110, shutil.get_terminal_size().columns)
-        print("\n".join(clean(line) for line in report.text(width).splitlines()))
-    return BAD_INPUT if report.errors else DONE
+        found = report.to_json()
+        print_json(found if classes is None else {**found, "classes": classes.to_json()})
+        return _code(report, classes)
+    width = min(110, shutil.get_terminal_size().columns)
+    parts = [f"{layout.what}\n"] if layout else []
+    parts += [report.text(width), *(["\nclass pictures", classes.text(width)] if classes else [])]
+    print("\n".join(clean(line) for part in parts for line in part.splitlines()))
+    return _code(report, classes)
+
+
+def _code(*reports: DatasetReport | None) -> int:
+    return BAD_INPUT if any(report is not None and report.errors for report in reports) else DONE
 
 
 def _refuse_resolution(resolution: int) -> None:

@@ -51,7 +51,7 @@ def _forecast(args: argparse.Namespace) -> tuple[Estimate, str]:
 
     plan = read_plan(args)
     base = locate(plan.base.model, allow_download=plan.base.allow_download)
-    report = None if plan.data.resolution % 8 else scan_data(plan)
+    report = None if any(side % 8 for side in plan.data.sides) else scan_data(plan)
     forecast = estimate(plan, base, report, machine(), args.dir)
     if forecast.traced == "likest" and torch_is_here():
         # A plan that no table has is traced once, in a process of its own: this one has no torch.

@@ -34,6 +34,8 @@ FLAGS: dict[str, str] = {
     "--prompt": "samples.prompts",
     "--seed": "seed",
 }
+SEVERAL = frozenset({"--data"})
+"""Flags of one field that may be given more than once."""
 NEEDED = {"base.model": "--base", "data.path": "--data"}
 
 
@@ -41,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     fields = _fields()
     for flag, keys in _flags().items():
         first = fields[keys[0]]
-        repeat = first.kind == "list"
+        repeat = first.kind == "list" or flag in SEVERAL
         alike = all(fields[key].choices == first.choices for key in keys)
         if first.kind == "bool":
             parser.add_argument(flag, dest=flag, action="store_true", default=None, help=_help(first, False))
@@ -113,6 +115,8 @@ def _help(field: PlanField, repeat: bool) -> str:
 def run(args: argparse.Namespace) -> int:
     answers = _answers(args)
     missing = [flag for key, flag in NEEDED.items() if not answers.get(key)]
+    if answers.get("data.sets"):
+        missing = [flag for flag in missing if flag != "--data"]
     if missing:
         if has_terminal() and not args.json:
             return open_app(start="wizard", answers=answers)
@@ -136,6 +140,9 @@ def _answers(args: argparse.Namespace) -> dict[str, object]:
     method = named if isinstance(named, str) and named in METHODS else DEFAULT_METHOD
     fields = _fields()
     answers: dict[str, object] = {}
+    if folders := given.pop("--data", None):
+        # Several folders are sets, whose names may say repeats and words.
+        answers |= {"data.path": folders[0]} if len(folders) == 1 else {"data.sets": _sets(folders)}
     for flag, value in given.items():
         key = _key(flag, method)
         kind = fields[key].kind
@@ -148,6 +155,17 @@ def _answers(args: argparse.Namespace) -> dict[str, object]:
     if method == named and (problems := other_tables(tables, method)):
         raise PlanErrors(problems, "the command")
     return answers
+
+
+def _sets(folders: list[str]) -> list[dict[str, object]]:
+    from engine.dataset.repeat_folders import named
+
+    tables: list[dict[str, object]] = []
+    for folder in folders:
+        found = named(Path(folder).expanduser().absolute().name)
+        own = {"repeats": found.repeats, "trigger": found.words, "add_trigger": False} if found else {}
+        tables.append({"path": folder, **own})
+    return tables
 
 
 def _write(args: argparse.Namespace, answers: dict[str, object]) -> int:

@@ -14,6 +14,7 @@ from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.data_facts import condition_facts, facts_of, prior_facts
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.sets import SETS, SetsEditor
 from sdtrain_tui.wizard.step import Step, label_of
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class DataStep(Step):
             with Vertical(id="class-fields") as box:
                 yield from (self._row(fields[key]) for key in more)
             box.display = any(key in self.draft.answers for key in more)
+        yield SetsEditor(self.draft)
         yield FactLines(id="data-facts")
 
     def _row(self, field: PlanField) -> FieldRow:
@@ -78,7 +80,7 @@ class DataStep(Step):
 
     @classmethod
     def owns(cls, key: str, method: str) -> bool:
-        return key in with_pictures(method)
+        return key in with_pictures(method) or key == SETS or key.startswith(f"{SETS}.")
 
     @on(PathInput.Candidates)
     def _candidates(self, event: PathInput.Candidates) -> None:
@@ -92,7 +94,7 @@ class DataStep(Step):
     def _facts(self) -> list[Fact]:
         draft = self.draft
         problem = draft.problem("data.path")
-        if "data.path" not in draft.answers:
+        if "data.path" not in draft.answers and not draft.answers.get(SETS):
             return [("", "quiet", "no folder yet; Tab completes its name")]
         if problem is not None and problem.level == "error":
             return FactLines.of_problem(problem)

@@ -29,6 +29,7 @@ def facts_of(report: DatasetReport) -> list[Fact]:
     counts = report.counts
     wide, high = report.median_size
     rows: list[Fact] = [
+        *_set_rows(report),
         ("pictures", "strong", f"{counts.images} to train on, {counts.files - counts.images} left out"),
         ("captions", "text", f"{counts.captioned} of {counts.images} have their own"),
         ("size", "text", f"{wide} x {high} in the middle"),
@@ -47,6 +48,19 @@ def facts_of(report: DatasetReport) -> list[Fact]:
             ("for example" if not place else "", "quiet", f"{item.rel}: {item.caption or '(no words)'}")
         )
     return rows + _problem_rows(report.problems)
+
+
+def _set_rows(report: DatasetReport) -> list[Fact]:
+    draws = sum(one.pictures * one.repeats for one in report.sets) or 1
+    return [
+        (
+            "" if place else "sets",
+            "text",
+            f"{one.name}: {one.pictures} ×{one.repeats}, {one.pictures * one.repeats / draws:.0%} of the draws"
+            + (f", {one.trigger}" if one.trigger else ""),
+        )
+        for place, one in enumerate(report.sets)
+    ]
 
 
 def condition_facts(draft: Draft) -> list[Fact]:

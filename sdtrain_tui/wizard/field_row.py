@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from textual import on
 from textual.app import ComposeResult
@@ -18,7 +18,7 @@ from sdtrain_tui.wizard.messages import Answered, Settled
 
 if TYPE_CHECKING:
     from engine.plan.fields import PlanField
-    from sdtrain_tui.wizard.draft import Draft
+    from engine.plan.problems import Problem
 
 LABEL_WIDTH = 22
 CONTROL_WIDTH = 17
@@ -47,6 +47,23 @@ def is_text(field: PlanField) -> bool:
     return free or field.kind == "list"
 
 
+class Answers(Protocol):
+    """What a row asks: the draft, or a part of it such as one of several sets."""
+
+    answers: dict[str, object]
+
+    @property
+    def method(self) -> str: ...
+
+    def idle(self) -> frozenset[str]: ...
+
+    def automatic(self, key: str, default: object) -> object: ...
+
+    def note(self, key: str) -> tuple[str, bool]: ...
+
+    def trouble(self, field: PlanField) -> Problem | None: ...
+
+
 class FieldRow(DiffedLines):
     """The control shows the user's value; where there is none, the derived one shows through in grey."""
 
@@ -56,7 +73,7 @@ class FieldRow(DiffedLines):
     FieldRow.-wide > TextInput {{ width: 1fr; }}
     """
 
-    def __init__(self, field: PlanField, draft: Draft, label: str) -> None:
+    def __init__(self, field: PlanField, draft: Answers, label: str) -> None:
         wide = is_text(field)
         super().__init__(id="field-" + field.key.replace(".", "-"), classes="-wide" if wide else None)
         self.field = field
@@ -70,7 +87,7 @@ class FieldRow(DiffedLines):
         if self.field.kind == "bool" or self.field.choices:
             values = self.field.choices or ON_OFF
             yield Choice(values, automatic, None if given is None else show_value(given))
-        elif self.field.key in path_keys(self._draft.method):
+        elif self.field.key in path_keys(self._draft.method) or self.field.key.endswith(".path"):
             files = endings_of(self.field.key)
             yield PathInput("" if given is None else show_value(given), automatic, files=files)
         else:
@@ -168,7 +185,7 @@ class FieldRow(DiffedLines):
 ENDINGS: dict[str, tuple[str, ...]] = {
     "base.model": (".safetensors", ".ckpt"),
     "base.vae": (".safetensors", ".ckpt", ".pt"),
-    "data.path": (".tar",),
+    "data.path": (".tar", ".toml", ".json"),
 }
 """Files that may be named beside folders."""
 
@@ -177,4 +194,5 @@ def endings_of(key: str) -> tuple[str, ...]:
     """Endings of the files that a path field takes; none where it takes folders alone."""
     table, _, name = key.partition(".")
     own = METHODS[table].options.path_endings if table in METHODS else {}
-    return own.get(name) or ENDINGS.get(key, ())
+    of_set = ENDINGS["data.path"] if key.startswith("data.sets.") else ()
+    return own.get(name) or ENDINGS.get(key, of_set)

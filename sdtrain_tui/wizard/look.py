@@ -24,6 +24,7 @@ LOOK_KEYS = frozenset(
         "base.model",
         "base.allow_download",
         "data.path",
+        "data.sets",
         "data.class_path",
         "data.resolution",
         "data.trigger",
@@ -69,7 +70,7 @@ def look(answers: Mapping[str, object], whole: bool = True) -> Inspection:
 def without(facts: Facts, key: str) -> Facts:
     """What still holds once `key` has another answer: facts about another base or folder are worse than none."""
     facts = replace(facts, problems=tuple(item for item in facts.problems if item.key != key))
-    if key == "data.path":
+    if key in ("data.path", "data.sets"):
         return replace(facts, report=None, pairs=None)
     if key == "data.class_path":
         return replace(facts, prior=None)

@@ -11,6 +11,7 @@ from sdtrain_tui.wizard.data import CLASS, with_pictures
 from sdtrain_tui.wizard.facts_view import FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.more_fields import MoreFields
+from sdtrain_tui.wizard.sets import SETS
 from sdtrain_tui.wizard.step import Step, full_label
 
 MAIN = (
@@ -53,7 +54,7 @@ class RecipeStep(Step):
 
     def _rest(self) -> list[str]:
         method, answers = self.draft.method, self.draft.answers
-        shown = {*self._own_keys()[:FIRST_OF_METHOD], *MAIN, *ELSEWHERE_KEYS, *with_pictures(method)}
+        shown = {*self._own_keys()[:FIRST_OF_METHOD], *MAIN, *ELSEWHERE_KEYS, SETS, *with_pictures(method)}
         if not METHODS[method].class_pictures:
             shown |= {key for key in self.draft.fields() if key.startswith(CLASS) and key not in answers}
         keys = self.draft.fields()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from engine.plan.methods import METHODS
+from engine.plan.picture_sets import PictureSet
 from engine.plan.schema import plan_fields
 from sdtrain_tui.app import SdtrainApp
 from sdtrain_tui.wizard.data import CLASS_KEYS
@@ -14,8 +16,8 @@ from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.hardware import OF_LARGE
 from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.more_fields import MoreFields
-from tests.app.seen import wait_for, wait_text
-from tests.app.test_wizard import go_to
+from tests.app.seen import type_text, wait_for, wait_text
+from tests.app.test_wizard import draft_of, go_to
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -52,8 +54,8 @@ async def test_every_field_of_a_plan_is_on_a_page(pictures: Path) -> None:
         for more in app.screen.query(MoreFields):
             await more.open()
         rows = {row.field.key for row in app.screen.query(FieldRow)}
-    # The method is the first page, prompts have a box of their own.
-    elsewhere = {"version", "method", "samples.prompts"}
+    # The method is the first page, prompts and sets have boxes of their own.
+    elsewhere = {"version", "method", "samples.prompts", "data.sets"}
     assert {field.key for field in plan_fields("dreambooth")} - rows <= elsewhere
 
 
@@ -127,3 +129,49 @@ async def test_fields_that_do_nothing_as_the_others_stand_are_left_out(pictures:
         app.screen.query_one("#field-objective-loss").children[0].focus()
         await pilot.press("right")
         await wait_for(pilot, lambda: shown("objective.huber_delta"), "huber's delta")
+
+
+async def test_several_sets_are_made_and_taken_out_by_keys(pictures: Path, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    shutil.copytree(pictures, more)
+    app = SdtrainApp(start="wizard", answers={"base.model": "builtin:tiny", "data.path": str(pictures)})
+    async with app.run_test(size=(100, 50)) as pilot:
+        await go_to(pilot, app, "data")
+        app.screen.query_one("#sets-toggle").focus()
+        await pilot.press("enter")
+        app.screen.query_one("#set-more").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#field-data-sets-1-path")), "the second set")
+        await type_text(pilot, str(more))
+        await pilot.press("enter")
+        repeats = app.screen.query_one("#field-data-sets-1-repeats Input")
+        repeats.focus()
+        await type_text(pilot, "3")
+        await wait_text(pilot, "more: ")
+        draft = draft_of(app)
+        await wait_for(pilot, lambda: draft.plan is not None, "the plan")
+        assert draft.plan is not None
+        assert [(Path(one.path), one.repeats) for one in draft.plan.data.sets] == [
+            (pictures, None),
+            (more, 3),
+        ]
+        rows = {row.field.key for row in app.screen.query("#set-fields FieldRow").results(FieldRow)}
+        assert rows == {f"data.sets.1.{name}" for name in PictureSet.model_fields}
+        app.screen.query_one("#set-less").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: draft.answers["data.sets"] == [{"path": str(pictures)}], "one set")
+
+
+async def test_a_kohya_folder_shows_its_sets(pictures: Path, tmp_path: Path) -> None:
+    for name in ("10_sks dog", "2_blue cat"):
+        shutil.copytree(pictures, tmp_path / "set" / name)
+    app = SdtrainApp(
+        start="wizard", answers={"base.model": "builtin:tiny", "data.path": str(tmp_path / "set")}
+    )
+    async with app.run_test(size=(100, 50)) as pilot:
+        await go_to(pilot, app, "data")
+        await wait_text(pilot, "83% of the draws")
+        app.screen.query_one("#sets-toggle").focus()
+        await pilot.press("enter")
+        await wait_text(pilot, "10_sks dog")
+        assert app.screen.query("#field-data-sets-0-trigger")

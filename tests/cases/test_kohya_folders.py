@@ -1,4 +1,4 @@
-"""Folders named N_words: what they say goes into the plan; several of them are refused with what to point at."""
+"""Folders named N_words: what they say goes into the plan; several of them are sets, and reg/ holds class pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from engine.plan.files import load_plan
+from engine.planning.data import scan_data
+from engine.train.class_pictures import class_items
 from tests.cases.looking import codes, found, look, pictures
 from tests.cli.conftest import Cli
 
@@ -60,18 +64,39 @@ def test_other_names_with_numbers_say_nothing(cli: Cli, tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize("place", ["", "img"])
-@pytest.mark.parametrize("recursive", [True, False])
-def test_several_sets_are_refused(cli: Cli, tmp_path: Path, place: str, recursive: bool) -> None:
+def test_several_sets_are_read_as_they_stand(cli: Cli, tmp_path: Path, place: str) -> None:
     for name in ("10_sks dog", "1_sks cat"):
-        pictures(tmp_path / place / name)
-    folder = tmp_path if recursive else tmp_path / place
-    error = found(look(folder, "zork", recursive), "several-sets")
+        pictures(tmp_path / "set" / place / name)
+    (tmp_path / "set" / place / "1_sks cat" / "p0.txt").write_text("what it shows")
+    data = new(cli, tmp_path / "set")
+    assert [(Path(one["path"]).name, one["repeats"], one["trigger"]) for one in data["sets"]] == [
+        ("10_sks dog", 10, "sks dog"),
+        ("1_sks cat", 1, "sks cat"),
+    ]
+    assert cli("check", "plan.toml").code == 0
+    report = scan_data(load_plan(cli.folder / "plan.toml"))
+    assert [item.caption for item in report.items] == ["sks dog", "sks dog", "what it shows", "sks cat"]
+    assert [item.treatment.repeats for item in report.items if item.treatment] == [10, 10, 1, 1]
+    done = cli("data", str(tmp_path / "set"), "--resolution", "64")
+    assert done.code == 0 and "kohya" in done.out
+    assert "10_sks dog: 2 pictures, repeats 10, 91% of the draws, words sks dog" in " ".join(done.out.split())
+
+
+def test_a_plan_that_names_such_a_folder_has_its_sets(tmp_path: Path) -> None:
+    for name in ("10_sks dog", "1_sks cat"):
+        pictures(tmp_path / "set" / name)
+    (tmp_path / "plan.toml").write_text('name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "set"\n')
+    plan = load_plan(tmp_path / "plan.toml")
+    assert [one.trigger for one in plan.data.sets] == ["sks dog", "sks cat"]
+    assert plan.data.triggers == ("sks dog", "sks cat")
+
+
+def test_sets_beside_other_pictures_are_refused(tmp_path: Path) -> None:
+    for name in ("10_sks dog", "1_sks cat", ""):
+        pictures(tmp_path / name)
+    error = found(look(tmp_path, "zork"), "several-sets")
     assert error.level == "error" and "10_sks dog" in error.what and "1_sks cat" in error.what
-    assert (
-        f"{tmp_path / place / '10_sks dog'}" in error.fix or f"{tmp_path / place / '1_sks cat'}" in error.fix
-    )
-    done = cli("data", str(folder), "--resolution", "64", "--trigger", "zork")
-    assert done.code == 2 and "repeats" in done.out
+    assert f"{tmp_path / '10_sks dog'}" in error.fix or f"{tmp_path / '1_sks cat'}" in error.fix
 
 
 def test_sets_that_differ_in_nothing_that_a_plan_lacks_are_read(tmp_path: Path) -> None:
@@ -95,17 +120,34 @@ def test_a_set_among_other_pictures_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("images", ["img/10_sks dog", "images/10_sks dog", "10_sks dog", "img"])
 @pytest.mark.parametrize("classes", ["reg/1_dog", "reg"])
-def test_a_project_with_class_pictures_is_refused_with_both_places(
-    tmp_path: Path, images: str, classes: str
+def test_a_project_with_class_pictures_is_told_apart(
+    cli: Cli, tmp_path: Path, images: str, classes: str
 ) -> None:
-    pictures(tmp_path / images)
-    pictures(tmp_path / classes)
-    report = look(tmp_path, "zork")
-    error = found(report, "several-sets")
-    assert f"data.path to {tmp_path / images}," in error.fix
-    assert f"data.class_path to {tmp_path / 'reg'}" in error.fix
-    assert not [item.rel for item in report.items if item.rel.startswith("reg")]
-    assert not look(tmp_path / images, "zork").errors and not look(tmp_path / "reg").errors
+    root = tmp_path / "set"
+    pictures(root / images)
+    pictures(root / classes)
+    words = () if classes != "reg" else ("--set", "data.class_prompt=a dog")
+    data = new(cli, root, "--method", "dreambooth", *words)
+    assert [(one["path"], one["kind"]) for one in data["sets"]] == [
+        (str(root / images), "pictures"),
+        (str(root / classes), "class"),
+    ]
+    done = cli("check", "plan.toml", "--json")
+    assert not [row for row in done.json["problems"] if row["level"] == "error"]
+    plan = load_plan(cli.folder / "plan.toml")
+    assert {item.folder for item in scan_data(plan).items} == {root / images}
+    shown = class_items(plan, torch.device("cpu"), tmp_path / "cache", lambda text, done, total: None)
+    assert [item.caption for item in shown] == ["a dog" if words else "dog"] * 2
+
+
+def test_class_pictures_with_the_subjects_word_are_refused(cli: Cli, tmp_path: Path) -> None:
+    pictures(tmp_path / "set" / "img" / "10_sks dog")
+    pictures(tmp_path / "set" / "reg" / "1_sks dog")
+    done = cli(
+        "new", "--base", "builtin:tiny", "--data", str(tmp_path / "set"), "--method", "dreambooth", "--json"
+    )
+    told = done.json["problems"]
+    assert [row["key"] for row in told if row["level"] == "error"] == ["data.sets.1.trigger"]
 
 
 def test_logs_and_models_of_a_project_do_not_hide_its_set(cli: Cli, tmp_path: Path) -> None:

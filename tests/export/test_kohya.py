@@ -14,6 +14,7 @@ from safetensors import safe_open
 
 from engine.errors import UserError
 from engine.export import kohya
+from engine.export.base import SetFacts
 from engine.export.lora import pairs_of
 from engine.export.registry import export
 from engine.methods.artifact import Artifact
@@ -233,15 +234,19 @@ def test_a1111s_card_shows_when_on_what_and_at_which_sizes(tmp_path: Path) -> No
     artifact = Artifact("lora", _pair("unet.mid_block.attentions.0.proj_in"), FACTS)
     about: dict[str, Any] = {
         "started": 1_600_000_000.0,
-        "folder": "photos",
-        "repeats": 3,
-        "tags": {"sks cat": 12, "sofa": 5},
+        "sets": (SetFacts("photos", 3, 12, {"sks cat": 12, "sofa": 5}), SetFacts("more", 1, 2, {"tree": 2})),
         "buckets": {(512, 512): 7, (448, 576): 5},
     }
     notes = _metadata(_write(tmp_path, artifact, **about))
     assert (float(notes["ss_training_started_at"]), float(notes["ss_training_finished_at"])) == (1.6e9, 1.7e9)
-    assert json.loads(notes["ss_dataset_dirs"]) == {"photos": {"n_repeats": 3, "img_count": 12}}
-    assert json.loads(notes["ss_tag_frequency"]) == {"photos": {"sks cat": 12, "sofa": 5}}
+    assert json.loads(notes["ss_dataset_dirs"]) == {
+        "photos": {"n_repeats": 3, "img_count": 12},
+        "more": {"n_repeats": 1, "img_count": 2},
+    }
+    assert json.loads(notes["ss_tag_frequency"]) == {
+        "photos": {"sks cat": 12, "sofa": 5},
+        "more": {"tree": 2},
+    }
     buckets = json.loads(notes["ss_bucket_info"])["buckets"].values()
     assert {(*bucket["resolution"], bucket["count"]) for bucket in buckets} == {(512, 512, 7), (448, 576, 5)}
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import UserError
-from engine.plan.fields import PlanField
+from engine.plan.fields import PlanField, list_sections, section_fields
 from engine.plan.files import dumps, from_dict, load_plan, loads, plan_hash
 from engine.plan.methods import METHODS
 from engine.plan.overrides import put
@@ -33,6 +33,8 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
         return DEVICES
     if field.key == "scratch.stages":
         return st.lists(st.sampled_from(["256:10", "512:20"]), max_size=3)
+    if field.kind == "tables":
+        return st.lists(tables_of(field.key), max_size=2)
     if field.choices:
         return st.sampled_from([1] if field.kind == "int" else list(field.choices))
     low = 0 if field.minimum is None else field.minimum
@@ -44,6 +46,13 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
     if field.kind == "float":
         return st.floats(low, high, exclude_min=field.exclusive_minimum, exclude_max=field.exclusive_maximum)
     return {"bool": st.booleans(), "list": st.lists(TEXTS, max_size=3)}.get(field.kind, TEXTS)
+
+
+@st.composite
+def tables_of(draw: st.DrawFn, key: str) -> dict[str, Any]:
+    """A table of a list with any subset of its fields."""
+    fields = section_fields(list_sections(Plan)[key], "")
+    return {field.key: draw(values_of(field)) for field in fields if field.required or draw(st.booleans())}
 
 
 @st.composite

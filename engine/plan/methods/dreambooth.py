@@ -29,11 +29,11 @@ class DreamboothOptions(MethodOptions):
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
         data = ctx.plan.data
-        if not data.trigger:
+        if not data.triggers:
             why = "the subject would have no name of its own, and every prompt would call for it"
             fix = "set a rare word, for example 'zvx dog'"
             yield warning("data.trigger", "there is no trigger word", why, fix)
-        if not data.class_path and not data.class_count:
+        if not data.class_pictures:
             why = (
                 "the model may forget what others of that kind look like; faces need prior preservation most"
             )

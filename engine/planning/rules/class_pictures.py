@@ -13,7 +13,7 @@ def class_pictures(ctx: Context) -> Iterator[Problem]:
     data = ctx.plan.data
     asked = bool(data.class_path or data.class_count)
     if not asked:
-        if data.class_prompt:
+        if data.class_prompt and not data.class_sets:
             why = "without class pictures nothing is captioned by it"
             fix = "set data.class_count (200 is usual), or data.class_path"
             yield warning("data.class_prompt", "has no effect", why, fix)

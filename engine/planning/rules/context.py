@@ -19,6 +19,7 @@ from engine.models.specs import FAMILIES, USUAL
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
+from engine.planning.data import scan_classes
 from engine.planning.presets import Preset, preset
 
 
@@ -79,6 +80,11 @@ class Context:
         """The config of the base's own denoiser, or as its family publishes it."""
         family = family_of(self.base, self.plan.base.family)
         return part_config(self.base, family, FAMILIES[family].denoiser)
+
+    @cached_property
+    def classes(self) -> DatasetReport | None:
+        """The pictures of the plan's sets of class pictures, if it has such sets and they can be looked at."""
+        return None if any(side % 8 for side in self.plan.data.sides) else scan_classes(self.plan.data)
 
     @cached_property
     def preset(self) -> Preset:

@@ -39,7 +39,7 @@ def _what(found: list[Finding]) -> str:
 
 def folder_name(ctx: Context) -> Iterator[Problem]:
     """A folder named as kohya's scripts want it says what its pictures show."""
-    if ctx.plan.data.trigger or ctx.report is None or not ctx.pictures:
+    if ctx.plan.data.trigger or ctx.plan.data.sets or ctx.report is None or not ctx.pictures:
         return
     found = only_set(Path(ctx.plan.data.path).expanduser())
     if found is not None:

@@ -85,11 +85,11 @@ def prompts(ctx: Context) -> Iterator[Problem]:
             yield warning(
                 key, f"{short!r} has about {count} tokens, of which {limit} are read", why, "shorten it"
             )
-    trigger = ctx.plan.data.trigger
-    if trigger and samples.prompts and not any(has_trigger(text, trigger) for text in samples.prompts):
-        why = "the previews would not show what is learnt"
-        fix = f"write {trigger!r} into at least one prompt"
-        yield warning("samples.prompts", f"none of them has the trigger word {trigger!r}", why, fix)
+    for trigger in ctx.plan.data.triggers:
+        if samples.prompts and not any(has_trigger(text, trigger) for text in samples.prompts):
+            why = "the previews would not show what is learnt"
+            fix = f"write {trigger!r} into at least one prompt"
+            yield warning("samples.prompts", f"none of them has the trigger word {trigger!r}", why, fix)
 
 
 def preview_sizes(ctx: Context) -> Iterator[Problem]:

@@ -36,7 +36,7 @@ def fused_backward(ctx: Context) -> Iterator[Problem]:
         why = "a weight is changed as soon as one batch has its gradient, so no second one can be added"
         fix = "set train.gradient_accumulation = 1"
         yield Problem(FUSED, f"{asked!r} does not go with gradient accumulation", why, fix)
-    if plan.data.class_count or plan.data.class_path:
+    if plan.data.class_pictures:
         why = "class pictures are a second batch of each update, whose gradients would come too late"
         yield Problem(FUSED, f"{asked!r} does not go with class pictures", why, 'set "off"')
     if asked == "weights" and train.clip_norm > 0:

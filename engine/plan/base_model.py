@@ -1,0 +1,32 @@
+"""The plan's table [base]: the model that is taught."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from engine.models.specs import FAMILIES
+from engine.plan.fields import Section, option
+
+if TYPE_CHECKING:
+    FamilyName = str
+else:
+    FamilyName = Literal[("auto", *FAMILIES)]
+
+
+class Base(Section):
+    """The model that is taught."""
+
+    model: str = option(..., "builtin:NAME, a diffusers folder, a .safetensors file, or a hub id")
+    family: FamilyName = option("auto", "model family; auto reads it from the weights")
+    prediction: Literal["auto", "epsilon", "v_prediction"] = option(
+        "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
+    )
+    tokenizer: str | None = option(
+        None,
+        "CLIP's vocabulary, which a single file lacks: a tokenizer folder, a ComfyUI or A1111 folder, or a file",
+        advanced=True,
+    )
+    vae: str | None = option(None, "another VAE: a diffusers folder or file", advanced=True)
+    allow_download: bool = option(
+        False, "may the hub be asked for a model or tokenizer that is not on this machine?", advanced=True
+    )
