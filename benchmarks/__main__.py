@@ -14,9 +14,16 @@ from benchmarks.figures import Figure, Report, machine, markdown, read_report, t
 from benchmarks.gpu_report import gpu_markdown
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("paint", "traffic", "loop_overhead", "launch")
+NAMES = ("paint", "traffic", "loop_overhead", "launch", "saving")
 # A figure's key begins with this word; the rest is the measure's own.
-_MODULES = {"paint": "paint", "traffic": "traffic", "loop": "loop_overhead", "launch": "launch"}
+_MODULES = {
+    "paint": "paint",
+    "traffic": "traffic",
+    "loop": "loop_overhead",
+    "launch": "launch",
+    "saving": "saving",
+    "feeding": "feeding",
+}
 
 
 def module_of(key: str) -> str:

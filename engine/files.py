@@ -10,10 +10,13 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from engine.errors import UserError
 from engine.folders import fsync_dir
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 
@@ -96,6 +99,13 @@ def patiently(path: Path, needed: int, write: Callable[[], T]) -> T:
             if waited:
                 _patience[-1].over()
             return done
+
+
+def finished(begun: Future[T], path: Path, needed: int, again: Callable[[], T]) -> T:
+    """What a write gave that another thread has begun. Where the disk was full this thread waits and does it `again`:
+    the other one waits for nobody, as it does not listen to people."""
+    tries = iter([begun.result])
+    return patiently(path, needed, lambda: next(tries, again)())
 
 
 def make_private(folder: Path) -> None:

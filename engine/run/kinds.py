@@ -106,7 +106,10 @@ class Checkpoint(Event):
     step: Done
     path: Annotated[str, About("its folder, relative to the run's")]
     bytes: Bytes
-    seconds: Annotated[float | None, About("how long writing it took", "seconds")]
+    seconds: Annotated[float | None, About("how long it took until it lay there", "seconds")]
+    stalled: Annotated[
+        float | None, About("how long the training stood still for it; the rest went on beside", "seconds")
+    ] = None
 
 
 @line

@@ -22,6 +22,8 @@ from engine.folders import fsync_dir
 from engine.tensorfiles.dtypes import NAMES
 from engine.tensorfiles.header import MAX_HEADER, Header, read_header
 
+Buffer = bytes | memoryview
+
 # In the order in which safetensors lays tensors out: the wider dtype first, then by name.
 _ORDER = ("U64", "I64", "F64", "C64", "F32", "U32", "I32", "BF16", "F16", "U16", "I16", "I8", "U8", "BOOL")
 
@@ -48,8 +50,8 @@ def write_safetensors(
 
 def serialise(
     tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str], dtype: torch.dtype | None = None
-) -> Iterator[bytes]:
-    """The file's bytes: the header, then each tensor in turn."""
+) -> Iterator[Buffer]:
+    """The file's bytes: the header, then each tensor in turn, good until the next one is asked for."""
     kinds = {name: target_dtype(tensor, dtype) for name, tensor in tensors.items()}
     names = sorted(tensors, key=lambda name: (_ORDER.index(NAMES[kinds[name]]), name))
     entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
@@ -69,7 +71,7 @@ def serialise(
     yield struct.pack("<Q", len(header)) + header
     for name in names:
         flat = tensors[name].detach().to("cpu", kinds[name]).contiguous().reshape(-1)
-        yield flat.view(torch.uint8).numpy().tobytes()
+        yield flat.view(torch.uint8).numpy().data
 
 
 def target_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.dtype:

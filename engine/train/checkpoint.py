@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from engine.folders import fsync_dir, put_back, replace_dir
 from engine.methods.base import Trainable
 from engine.plan.optimizers import OptimizerSpec
 from engine.tensorfiles.memory import load_tensors
-from engine.tensorfiles.safetensors_file import serialise
+from engine.tensorfiles.safetensors_file import Buffer, serialise
 from engine.train import optimizer_state
+from engine.train.snapshot import AVERAGES, OPTIMIZER, WEIGHTS, Snapshot, take
 
 MANIFEST = "manifest.json"
-WEIGHTS, OPTIMIZER, STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
-AVERAGES = "averages.safetensors"
+STATE = "state.json"
 _NAME = re.compile(r"step-([0-9]{1,18})", re.ASCII)
 
 
@@ -46,34 +47,35 @@ def save(
     state: Mapping[str, Any],
     averages: Mapping[str, Tensor] | None = None,
 ) -> tuple[Saved, int]:
-    """Write `folder/step-00000123`; returns it and its size in bytes. `averages` are the EMA's, if there is one.
+    """Write `folder/step-00000123` of the state as it is; returns it and its size in bytes. `averages` are the EMA's,
+    if there is one. OSError as from `write`."""
+    return write(folder, take(step, trainables, optimizer, state, averages))
+
+
+def write(folder: Path, snapshot: Snapshot) -> tuple[Saved, int]:
+    """Write `folder/step-00000123` of a snapshot; returns it and its size in bytes. A thread may do it.
 
     Everything is written to a temporary folder, fsynced, listed with sizes and SHA-256 in a manifest, and
     renamed into place. An OSError (disk full) leaves older checkpoints as they were.
     """
-    final = folder / f"step-{step:08d}"
+    snapshot.wait()
+    final = folder / f"step-{snapshot.step:08d}"
     temporary = folder / f".tmp-{final.name}-{time.time_ns()}"
     temporary.mkdir(parents=True)
     try:
-        _write(temporary / WEIGHTS, {item.name: item.parameter for item in trainables})
-        own = optimizer_state.read(trainables, optimizer)
-        _write(temporary / OPTIMIZER, own.tensors)
-        text = json.dumps({**state, "step": step, **own.to_json()}, indent=1, sort_keys=True)
-        (temporary / STATE).write_text(text)
-        names = [WEIGHTS, OPTIMIZER, STATE]
-        if averages is not None:
-            _write(temporary / AVERAGES, averages)
-            names.append(AVERAGES)
-        files = {name: _fingerprint(temporary / name) for name in names}
-        (temporary / MANIFEST).write_text(json.dumps({"version": 1, "step": step, "files": files}, indent=1))
-        for name in (*files, MANIFEST):
-            _fsync_file(temporary / name)
+        chunks: dict[str, Iterable[Buffer]] = {
+            name: serialise(tensors, {}) for name, tensors in snapshot.files.items()
+        }
+        chunks[STATE] = [snapshot.state.encode()]
+        files = {name: _write(temporary / name, parts) for name, parts in chunks.items()}
+        manifest = json.dumps({"version": 1, "step": snapshot.step, "files": files}, indent=1)
+        _write(temporary / MANIFEST, [manifest.encode()])
         fsync_dir(temporary)
         replace_dir(temporary, final)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    return Saved(step, final), sum(int(entry["bytes"]) for entry in files.values())
+    return Saved(snapshot.step, final), sum(int(entry["bytes"]) for entry in files.values())
 
 
 def complete(folder: Path) -> list[Saved]:
@@ -171,12 +173,15 @@ def _unreadable(saved: Saved, error: Exception) -> UserError:
     return UserError(f"cannot read the checkpoint {saved.path}", why, "remove it to use an older one")
 
 
-def prune(folder: Path, keep: int) -> list[Path]:
-    """Remove all but the newest `keep` (0 keeps all) and leftovers of killed saves; never the only verified one."""
+def prune(folder: Path, keep: int, whole: Path | None = None) -> list[Path]:
+    """Remove all but the newest `keep` (0 keeps all) and leftovers of killed saves; never the only verified one.
+
+    The newest is read once more before that, unless it is `whole`: the one that was just written or verified.
+    """
     for leftover in folder.glob(".tmp-step-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     found = [saved for saved in complete(folder) if _belongs(saved)]
-    if keep == 0 or len(found) <= keep or verify(found[-1]):
+    if keep == 0 or len(found) <= keep or (found[-1].path != whole and verify(found[-1])):
         return []
     gone = [saved.path for saved in found[:-keep]]
     for path in gone:
@@ -203,14 +208,16 @@ def size_of(trainables: Sequence[Trainable], optimizer: OptimizerSpec) -> int:
     return sum(value.nbytes + optimizer.state_bytes(tuple(value.shape)) for value in values) + 1_000_000
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+def _write(path: Path, chunks: Iterable[Buffer]) -> dict[str, str | int]:
+    """Write and fsync a file; what a manifest says of it, hashed on the way to the disk."""
+    digest = hashlib.sha256()
     with path.open("wb") as file:
-        for chunk in serialise(tensors, {}):
+        for chunk in chunks:
+            digest.update(chunk)
             file.write(chunk)
-
-
-def _host(tensor: Tensor) -> Tensor:
-    return tensor.detach().cpu().contiguous()
+        file.flush()
+        os.fsync(file.fileno())
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}
 
 
 def _fingerprint(path: Path) -> dict[str, str | int]:
@@ -219,13 +226,3 @@ def _fingerprint(path: Path) -> dict[str, str | int]:
         while block := file.read(1 << 20):
             digest.update(block)
     return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
-
-
-def _fsync_file(path: Path) -> None:
-    import os
-
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,22 +42,27 @@ class OptimizerState:
         return cls(tensors, state["optimizer"], groups, on_host)
 
 
-def read(trainables: Sequence[Trainable], optimizer: torch.optim.Optimizer) -> OptimizerState:
-    """Copies on the host of the optimiser's whole state, by the trainables' names."""
-    found = OptimizerState()
+def read(
+    trainables: Sequence[Trainable],
+    optimizer: torch.optim.Optimizer,
+    copy: Callable[[Tensor], Tensor] | None = None,
+) -> OptimizerState:
+    """The optimiser's whole state by the trainables' names: its tensors as `copy` gives them, by default copies on the
+    host."""
+    found, copy = OptimizerState(), copy or _copy
     for item in trainables:
         for name, value in optimizer.state.get(item.parameter, {}).items():
             key = f"{item.name}|{name}"
             if isinstance(value, Tensor):
-                found.tensors[key] = _copy(value)
+                found.tensors[key] = copy(value)
                 if value.device.type == "cpu" and item.parameter.device.type != "cpu":
                     found.on_host.append(key)
             else:
-                plain = _plain(value, f"in {key}", found.tensors)
+                plain = _plain(value, f"in {key}", found.tensors, copy)
                 found.numbers.setdefault(item.name, {})[name] = plain
     for index, group in enumerate(optimizer.param_groups):
         changed = {
-            name: _plain(value, f"group {index}|{name}", found.tensors)
+            name: _plain(value, f"group {index}|{name}", found.tensors, copy)
             for name, value in group.items()
             if name not in PLANNED and _differs(value, optimizer.defaults, name)
         }
@@ -101,19 +106,18 @@ def _differs(value: Any, defaults: Mapping[str, Any], name: str) -> bool:
 
 
 def _copy(tensor: Tensor) -> Tensor:
-    # Even on the CPU: an optimiser may share one tensor between parameters, and safetensors refuses that.
     return tensor.detach().to("cpu", copy=True).contiguous()
 
 
-def _plain(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
+def _plain(value: Any, key: str, tensors: dict[str, Tensor], copy: Callable[[Tensor], Tensor]) -> Any:
     """Plain data, with tensors put aside."""
     if isinstance(value, Tensor):
-        tensors[key] = _copy(value)
+        tensors[key] = copy(value)
         return {TENSOR: key}
     if isinstance(value, dict):
-        return {name: _plain(entry, f"{key}/{name}", tensors) for name, entry in value.items()}
+        return {name: _plain(entry, f"{key}/{name}", tensors, copy) for name, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry, f"{key}/{index}", tensors) for index, entry in enumerate(value)]
+        return [_plain(entry, f"{key}/{index}", tensors, copy) for index, entry in enumerate(value)]
     return value
 
 

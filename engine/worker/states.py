@@ -170,23 +170,22 @@ class Running(State):
         self.saver.saved_step = saved.step
         self._told = told_of(self.run.folder.events_file, saved.step)
         self.telling.resumed(saved.step)
-        checkpoint.prune(self.run.folder.checkpoints, self.plan.checkpoints.keep)
+        checkpoint.prune(self.run.folder.checkpoints, self.plan.checkpoints.keep, saved.path)
         self._make_up(saved, self._told)
 
     def _make_up(self, saved: Saved, told: Told) -> None:
         """What an attempt that was ended between a checkpoint and its previews and exports has left undone."""
-        plan = self.plan
         if not told.checkpoint:
-            self.telling.checkpoint(saved, checkpoint.bytes_of(saved), None)
-        if plan.checkpoints.export_each:
-            self.export(self._label())
+            self.telling.checkpoint(saved, checkpoint.bytes_of(saved))
+        self._export_each()
         if self._preview_due() and any(
             prompt.index not in told.previews for prompt in self.previewer.prompts
         ):
             self._preview(told.previews)
 
-    def _label(self) -> str:
-        return f"-{self.step:08d}"
+    def _export_each(self) -> None:
+        if self.plan.checkpoints.export_each:
+            self.export(f"-{self.step:08d}")
 
     def train(self) -> None:
         """All updates that are left, with their previews and checkpoints; raises StopRequested."""
@@ -204,7 +203,7 @@ class Running(State):
                 compiling = False
                 self.telling.phase("training")
             if self._due(plan.checkpoints.every):
-                self.save()
+                self._then_export(self.saver.begin())
             if self._preview_due():
                 self._preview()
                 self.telling.phase("training")
@@ -238,17 +237,21 @@ class Running(State):
 
     def act(self) -> None:
         """Save and draw where somebody asked for it."""
+        self.saver.look()
         self.commands.act(self.save, self._draw_extra)
 
     def save(self) -> None:
-        """A checkpoint of this step, unless there is one already."""
-        if self.saver.save():
-            if self.plan.checkpoints.export_each:
-                self.export(self._label())
+        """A checkpoint of this step on the disk, unless there is one already."""
+        self._then_export(self.saver.save())
+
+    def _then_export(self, saved: bool) -> None:
+        if saved:
+            self._export_each()
             self.telling.phase("training")
 
     def rescue(self) -> str:
         """A checkpoint of what is in memory, where that is whole and finite."""
+        self.saver.give_up()
         if self.saver.saved_step == self.step:
             return f"step {self.step} is saved"
         if not self.training.loop.whole:

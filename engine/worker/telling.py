@@ -124,12 +124,13 @@ class Telling:
         self.writer.emit(kinds.Unpaused(self.step))
         self._heartbeat.phase = self._before
 
-    def checkpoint(self, saved: Saved, size: int, seconds: float | None) -> None:
+    def checkpoint(
+        self, saved: Saved, size: int, seconds: float | None = None, stalled: float | None = None
+    ) -> None:
         """A whole checkpoint is on the disk."""
         path = str(saved.path.relative_to(self.run.path))
-        self.writer.emit(
-            kinds.Checkpoint(saved.step, path, size, None if seconds is None else round(seconds, 4))
-        )
+        took, stood = (None if value is None else round(value, 4) for value in (seconds, stalled))
+        self.writer.emit(kinds.Checkpoint(saved.step, path, size, took, stood))
 
     def preview(self, sample: kinds.Sample) -> None:
         """One picture, or why there is none."""
