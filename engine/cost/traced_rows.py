@@ -11,10 +11,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.cost.machine import Machine
 from engine.cost.model_size import ModelSize, layers_of, text_layers_of
+from engine.cost.numbers import computes_in_half
 from engine.cost.traced_plan import FORMAT, TracedPlan, Traits, digest_of, traits_of
 from engine.cost.traced_step import Moment
-from engine.models.bases import ASSETS, read_config
+from engine.models.bases import ASSETS, BaseInfo, read_config
 from engine.models.layers import Layer
 from engine.models.specs import FAMILIES, USUAL
 from engine.plan.schema import Plan
@@ -78,6 +80,11 @@ def find(plan: Plan, model: ModelSize, half: bool) -> Found:
         return Found(here, "traced here")
     family = model.spec.name if (TABLES / f"{model.spec.name}.json").exists() else USUAL
     return Found(_likest(plan, model, traits, family), "likest")
+
+
+def is_traced(plan: Plan, base: BaseInfo | None, here: Machine) -> bool:
+    """Is there a trace of the plan's own kind for this machine's format of numbers?"""
+    return find(plan, ModelSize(plan, base), computes_in_half(plan, here)).source != "likest"
 
 
 def kept_at(traits: Traits) -> Path:

@@ -1,12 +1,13 @@
 """Reads one picture, whatever its format, as upright 8-bit RGB, and refuses what cannot be trained on."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import (  # the plugins register themselves; importing them by name keeps all the other parsers out
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
@@ -31,7 +32,14 @@ from engine.dataset.refusals import (
 )
 from engine.dataset.sources import Source, Span, Stretch, opened
 
-Pixels = npt.NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+else:
+    # Headers are read without numpy, whose import takes a tenth of a command that looks at pictures.
+    Pixels = Any
 Colour = tuple[int, int, int]
 
 WHITE: Colour = (255, 255, 255)
@@ -95,6 +103,8 @@ def load_rgb(path: Source, background: Colour = WHITE) -> Pixels:
     16 bits become 8 by dropping the low byte, CMYK becomes RGB by Pillow's profile-free formula, and of a
     TIFF with several pages the first is taken. Raises PictureError, which names the file.
     """
+    import numpy as np
+
     with _opened(path) as (file, image):
         header = _checked(path, file, image)
         with guard(path):
@@ -126,6 +136,8 @@ def fit(array: Pixels, width: int, height: int, crop: tuple[float, float] = (0.5
 
     The crop's corner lies on a whole target pixel: a picture that needs no resizing is cut, never blurred.
     """
+    import numpy as np
+
     high, wide = array.shape[:2]
     if (wide, high) == (width, height):
         return array.copy()
@@ -193,6 +205,8 @@ def _orientation(file: Stretch, image: Image.Image) -> int:
 
 
 def _rgb(image: Image.Image, background: Colour) -> Pixels:
+    import numpy as np
+
     if image.mode.startswith("I;16"):
         words = np.asarray(image).astype(np.uint16)
         grey = np.repeat((words >> 8).astype(np.uint8)[:, :, None], 3, axis=2)

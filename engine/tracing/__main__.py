@@ -11,6 +11,8 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 from engine.cost.machine import machine
 from engine.cost.model_size import ModelSize
@@ -20,13 +22,16 @@ from engine.errors import UserError
 from engine.files import make_private, write_atomic
 from engine.models.bases import locate
 from engine.plan.files import load_plan
-from engine.tracing.trace import trace
 
 
 def main(arguments: Sequence[str]) -> int:
     """Trace and keep; a plan or base that is wrong is told as JSON."""
     warnings.simplefilter("ignore")
     gc.disable()  # looking for circles takes a third of the time, and none lives longer than this process
+    # diffusers would import it where it is installed, which takes a sixth of the time; no layer of a trace is of it.
+    sys.modules.setdefault("bitsandbytes", cast(ModuleType, None))
+    from engine.tracing.trace import trace
+
     try:
         plan = load_plan(Path(arguments[0]), list(arguments[1:]))
         base = locate(plan.base.model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from engine.cost.quantity import Powers
 
 # Primes that divide no width, count of heads or of tokens that models have.
@@ -12,6 +14,7 @@ HEIGHT, WIDTH = LEVELS * ROWS, LEVELS * COLUMNS
 AREA = HEIGHT * WIDTH
 
 
+@lru_cache(maxsize=1 << 14)
 def term(number: int, padded: bool = False) -> tuple[Powers, float]:
     """The powers of batch, area and rank in a product of sides, and its coefficient.
     `padded` sides may be there too.

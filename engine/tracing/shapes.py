@@ -16,13 +16,41 @@ Result = Tensor | tuple[Tensor | None, ...] | None
 aten = torch.ops.aten
 
 
+def _product(bias: Any, one: Tensor, other: Tensor) -> Result:
+    """Matrices of one dtype; a bias of the same dtype, if there is one."""
+    if (
+        one.dtype != other.dtype
+        or one.ndim != 2
+        or other.ndim != 2
+        or (bias is not None and bias.dtype != one.dtype)
+    ):
+        return None
+    return one.new_empty(one.shape[0], other.shape[1])
+
+
 def _alike(*args: Any) -> Result:
-    """An elementwise operation on tensors of one shape, dtype and layout."""
+    """An elementwise operation on tensors of one shape, dtype and layout, or on one and a number."""
     first = args[0]
+    if len(args) == 2 and isinstance(args[1], float | int) and first.is_floating_point():
+        return torch.empty_like(first)
     for other in args:
         if not isinstance(other, Tensor) or other.dtype != first.dtype or other.shape != first.shape:
-            return None
+            return _spread(*args)
     return torch.empty_like(first) if first.stride() == args[-1].stride() else None
+
+
+def _spread(first: Tensor, other: Any, *more: Any) -> Result:
+    """An elementwise operation on two plain tensors, of which sides of 1 are repeated."""
+    if not isinstance(other, Tensor) or more:
+        return None
+    if not (first.is_contiguous() and other.is_contiguous() and first.numel() and other.numel()):
+        return None
+    if not (first.ndim and other.ndim):
+        return None
+    pairs = list(zip(reversed(first.shape), reversed(other.shape), strict=False))
+    longer = max(first.shape, other.shape, key=len)
+    sides = (*longer[: len(longer) - len(pairs)], *(max(pair) for pair in reversed(pairs)))
+    return first.new_empty(sides, dtype=torch.promote_types(first.dtype, other.dtype))
 
 
 def _group_norm(given: Tensor, weight: Any, bias: Any, batch: int, *rest: Any) -> Result:
@@ -60,7 +88,11 @@ def _norm_gradients(given: Tensor, weight: Any, bias: Any, wanted: list[bool]) -
 
 
 RULES: Mapping[Any, Callable[..., Result]] = {
+    aten.mm.default: lambda one, other: _product(None, one, other),
+    aten.addmm.default: _product,
     aten.add.Tensor: _alike,
+    aten.sub.Tensor: _alike,
+    aten.div.Tensor: _alike,
     aten.mul.Tensor: _alike,
     aten.silu.default: _alike,
     aten.silu_backward.default: _alike,

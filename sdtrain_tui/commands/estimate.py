@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,18 +48,23 @@ def run(args: argparse.Namespace) -> int:
 def _forecast(args: argparse.Namespace) -> tuple[Estimate, str]:
     from engine.cost.estimate import estimate
     from engine.cost.machine import machine
+    from engine.cost.traced_rows import is_traced
     from engine.models.bases import locate
     from engine.planning.data import scan_data
 
     plan = read_plan(args)
     base = locate(plan.base.model, allow_download=plan.base.allow_download)
-    report = None if any(side % 8 for side in plan.data.sides) else scan_data(plan)
-    forecast = estimate(plan, base, report, machine(), args.dir)
-    if forecast.traced == "likest" and torch_is_here():
-        # A plan that no table has is traced once, in a process of its own: this one has no torch.
-        run_module("engine.tracing", str(args.plan), *args.sets)
-        forecast = estimate(plan, base, report, machine(), args.dir)
-    return forecast, plan.name
+    look = partial(scan_data, plan) if not any(side % 8 for side in plan.data.sides) else lambda: None
+    if is_traced(plan, base, machine()) or not torch_is_here():
+        report = look()
+    else:
+        # A plan that no table has is traced once, in a process of its own, as this one has no torch, and while the
+        # pictures are looked at.
+        with ThreadPoolExecutor(1) as beside:
+            tracing = beside.submit(run_module, "engine.tracing", str(args.plan), *args.sets)
+            report = look()
+            tracing.result()
+    return estimate(plan, base, report, machine(), args.dir), plan.name
 
 
 def _table(as_json: bool) -> int:

@@ -20,10 +20,19 @@ def _(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.empty(*shape, dtype=dtype, device=META)
 
 
-MAPS, TOKENS, WIDE = _(2, 8, 4, 4), _(2, 5, 8), _(8)
+MAPS, TOKENS, WIDE, WEIGHT = _(2, 8, 4, 4), _(2, 5, 8), _(8), _(8, 8)
 CALLS: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.add.Tensor, (MAPS, MAPS)),
     (aten.mul.Tensor, (MAPS, MAPS)),
+    (aten.mul.Tensor, (MAPS, _(2, 1, 4, 1))),
+    (aten.mul.Tensor, (_(2, 8, 1, 4), _(1, 8, 4, 1))),
+    (aten.mul.Tensor, (TOKENS, WIDE)),
+    (aten.mul.Tensor, (WIDE, _(2, 5, 8, dtype=torch.bfloat16))),
+    (aten.sub.Tensor, (_(8, 1, 1), MAPS)),
+    (aten.div.Tensor, (MAPS, 2.0)),
+    (aten.sub.Tensor, (MAPS, 1)),
+    (aten.mm.default, (WEIGHT, WEIGHT)),
+    (aten.addmm.default, (WIDE, WEIGHT, WEIGHT)),
     (aten.silu.default, (MAPS,)),
     (aten.silu_backward.default, (MAPS, MAPS)),
     (aten.gelu.default, (TOKENS,)),
@@ -59,8 +68,8 @@ def test_every_rule_is_compared_with_torch() -> None:
 
 
 def test_other_shapes_are_left_to_torch() -> None:
-    assert result_of(aten.add.Tensor, (MAPS, WIDE)) is None
-    assert result_of(aten.mul.Tensor, (MAPS, _(2, 8, 4, 4, dtype=torch.bfloat16))) is None
+    assert result_of(aten.add.Tensor, (MAPS.transpose(1, 3), WIDE)) is None
+    assert result_of(aten.mul.Tensor, (MAPS, torch.empty((), device=META))) is None
 
 
 @pytest.mark.parametrize(
