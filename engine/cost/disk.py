@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engine.cost.machine import disk_free, disk_of
 from engine.cost.model_size import ModelSize
+from engine.dataset.captions import chunks
 from engine.dataset.report import DatasetReport
 from engine.plan.schema import Plan
 
@@ -90,6 +91,7 @@ def cached(plan: Plan, model: ModelSize, report: DatasetReport) -> list[tuple[st
         # Mean and standard deviation, 32 bit, and the mirrored picture's own where flips are asked for.
         parts.append(("cached latents", int(latents * 2 * 4 * (2 if mirrored else 1) * stages)))
     if plan.caches_text:
-        captions = len({item.caption for item in report.items}) + 1
-        parts.append(("cached captions", captions * 77 * model.text_width * 4))
+        texts = {"", *(item.caption for item in report.items)}
+        count = sum(chunks(text, plan.captions.max_tokens) for text in texts)
+        parts.append(("cached captions", count * 77 * model.text_width * 4))
     return parts

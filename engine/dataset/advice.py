@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset import buckets
+from engine.dataset.caption_rules import CaptionRules
 from engine.dataset.captions import (
-    MAX_TOKENS,
+    MOST_TOKENS,
     PLACEHOLDER,
     TriggerMode,
     approximate_tokens,
@@ -172,7 +173,11 @@ def _about_size(rel: str, header: Header, size: buckets.Size) -> list[Finding]:
 
 
 def about_captions(
-    pictures: Collection[str], found: Mapping[str, Caption], trigger: str, mode: TriggerMode
+    pictures: Collection[str],
+    found: Mapping[str, Caption],
+    trigger: str,
+    mode: TriggerMode,
+    rules: CaptionRules,
 ) -> list[Finding]:
     """Missing, empty and overlong captions, missing triggers; one finding where it is true of all."""
     own = {rel: caption for rel, caption in found.items() if caption.text}
@@ -183,10 +188,12 @@ def about_captions(
             findings.append(
                 say("warning", "placeholder", rel, what, "the placeholder is taken out", "set a trigger word")
             )
+        limit = rules.max_tokens
         # A token is a character or more, so most captions need no count.
-        if len(caption.text) > MAX_TOKENS and (tokens := approximate_tokens(caption.text)) > MAX_TOKENS:
-            what = f"its caption has about {tokens} tokens, of which {MAX_TOKENS} are read"
+        if len(caption.text) > limit and (tokens := approximate_tokens(caption.text)) > limit:
+            what = f"its caption has about {tokens} tokens, of which {limit} are read"
             fix = "shorten it, what matters first"
+            fix += f"; captions.max_tokens reads up to {MOST_TOKENS}" if limit < MOST_TOKENS else ""
             findings.append(
                 say("warning", "caption-long", rel, what, "the text encoder reads no further", fix)
             )

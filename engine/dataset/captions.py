@@ -14,7 +14,9 @@ from engine.dataset.sidecars import Caption, read_json_sidecars, read_sidecars
 from engine.dataset.tables import METADATA_FILES, is_table
 
 MAX_TOKENS = 75
-"""What CLIP's text encoder reads of a prompt: 77 tokens less the start and the end."""
+"""What CLIP's text encoder reads at once: 77 tokens less the start and the end."""
+MOST_TOKENS = 225
+"""What is read of a caption at most, in chunks of so many."""
 PLACEHOLDER = "[trigger]"
 
 TriggerMode = Literal["prepend", "keep"]
@@ -111,6 +113,14 @@ def approximate_tokens(caption: str) -> int:
         wide = sum(char > "\u04ff" for char in piece)
         count += wide + -(-(len(piece) - wide) // _LETTERS_A_TOKEN)
     return count
+
+
+def chunks(caption: str, most: int) -> int:
+    """About how many chunks of MAX_TOKENS are read of the caption, where `most` tokens are."""
+    # A token is a character or more, so most captions need no count.
+    if most <= MAX_TOKENS or len(caption) <= MAX_TOKENS:
+        return 1
+    return max(1, -(-min(approximate_tokens(caption), most) // MAX_TOKENS))
 
 
 def variant(

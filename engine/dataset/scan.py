@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.dataset import advice, buckets
 from engine.dataset.beside import CLASS
+from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.captions import TriggerMode, read_captions, with_trigger
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
@@ -48,6 +49,7 @@ def scan(
     deep: bool = False,
     step: int | None = None,
     without: Collection[Path] = (),
+    rules: CaptionRules = USUAL,
     on_progress: Progress | None = None,
 ) -> DatasetReport:
     """Everything about `path` at `resolution`; what is wrong is in the report, not an exception.
@@ -56,8 +58,9 @@ def scan(
     shards/{00000..00099}.tar. Reads headers and each file's end only; `deep` also decodes every picture and
     compares contents. With `bucket` off every picture is trained as a square. `step` is the sizes' step in
     pixels (default: by the resolution). `without` are folders of condition pictures, which are not counted
-    where they lie inside. `on_progress(done, total)` counts pictures, or shards. What is found
-    in shards is kept below the cache root. Raises UserError only for a resolution that is no multiple of 8.
+    where they lie inside. `rules` are the plan's for captions. `on_progress(done, total)` counts pictures, or
+    shards. What is found in shards is kept below the cache root. Raises UserError only for a resolution that is no
+    multiple of 8.
     """
     buckets.default_step(resolution)
     location = look(path, recursive, without)
@@ -83,7 +86,7 @@ def scan(
         found.pictures -= len(read.conditions)
     if not found.spans:
         problems += _about_sets(location, found)
-    problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
+    problems += advice.about_captions(headers, found.captions, trigger, trigger_mode, rules)
     items: list[Item] = []
     for rel, header in headers.items():
         size = (resolution, resolution)

@@ -73,6 +73,8 @@ class About:
     trigger_words: tuple[str, ...] = ()
     images: int = 0
     sets: tuple[SetFacts, ...] = ()
+    clip_skip: int = 1
+    max_tokens: int = 75
     buckets: Mapping[tuple[int, int], int] = field(default_factory=dict)
     captions: bool = True
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -218,6 +220,8 @@ def common_metadata(request: ExportRequest, kind: str = "lora") -> dict[str, str
         "modelspec.date": datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds"),
         "modelspec.prediction_type": "v" if model.prediction == "v_prediction" else "epsilon",
     }
+    if about.clip_skip > 1:
+        notes["modelspec.encoder_layer"] = str(about.clip_skip)
     if about.captions and about.trigger_words:
         notes["modelspec.trigger_phrase"] = ", ".join(about.trigger_words)
     return {**notes, **about.extra}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.families.clip_text import TextReading
 from engine.families.schedule import NoiseSchedule
 from engine.models.family_spec import FamilySpec
 
@@ -38,9 +40,12 @@ class Conditioning:
 
     @classmethod
     def joined(cls, conds: Sequence[Conditioning]) -> Conditioning:
-        """One batch of them all."""
+        """One batch of them all; the tokens of shorter ones are written again until all have as many, which changes
+        nothing of what attention makes of them."""
+        tokens = math.lcm(*(cond.hidden.shape[1] for cond in conds))
         extra = {name: torch.cat([cond.extra[name] for cond in conds]) for name in conds[0].extra}
-        return cls(torch.cat([cond.hidden for cond in conds]), extra)
+        hidden = [cond.hidden.repeat(1, tokens // cond.hidden.shape[1], 1) for cond in conds]
+        return cls(torch.cat(hidden), extra)
 
 
 ResidualsOf = Callable[[Tensor, Tensor, Conditioning], Residuals]
@@ -67,6 +72,7 @@ class ModelFamily(Protocol):
     spec: FamilySpec
     schedule: NoiseSchedule
     tokenizers: Mapping[str, Any]
+    reading: TextReading = TextReading()
     configs: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -84,7 +90,7 @@ class ModelFamily(Protocol):
         ...
 
     def tokenize(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Token ids by text part, each [b, tokens]."""
+        """Token ids by text part, each [b, tokens], of as much of each caption as `reading` says."""
         ...
 
     def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:

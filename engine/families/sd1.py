@@ -21,6 +21,7 @@ from engine.families.base import (
     frozen,
     module_dtype,
 )
+from engine.families.clip_text import encode, token_ids
 from engine.families.guidance import classifier_free
 from engine.families.loaded import LoadedFamily
 from engine.families.schedule import NoiseSchedule
@@ -76,12 +77,13 @@ class StableDiffusion1(LoadedFamily):
         return cast(Tensor, pixels.float())
 
     def tokenize(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        return {part: _ids(self.tokenizers[part], captions) for part in self.spec.text_parts}
+        tokenizers = {part: self.tokenizers[part] for part in self.spec.text_parts}
+        return token_ids(tokenizers, captions, self.reading.chunks)
 
     def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:
-        encoder = self._parts["text_encoder"]
-        device = next(encoder.parameters()).device
-        return Conditioning(encoder(ids["text_encoder"].to(device))[0])
+        part = "text_encoder"
+        positions = self.tokenizers[part].model_max_length
+        return Conditioning(encode(self._parts[part], ids[part], positions, self.reading.layer))
 
     def with_geometry(self, cond: Conditioning, sizes: Sequence[Geometry]) -> Conditioning:
         return cond
@@ -187,17 +189,6 @@ class StableDiffusion1(LoadedFamily):
 def _own_dtype(tensor: Tensor) -> torch.autocast:
     """No autocast inside: SDXL's VAE overflows in fp16, whose largest number is 65504."""
     return torch.autocast(tensor.device.type, enabled=False)
-
-
-def _ids(tokenizer: Any, captions: Sequence[str]) -> Tensor:
-    tokens = tokenizer(
-        list(captions),
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
-    )
-    return cast(Tensor, tokens.input_ids)
 
 
 def _ends(name: str, ending: str) -> bool:

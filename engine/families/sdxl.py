@@ -40,9 +40,12 @@ class StableDiffusionXL(StableDiffusion1):
         for part in self.spec.text_parts:
             encoder = cast(Any, self.parts[part])
             device = next(encoder.parameters()).device
-            answer = encoder(ids[part].to(device), output_hidden_states=True)
-            hidden.append(answer.hidden_states[-2])
-            pooled = answer[0]
+            rows = ids[part].to(device).view(-1, self.tokenizers[part].model_max_length)
+            answer = encoder(rows, output_hidden_states=True)
+            states = answer.hidden_states[-2]
+            hidden.append(states.reshape(len(ids[part]), -1, states.shape[-1]))
+            # The first chunk's, as ComfyUI and A1111 take it.
+            pooled = answer[0][:: len(rows) // len(ids[part])]
         assert pooled is not None
         return Conditioning(torch.cat(hidden, dim=-1), {"text_embeds": pooled})
 

@@ -35,6 +35,18 @@ class WordTokenizer:
         return int(self.inner.model_max_length)
 
     @property
+    def bos_token_id(self) -> int:
+        return int(self.inner.bos_token_id)
+
+    @property
+    def eos_token_id(self) -> int:
+        return int(self.inner.eos_token_id)
+
+    @property
+    def pad_token_id(self) -> int:
+        return int(self.inner.pad_token_id)
+
+    @property
     def name_or_path(self) -> str:
         """The folder that the tokenizer came from."""
         return str(self.inner.name_or_path)
@@ -52,13 +64,13 @@ class WordTokenizer:
             if place % 2:
                 found += [-1 - row for row in self.rows[part.lower()]]
             elif part.strip():
-                found += self.inner(part, add_special_tokens=False).input_ids
+                found += self.inner(part, add_special_tokens=False, verbose=False).input_ids
         return found
 
     def _padded(self, text: str) -> list[int]:
         length = self.model_max_length
-        ids = [self.inner.bos_token_id, *self.pieces(text)[: length - 2], self.inner.eos_token_id]
-        return ids + [self.inner.pad_token_id] * (length - len(ids))
+        ids = [self.bos_token_id, *self.pieces(text)[: length - 2], self.eos_token_id]
+        return ids + [self.pad_token_id] * (length - len(ids))
 
 
 class WordEmbedding(nn.Module):

@@ -27,6 +27,23 @@ class Base(Section):
         advanced=True,
     )
     vae: str | None = option(None, "another VAE: a diffusers folder or file", advanced=True)
+    clip_skip: int = option(
+        1,
+        "SD 1.x: which layer of the text encoder is read, counted from its end; anime models are made for 2",
+        ge=1,
+        le=12,
+        advanced=True,
+    )
     allow_download: bool = option(
         False, "may the hub be asked for a model or tokenizer that is not on this machine?", advanced=True
     )
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return idle_of(self.family)
+
+
+def idle_of(family: str) -> frozenset[str]:
+    """Fields that have no effect on a base of this family; none for a name that is no family's."""
+    lacks = family in FAMILIES and "clip_skip" not in FAMILIES[family].provides
+    return frozenset({"clip_skip"}) if lacks else frozenset()

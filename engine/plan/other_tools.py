@@ -77,6 +77,8 @@ KEYS: dict[str, str] = {
     "loss_type": "objective.loss",
     "snr_gamma": "objective.min_snr_gamma",
     "v_parameterization": "base.prediction",
+    "clip_skip": "base.clip_skip",
+    "max_token_length": "captions.max_tokens",
     "sample_every_n_steps": "samples.every",
     "sample_prompts": "samples.prompts",
     "validation_prompt": "samples.prompts",
@@ -100,14 +102,12 @@ KEYS: dict[str, str] = {
     "max_train_epochs": "epochs are not offered: count updates, train.steps",
     "num_train_epochs": "epochs are not offered: count updates, train.steps",
     "epochs": "epochs are not offered: count updates, train.steps",
-    "clip_skip": "it is not offered: the last layer that the base was trained with is used",
     "network_module": "set method, and lora.kind for LoHa and LoKr",
     "network_weights": "going on from a LoRA's file is not offered",
     "xformers": "no key is needed: torch's own fused attention is always used",
     "sdpa": "no key is needed: torch's own fused attention is always used",
     "enable_xformers_memory_efficient_attention": "no key is needed: torch's own fused attention is always used",
     "multires_noise_iterations": "it is not offered: objective.noise_offset is",
-    "max_token_length": "it is not offered: a caption is read up to 75 tokens",
 }
 
 VALUES: dict[str, dict[str, str]] = {

@@ -146,6 +146,8 @@ def shown(value: object) -> str:
 
 def _closest(value: object, expected: str) -> str:
     names = [part.strip(" '\"") for part in expected.replace(" or ", ",").split(",")]
+    if isinstance(value, int) and all(name.isdigit() for name in names):
+        return f"set {min(names, key=lambda name: abs(int(name) - value))}"
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(names)}"
 

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import ValidationError, model_validator
 
 from engine.plan.base_model import Base
+from engine.plan.captions import Captions
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
@@ -179,6 +180,7 @@ class Plan(Section):
     seed: int = option(42, "every random draw follows from it", ge=0, lt=2**63)
     base: Base
     data: Data
+    captions: Captions = option(Captions(), "")
     train: Train = option(Train(), "")
     optimizer: Optimizer = option(Optimizer(), "")
     objective: Objective = option(Objective(), "")

@@ -12,6 +12,7 @@ from engine.dataset.repeat_folders import only_set
 from engine.dataset.report import DatasetReport
 from engine.errors import UserError
 from engine.models.bases import locate
+from engine.plan.captions import own_captions
 from engine.plan.files import from_dict, path_keys, placed, resolve, unusable
 from engine.plan.layouts import Layout, read_layout
 from engine.plan.methods import DEFAULT_METHOD
@@ -121,7 +122,7 @@ def _scan(
     data = Data.model_validate({**known, **shown} if sets else shown | _looked_at(given))
     if key != "data.path":
         return scan_folder(data, data.path)
-    return scan_sets(data, _apart(given))
+    return scan_sets(data, _apart(given), rules=own_captions(given).rules)
 
 
 def _looked_at(given: Mapping[str, object]) -> dict[str, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.combined import combined
 from engine.dataset.report import DatasetReport, Item
 from engine.dataset.scan import scan
@@ -17,14 +18,17 @@ from engine.plan.schema import Data, Plan
 
 def scan_data(plan: Plan) -> DatasetReport:
     """The pictures that the plan learns from; UserError for a resolution that is no multiple of 8."""
-    return scan_sets(plan.data, plan.folders_apart)
+    return scan_sets(plan.data, plan.folders_apart, rules=plan.captions.rules)
 
 
-def scan_sets(data: Data, without: Collection[Path] = (), deep: bool = False) -> DatasetReport:
-    """The pictures of the sets to learn from; `without` are folders inside to pass over, `deep` is `scan`'s."""
+def scan_sets(
+    data: Data, without: Collection[Path] = (), deep: bool = False, rules: CaptionRules = USUAL
+) -> DatasetReport:
+    """The pictures of the sets to learn from; `without` are folders inside to pass over, `deep` and `rules` are
+    `scan`'s."""
     if not data.sets:
-        return scan_folder(data, data.path, data.trigger, without, deep)
-    return _scan_all(data, data.picture_sets, without, deep)
+        return scan_folder(data, data.path, data.trigger, without, deep, rules)
+    return _scan_all(data, data.picture_sets, without, deep, rules)
 
 
 def scan_classes(data: Data, deep: bool = False) -> DatasetReport | None:
@@ -38,8 +42,10 @@ def scan_folder(
     trigger: str = "",
     without: Collection[Path] = (),
     deep: bool = False,
+    rules: CaptionRules = USUAL,
 ) -> DatasetReport:
-    """Another folder of pictures, looked at as the plan's own is; `without` are folders inside to pass over."""
+    """Another folder of pictures, looked at as the plan's own is; `without` are folders inside to pass over,
+    `rules` the plan's for captions."""
     return scan(
         Path(folder).expanduser(),
         resolution=data.resolution,
@@ -48,10 +54,17 @@ def scan_folder(
         recursive=data.recursive,
         deep=deep,
         without=without,
+        rules=rules,
     )
 
 
-def _scan_all(data: Data, sets: Sequence[PictureSet], without: Collection[Path], deep: bool) -> DatasetReport:
+def _scan_all(
+    data: Data,
+    sets: Sequence[PictureSet],
+    without: Collection[Path],
+    deep: bool,
+    rules: CaptionRules = USUAL,
+) -> DatasetReport:
     # A set that lies in another one's folder is a set of its own.
     folders = {Path(each.path).expanduser() for each in data.sets}
     reports = [
@@ -64,6 +77,7 @@ def _scan_all(data: Data, sets: Sequence[PictureSet], without: Collection[Path],
             recursive=data.recursive,
             deep=deep,
             without=[*without, *(folders - {own})],
+            rules=rules,
         )
         for each in sets
     ]

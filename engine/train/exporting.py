@@ -96,6 +96,8 @@ def export_one(
         trigger_words=plan.data.triggers if told else (),
         images=len(items),
         sets=sets_of(plan, items, told),
+        clip_skip=plan.base.clip_skip,
+        max_tokens=plan.captions.max_tokens,
         buckets=Counter(item.size for item in items),
         captions=told,
         extra={"sdtrain.weights": weights} if weights else {},

@@ -19,6 +19,7 @@ from engine.run.create import create_run
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, cache_root
 from engine.train import checkpoint
+from engine.train.caption_length import warn_of_cut
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
 from engine.train.fetching import fetch_missing
@@ -106,6 +107,7 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     report.require()
     prior = _class_pictures(plan, device, cache, watch)
     adapted = prepare(plan, family or load_plan_family(plan), device, watch.warning)
+    warn_of_cut(report.items, adapted.family, watch.warning)
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
     feed = make_feed(plan, adapted, report, cache, watch.progress, prior, world)

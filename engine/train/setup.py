@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from engine.cost.machine import half_format
+from engine.dataset.captions import MAX_TOKENS
 from engine.errors import UserError
 from engine.families.base import ModelFamily
+from engine.families.clip_text import TextReading
 from engine.families.load import load_family
 from engine.installing import hub_download
 from engine.methods.base import Method, Trainable
@@ -90,7 +92,13 @@ def load_plan_family(plan: Plan) -> ModelFamily:
             f"download it before: {hub_download(plan.base.model)}",
         )
     prediction = None if plan.base.prediction == "auto" else plan.base.prediction
-    return load_family(base.path, plan.base.tokenizer, plan.base.vae, prediction)
+    return reading(plan, load_family(base.path, plan.base.tokenizer, plan.base.vae, prediction))
+
+
+def reading(plan: Plan, family: ModelFamily) -> ModelFamily:
+    """The family, which from here on reads captions and prompts as the plan says."""
+    family.reading = TextReading(plan.captions.max_tokens // MAX_TOKENS, plan.base.clip_skip)
+    return family
 
 
 def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = unheard) -> AdaptedModel:
@@ -101,6 +109,7 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
     moves the rest.
     """
     method = make_method(plan)
+    reading(plan, family)
     precision = choose_precision(plan.train.precision, device)
     compute = DTYPES[precision]
     trainables = method.prepare(family)

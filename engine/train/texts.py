@@ -12,6 +12,7 @@ from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
 from engine.dataset.captions import variant
 from engine.dataset.report import Item
 from engine.families.base import Conditioning
+from engine.families.clip_text import TextReading
 from engine.plan.schema import Plan
 from engine.planning.data import treatments
 from engine.train.encoded_table import EncodedTable
@@ -44,11 +45,12 @@ class TextTable:
     ) -> TextTable:
         """Read what the cache holds and embed the rest."""
         captions = [item.caption for item in items]
-        distinct = sorted({"", *captions})
+        # The longest first: by its size the table sees whether all lie in memory.
+        distinct = sorted({"", *captions}, key=lambda text: (-len(text), text))
         parts = [module_hash(adapted.family.parts[part]) for part in adapted.family.spec.text_parts]
         # A tokenizer's padding changes what the same weights make of a caption.
         pads = [f"{len(each)}/{each.pad_token_id}" for each in adapted.family.tokenizers.values()]
-        about = (adapted.family.spec.name, adapted.precision, *parts, *pads)
+        about = (adapted.family.spec.name, adapted.precision, *parts, *pads, *_read(adapted.family.reading))
         encoder: CachedEncoder[str] = CachedEncoder(
             cache,
             lambda text: cache_key("text", text, *about),
@@ -64,10 +66,16 @@ class TextTable:
         texts = ["" if drop else self._captions[row] for row, drop in zip(indexes, dropped, strict=True)]
         table = self._table
         found = table.many(texts) if isinstance(table, EncodedTable) else [table[text] for text in texts]
-        names = found[0].keys()
-        stacked = {name: torch.stack([rows[name] for rows in found]) for name in names}
-        cond = Conditioning.from_rows(stacked).map(lambda value: value.to(self._device, non_blocking=True))
+        conds = [Conditioning.from_rows({name: value[None] for name, value in row.items()}) for row in found]
+        cond = Conditioning.joined(conds).map(lambda value: value.to(self._device, non_blocking=True))
         return lambda: cond
+
+
+def _read(reading: TextReading) -> list[str]:
+    """What of a reading is part of a cached text's key: nothing of the usual one."""
+    usual = TextReading()
+    chunks = [f"chunks {reading.chunks}"] if reading.chunks != usual.chunks else []
+    return chunks + ([f"layer {reading.layer}"] if reading.layer != usual.layer else [])
 
 
 @torch.no_grad()

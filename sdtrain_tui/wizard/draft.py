@@ -117,10 +117,13 @@ class Draft:
 
     def idle(self) -> frozenset[str]:
         """Fields that have no effect as the others stand; of the method alone while no plan can be built."""
+        from engine.plan.base_model import idle_of
         from engine.plan.schema import own_options
 
         if self.built is not None:
-            return self.built.plan.idle
+            base = self.facts.base if self.facts is not None else None
+            of_base = idle_of(base.family) if base is not None else frozenset()
+            return self.built.plan.idle | {f"base.{name}" for name in of_base}
         options = own_options(self.method, self.answers)
         return frozenset(f"{self.method}.{name}" for name in options.idle) if options else frozenset()
 

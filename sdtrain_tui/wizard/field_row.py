@@ -156,6 +156,8 @@ class FieldRow(DiffedLines):
         value: object | None = event.value
         if self.field.kind == "bool" and event.value is not None:
             value = event.value == "on"
+        elif self.field.kind == "int" and event.value is not None:
+            value = int(event.value)
         self.post_message(Answered(self.field.key, value))
 
     def _parsed(self, text: str) -> object | None:

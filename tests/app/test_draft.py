@@ -54,6 +54,14 @@ def test_fields_that_the_others_make_idle_are_known(pictures: Path) -> None:
     assert "optimizer.beta1" in draft.idle() and "train.power" not in draft.idle()
 
 
+def test_clip_skip_is_asked_for_where_the_base_reads_it(pictures: Path) -> None:
+    draft = Draft(answers_for(pictures))
+    draft.take(look(draft.snapshot()))
+    assert "base.clip_skip" not in draft.idle()
+    draft.answer("base.family", "sdxl")
+    assert "base.clip_skip" in draft.idle()
+
+
 def test_another_folder_makes_the_old_facts_void(pictures: Path) -> None:
     draft = Draft(answers_for(pictures))
     draft.take(look(draft.snapshot()))

@@ -175,3 +175,20 @@ async def test_a_kohya_folder_shows_its_sets(pictures: Path, tmp_path: Path) -> 
         await pilot.press("enter")
         await wait_text(pilot, "10_sks dog")
         assert app.screen.query("#field-data-sets-0-trigger")
+
+
+async def test_a_number_that_is_chosen_is_a_number(pictures: Path) -> None:
+    answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_to(pilot, app, "recipe")
+        app.screen.query_one("#more-recipe Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#field-captions-max_tokens")), "the field")
+        field = app.screen.query_one("#field-captions-max_tokens", FieldRow)
+        field.children[0].focus()
+        await pilot.press("right")
+        await wait_for(pilot, lambda: "captions.max_tokens" in app.screen.draft.answers, "the answer")  # type: ignore[attr-defined]
+        draft = app.screen.draft  # type: ignore[attr-defined]
+        assert draft.answers["captions.max_tokens"] in (75, 150, 225)
+        assert not draft.trouble(field.field)

@@ -168,7 +168,8 @@ def test_what_is_no_plain_file_is_never_read(tmp_path: Path) -> None:
         ("[lora]\nnetwork_alpha = 32", "did you mean lora.alpha?"),
         ('[train]\nlr-scheduler = "cosine"', "did you mean train.schedule?"),
         ('[base]\npretrained_model_name_or_path = "x"', "did you mean base.model?"),
-        ("[train]\nclip_skip = 2", "not offered"),
+        ("[train]\nclip_skip = 2", "did you mean base.clip_skip?"),
+        ("[train]\nmax_token_length = 225", "did you mean captions.max_tokens?"),
     ],
 )
 def test_names_of_other_tools_say_what_a_plan_has(tmp_path: Path, line: str, said: str) -> None:

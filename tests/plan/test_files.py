@@ -36,7 +36,7 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
     if field.kind == "tables":
         return st.lists(tables_of(field.key), max_size=2)
     if field.choices:
-        return st.sampled_from([1] if field.kind == "int" else list(field.choices))
+        return st.sampled_from([int(each) if field.kind == "int" else each for each in field.choices])
     low = 0 if field.minimum is None else field.minimum
     high = 1e6 if field.maximum is None else field.maximum
     if field.kind == "int":

@@ -48,6 +48,8 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"base__model": "owner/not-here"}, "base.model", "error"),
     ({"base__tokenizer": "/nowhere"}, "base.tokenizer", "error"),
     ({"base__vae": "/nowhere"}, "base.vae", "error"),
+    ({"base__clip_skip": 12}, "base.clip_skip", "error"),
+    ({"base__family": "sdxl", "base__clip_skip": 2}, "base.clip_skip", "error"),
     ({"lora__text_encoder": True, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"data__shuffle_tags": True, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"data__random_crop": True, "data__cache_latents": "on"}, "data.cache_latents", "error"),

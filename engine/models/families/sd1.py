@@ -42,7 +42,7 @@ SD1 = FamilySpec(
         ),
     ),
     token_limit=75,
-    provides=unet.PROVIDES,
+    provides=unet.PROVIDES | {"clip_skip"},
     layers=unet_layers,
     block_finder=unet.block_finder,
     blocks=Blocks(

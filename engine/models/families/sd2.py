@@ -24,6 +24,7 @@ def _recognise(config: Mapping[str, Any]) -> str:
 
 SD2 = replace(
     SD1,
+    provides=unet.PROVIDES,
     name="sd2",
     title="Stable Diffusion 2.x",
     short="SD 2.x",

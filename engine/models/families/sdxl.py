@@ -32,6 +32,7 @@ def _complete(configs: dict[str, Config]) -> None:
 
 SDXL = replace(
     SD1,
+    provides=unet.PROVIDES,
     name="sdxl",
     title="Stable Diffusion XL",
     short="SDXL",

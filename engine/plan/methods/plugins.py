@@ -17,6 +17,7 @@ RESERVED = frozenset(
         "seed",
         "base",
         "data",
+        "captions",
         "train",
         "optimizer",
         "objective",

@@ -104,6 +104,20 @@ def other_vae(ctx: Context) -> Iterator[Problem]:
         yield Problem("base.vae", error.what.removeprefix("base.vae: "), error.why, error.fix)
 
 
+def clip_skip(ctx: Context) -> Iterator[Problem]:
+    skip, family = ctx.plan.base.clip_skip, ctx.family
+    if skip == 1 or family is None:
+        return
+    if "clip_skip" not in family.provides:
+        why = f"{family.title} reads the layer that it was trained with, and so do the programs that draw with it"
+        yield Problem("base.clip_skip", f"{skip} does not go with {family.title}", why, "leave it out")
+        return
+    layers = int(part_config(ctx.base, family.name, family.text_parts[0]).get("num_hidden_layers", 12))
+    if skip > layers:
+        what = f"{skip} is more than the text encoder has layers"
+        yield Problem("base.clip_skip", what, f"it has {layers}", "set 2, or leave it out")
+
+
 RULES: tuple[Rule, ...] = (
     known_family,
     same_family,
@@ -111,5 +125,6 @@ RULES: tuple[Rule, ...] = (
     lacking_parts,
     prediction,
     tokenizer,
+    clip_skip,
     other_vae,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from engine.dataset.captions import approximate_tokens, has_trigger
+from engine.dataset.captions import MOST_TOKENS, approximate_tokens, has_trigger
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.optimizers.base import rounded
 from engine.plan.problems import Problem, warning
@@ -75,16 +75,17 @@ def timesteps(ctx: Context) -> Iterator[Problem]:
 
 
 def prompts(ctx: Context) -> Iterator[Problem]:
-    samples, limit = ctx.plan.samples, ctx.family.token_limit if ctx.family else 75
+    samples = ctx.plan.samples
+    limit = max(ctx.family.token_limit if ctx.family else 0, ctx.plan.captions.max_tokens)
     texts = [("samples.prompts", text) for text in samples.prompts] + [("samples.negative", samples.negative)]
     for key, text in texts:
         count = approximate_tokens(text)
         if count > limit:
             short = text if len(text) <= 40 else f"{text[:37]}..."
             why = "the text encoder reads no further"
-            yield warning(
-                key, f"{short!r} has about {count} tokens, of which {limit} are read", why, "shorten it"
-            )
+            fix = "shorten it, or raise captions.max_tokens" if limit < MOST_TOKENS else "shorten it"
+            what = f"{short!r} has about {count} tokens, of which {limit} are read"
+            yield warning(key, what, why, fix)
     for trigger in ctx.plan.data.triggers:
         if samples.prompts and not any(has_trigger(text, trigger) for text in samples.prompts):
             why = "the previews would not show what is learnt"
