@@ -141,6 +141,34 @@ def _memory_total() -> int:
     return min(total, int(limit)) if limit.isdigit() else total
 
 
+def available_memory() -> int | None:
+    """Bytes of main memory that this process may fill, with those that it has: what the system calls available, within
+    the control group's limit. None where neither can be asked."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        table = {
+            name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)
+        }
+        own = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
+        return min(table["MemAvailable"], _left_of_group(table["MemAvailable"])) + own
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+
+
+def _left_of_group(otherwise: int) -> int:
+    """Bytes that the control group may still fill, its cached files not counted; `otherwise` where it has no limit."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text(encoding="ascii").strip()
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        rows = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return otherwise
+    return int(limit) - used + int(rows.get("inactive_file", 0)) if limit.isdigit() else otherwise
+
+
 def disk_of(path: Path) -> int | None:
     """The number of the file system that `path` is or would be on; none where that cannot be asked."""
     for folder in (path, *path.parents):

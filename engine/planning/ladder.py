@@ -154,6 +154,8 @@ LADDER: tuple[Rung, ...] = (
     Rung("one picture an update", "the effective batch shrinks to 1", _one_batch, False),
 )
 """The order in which a plan is made to fit."""
+SAME_BATCH = LADDER[:-1]
+"""What leaves the effective batch as it is."""
 CHEAP = LADDER[:4]
 """What is also done to leave some of the card free; the others only for a plan that is over it."""
 
@@ -176,13 +178,20 @@ def closed_to(gpu: Gpu | None) -> frozenset[str]:
     return frozenset({"train.weights"}) if emulates else frozenset()
 
 
-def fit(plan: Plan, cost: Callable[[Plan], int], card: int, keys: frozenset[str] = frozenset()) -> Fitted:
+def fit(
+    plan: Plan,
+    cost: Callable[[Plan], int],
+    card: int,
+    keys: frozenset[str] = frozenset(),
+    rungs: Sequence[Rung] = LADDER,
+) -> Fitted:
     """Climb until the plan takes `card` bytes at most, then step back from what turned out not to be needed.
 
-    `keys` are fields that may not be changed. Where nothing makes it fit, it is as small as it gets.
+    `keys` are fields that may not be changed, `rungs` those that may be taken. Where nothing makes it fit, it is as
+    small as it gets.
     """
     now, taken = Fitted(plan, (), cost(plan)), dict[str, Choice]()
-    while now.cost > card and (step := _next(now, cost, card, keys)) is not None:
+    while now.cost > card and (step := _next(now, cost, card, keys, rungs)) is not None:
         made, choice = step
         before = taken.pop(choice.rung.name, None)
         changes = {**(before.changes if before is not None else {}), **choice.changes}
@@ -192,10 +201,10 @@ def fit(plan: Plan, cost: Callable[[Plan], int], card: int, keys: frozenset[str]
 
 
 def _next(
-    now: Fitted, cost: Callable[[Plan], int], card: int, keys: frozenset[str]
+    now: Fitted, cost: Callable[[Plan], int], card: int, keys: frozenset[str], rungs: Sequence[Rung]
 ) -> tuple[Plan, Choice] | None:
     """The lowest rung's next step that saves enough: one that saved nothing may do so after a higher one."""
-    for rung in LADDER:
+    for rung in rungs:
         for changes in rung.steps(now.plan):
             made = None if keys & changes.keys() else changed(now.plan, changes)
             if made is not None and now.cost - (spent := cost(made)) >= LEAST_SAVED * card:

@@ -65,6 +65,11 @@ def exported(draft: RunView, event: kinds.Exported) -> None:
     say(draft, "good", f"exported {done.format}: {done.path}")
 
 
+def fit(draft: RunView, event: kinds.Fit) -> None:
+    """Something that is given up so that the run fits."""
+    say(draft, "info", f"made to fit by {event.choice}: {event.changes}; {event.price}")
+
+
 def warning(draft: RunView, event: kinds.Warned) -> None:
     """Something to know."""
     step = event.step if event.step is not None and event.step >= 0 else None

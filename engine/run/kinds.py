@@ -128,6 +128,20 @@ class Warned(Event):
 
 
 @line
+class Fit(Event):
+    """Something that the run gives up so that it fits the memory that is free; one event each, in their order."""
+
+    kind: ClassVar[str] = "fit"
+    choice: Annotated[str, About("what is given up, as in docs/memory.md")]
+    changes: Annotated[str, About("the plan's keys that are other than written, as key = value, ...")]
+    price: Annotated[str, About("what that costs, for people")]
+    takes: Annotated[int, About("the forecast peak with this and all before", "bytes")]
+    needs: Annotated[int, About("the forecast peak of the plan as it is written", "bytes")]
+    free: Annotated[int, About("what was free when the run began", "bytes")]
+    again: Annotated[bool, About("chosen at an earlier start, and kept")] = False
+
+
+@line
 class Answered(Event):
     """What became of a control command; one command may be accepted first and done later."""
 
@@ -244,6 +258,7 @@ KINDS: Final[dict[str, type[Event]]] = {
         Checkpoint,
         Exported,
         Warned,
+        Fit,
         Answered,
         Paused,
         Unpaused,

@@ -34,6 +34,10 @@ class RunDir:
         return self.path / "events.jsonl"
 
     @property
+    def fit_file(self) -> Path:
+        return self.path / "fit.json"
+
+    @property
     def control_file(self) -> Path:
         return self.path / "control.jsonl"
 

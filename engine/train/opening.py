@@ -15,6 +15,7 @@ from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
 from engine.planning.check import check, errors_of
 from engine.planning.data import scan_data
+from engine.planning.fit_at_start import kept
 from engine.run.create import create_run
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, cache_root
@@ -63,6 +64,8 @@ def open_training(
         return _open(plan, watch, cache or cache_root(), family, world)
     run, lock = _claim(plan, expanded(run_dir).absolute())
     try:
+        if (fitted := kept(run.fit_file)) is not None:
+            plan = fitted.of(plan)
         saved, broken = checkpoint.latest(run.checkpoints)
         for text in broken:
             watch.warning("broken-checkpoint", f"an older checkpoint is used, because {text}")

@@ -19,6 +19,8 @@ class Sparing:
     def __init__(self, measures: Iterator[Measure] | None = None, offload: Offload | None = None) -> None:
         self._measures = iter(()) if measures is None else measures
         self._offload = offload
+        self.taken = 0
+        """How many measures were taken."""
 
     def saving(self) -> AbstractContextManager[None]:
         """Around a forward pass."""
@@ -28,8 +30,14 @@ class Sparing:
         """Take the next measure: a warning's code and text, or none where none is left."""
         for text, act in self._measures:
             act()
+            self.taken += 1
             return "memory-saved", f"out of memory: {text} from here on; what is learned stays the same"
         return None
+
+    def restore(self, taken: int) -> None:
+        """Begin with so many measures, which an earlier attempt has taken."""
+        while self.taken < taken and self.spare() is not None:
+            pass
 
 
 def free_cache(device: torch.device) -> None:

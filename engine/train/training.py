@@ -190,6 +190,7 @@ class Training:
             "loop": self.loop.state(),
             "plan": plan_hash(self.plan),
             "skipped": self.skipped,
+            "spared": self.loop.sparing.taken,
             "draws": draws.VERSION,
         }
 
@@ -218,6 +219,7 @@ class Training:
         """Put a checkpoint that was verified in place."""
         state = checkpoint.load(saved, self.adapted.trainables, self.loop.optimizer)
         self.loop.restore(state["loop"])
+        self.loop.sparing.restore(int(state.get("spared", 0)))
         if state.get("draws", 1) != draws.VERSION:
             self.watch.warning(
                 "other-draws",

@@ -19,6 +19,7 @@ from engine.run.place import is_gone
 from engine.train import checkpoint
 from engine.worker.commands import Commands
 from engine.worker.disk_full import DiskFull
+from engine.worker.fit_at_start import fitted
 from engine.worker.heartbeat import Heartbeat
 from engine.worker.library_logs import silence
 from engine.worker.remedies import out_of_memory
@@ -57,9 +58,10 @@ def _go(run: Run, unread: list[Problem]) -> int:
         telling.warning("plan-key-not-read", f"{problem.key} {problem.what}: {problem.why}")
     for text in broken:
         telling.warning("broken-checkpoint", f"an older checkpoint is used, because {text}")
-    opening = Opening(run)
-    state: State = opening
+    state: State = Opening(run)
     try:
+        run.plan = fitted(run.folder, run.plan, telling, begun=saved is not None)
+        opening = state = Opening(run)
         state = running = opening.open(saved)
         running.train()
         running.save()

@@ -80,6 +80,10 @@ class Telling:
         """Something to know that stops nothing."""
         self.writer.emit(kinds.Warned(code, text, self.step))
 
+    def fit(self, choice: kinds.Fit) -> None:
+        """Something is given up so that the run fits."""
+        self.writer.emit(choice)
+
     def trainables(self, table: Mapping[str, tuple[int, int]]) -> None:
         """For each module that trains: (parameters, tensors)."""
         for module, (count, tensors) in table.items():

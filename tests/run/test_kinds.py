@@ -24,6 +24,7 @@ from engine.run.kinds import (
     Exported,
     Failed,
     Finished,
+    Fit,
     Heartbeat,
     Launched,
     Paused,
@@ -85,6 +86,11 @@ LINES: list[tuple[Event, str]] = [
     (
         Warned("restarted", "t", 3, signal="SIGKILL", restarts=1),
         '"warning","code":"restarted","text":"t","step":3,"signal":"SIGKILL","restarts":1',
+    ),
+    (
+        Fit("tiled decoding", 'hardware.vae_tiling = "decode"', "seams", 10, 12, 11),
+        '"fit","choice":"tiled decoding","changes":"hardware.vae_tiling = \\"decode\\"","price":"seams",'
+        '"takes":10,"needs":12,"free":11',
     ),
     (Answered("i", "stop", "done", ""), '"command","id":"i","cmd":"stop","status":"done","text":""'),
     (Paused(4), '"paused","step":4'),

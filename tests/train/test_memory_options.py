@@ -126,6 +126,17 @@ def test_a_run_whose_memory_runs_out_takes_one_measure_after_the_other_and_learn
             getattr(block, "gradient_checkpointing", True) for block in adapted.family.parts["unet"].modules()
         )
         training.train(1)
+        saved = training.save(folder / "saved")
+        with open_training(plan, watch=Warnings(), cache=folder / "cache", checked=True) as other:
+            other.resume(saved)
+            assert other.loop.sparing.taken == 4 and other.adapted.offload.activations
+            assert other.adapted.idle.away == {"vae", "text_encoder"}
+            monkeypatch.setattr(
+                other.loop.feed, "step", lambda at, limit, each=other.loop.feed.step: each(at, 2)
+            )
+            other.train()
+            again = learned(other)
+            assert all(torch.equal(again[key], value) for key, value in plain[0].items())
         left.append(6)
         with pytest.raises(torch.OutOfMemoryError):
             training.train()
