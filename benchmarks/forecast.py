@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.__main__ import put_between
-from benchmarks.figures import versions
+from benchmarks.figures import Figure, Report, machine, versions
 from benchmarks.live_storage import counted_bytes
 from engine.cost.memory import CUDA_OVERHEAD
 from engine.cost.model_size import ModelSize
@@ -34,6 +34,9 @@ class Case:
 
 
 SAVING = {"hardware.gradient_checkpointing": True}
+ELSEWHERE = {"hardware.offload_activations": True}
+FUSED = {"hardware.fused_backward": "weights", "train.clip_norm": 0.0}
+GROUPS = {"hardware.fused_backward": "groups"}
 FOUR = {"train.batch_size": 4}
 SD1, SD2, SDXL = (512, 512), (768, 768), (1024, 1024)
 CASES: tuple[Case, ...] = (
@@ -66,6 +69,23 @@ CASES: tuple[Case, ...] = (
     Case("SDXL LoRA, batch 4, 1536 px, checkpointing", "sdxl", (1536, 1536), {**FOUR, **SAVING}),
     Case("SDXL full, checkpointing", "sdxl", SDXL, {"method": "full", **SAVING}, 40.35),
     Case("SDXL ControlNet, checkpointing", "sdxl", SDXL, {"method": "controlnet", **SAVING}),
+    Case("SD 1.5 LoRA, base in int8", "sd1", SD1, {"hardware.base_weights": "int8"}),
+    Case("SD 1.5 LoRA, base in fp8", "sd1", SD1, {"hardware.base_weights": "fp8"}),
+    Case("SDXL LoRA, base in nf4, checkpointing", "sdxl", SDXL, {"hardware.base_weights": "nf4", **SAVING}),
+    Case("SD 1.5 LoRA, batch 4, offloaded activations", "sd1", SD1, {**FOUR, **ELSEWHERE}),
+    Case("SD 1.5 LoRA, offloaded activations, checkpointing", "sd1", SD1, {**ELSEWHERE, **SAVING}),
+    Case("SD 1.5 ControlNet, offloaded activations", "sd1", SD1, {"method": "controlnet", **ELSEWHERE}),
+    Case("SDXL LoRA, offloaded activations", "sdxl", SDXL, ELSEWHERE),
+    Case("SDXL LoRA, offloaded activations, checkpointing", "sdxl", SDXL, {**ELSEWHERE, **SAVING}),
+    Case("SD 1.5 full, bf16 weights", "sd1", SD1, {"method": "full", "train.weights": "bf16"}),
+    Case("SD 1.5 full, fused backward", "sd1", SD1, {"method": "full", **FUSED}),
+    Case("SD 1.5 full, fused backward in groups", "sd1", SD1, {"method": "full", **GROUPS}),
+    Case(
+        "SDXL full, bf16 weights, fused backward, checkpointing",
+        "sdxl",
+        SDXL,
+        {"method": "full", "train.weights": "bf16", **FUSED, **SAVING},
+    ),
 )
 
 
@@ -102,16 +122,42 @@ def forecast_bytes(case: Case) -> int:
     return dict(found.phases)["training"] - CUDA_OVERHEAD
 
 
-def row(case: Case) -> str:
-    """A row of the table, and what it says in GiB."""
-    forecast = forecast_bytes(case) / GIB
-    counted = counted_bytes(plan_of(case), None, case.family, *case.size) / GIB
-    off = f"{100 * (forecast / counted - 1):+.1f} %"
-    other = f"{case.elsewhere:.2f} ({100 * (forecast / case.elsewhere - 1):+.1f} %)" if case.elsewhere else ""
-    return f"| {case.title} | {forecast:.2f} | {counted:.2f} | {off} | {other} |\n"
+@dataclass(frozen=True)
+class Row:
+    """What was forecast and what was counted of a case, in GiB."""
+
+    case: Case
+    forecast: float
+    counted: float
+
+    @property
+    def off(self) -> float:
+        """The forecast's distance from what was counted, in percent."""
+        return 100 * (self.forecast / self.counted - 1)
+
+    def text(self) -> str:
+        """A line of the table."""
+        known = self.case.elsewhere
+        other = f"{known:.2f} ({100 * (self.forecast / known - 1):+.1f} %)" if known else ""
+        return f"| {self.case.title} | {self.forecast:.2f} | {self.counted:.2f} | {self.off:+.1f} % | {other} |\n"
 
 
-def table(cases: Sequence[Case]) -> str:
+def row(case: Case) -> Row:
+    """Forecast and count of one case."""
+    counted = counted_bytes(plan_of(case), None, case.family, *case.size)
+    return Row(case, forecast_bytes(case) / GIB, counted / GIB)
+
+
+def rows(cases: Sequence[Case]) -> list[Row]:
+    """Every case, told as it is done."""
+    found = []
+    for case in cases:
+        found.append(row(case))
+        print(found[-1].text(), end="", file=sys.stderr, flush=True)
+    return found
+
+
+def table(found: Sequence[Row]) -> str:
     """Forecast against counted as Markdown."""
     named = ", ".join(
         f"{name} {value}" for name, value in versions().items() if name in ("torch", "diffusers")
@@ -120,11 +166,17 @@ def table(cases: Sequence[Case]) -> str:
         "| plan | forecast, GiB | counted, GiB | off by | counted by other code |\n"
         "| --- | --- | --- | --- | --- |\n"
     )
-    rows = []
-    for case in cases:
-        rows.append(row(case))
-        print(rows[-1], end="", file=sys.stderr, flush=True)
-    return f"Versions: {named}. Without the allowance for CUDA.\n\n{head}{''.join(rows)}"
+    return f"Versions: {named}. Without the allowance for CUDA.\n\n{head}{''.join(each.text() for each in found)}"
+
+
+def figures(found: Sequence[Row]) -> list[Figure]:
+    """The largest distances either way."""
+    over, under = max(found, key=lambda each: each.off), min(found, key=lambda each: each.off)
+    note = f"{len(found)} plans, without the allowance for CUDA"
+    return [
+        Figure("forecast.over", "forecast over what was counted", max(0.0, over.off), "%", 10.0, note=note),
+        Figure("forecast.under", "forecast under what was counted", max(0.0, -under.off), "%", 3.0),
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -133,12 +185,15 @@ def main(arguments: list[str]) -> int:
         prog="python -m benchmarks.forecast", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--quick", action="store_true", help="the first case only: does it work at all?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the largest distances as JSON")
     parser.add_argument("--into", type=Path, metavar="DOC", help="replace the table in this page")
     args = parser.parse_args(arguments)
-    found = table(CASES[:1] if args.quick else CASES)
-    print(found)
+    found = rows(CASES[:1] if args.quick else CASES)
+    print(table(found))
+    if args.json is not None:
+        args.json.write_text(Report(machine(), versions(), figures(found)).to_json())
     if args.into is not None:
-        args.into.write_text(put_between(args.into.read_text(), "forecast", found))
+        args.into.write_text(put_between(args.into.read_text(), "forecast", table(found)))
     return 0
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import live_options
 from engine.models.bases import BaseInfo
 from engine.plan.schema import Plan
 from engine.tracing.autocast import CudaAutocast
@@ -56,17 +57,19 @@ class LiveStorage(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def counted_bytes(plan: Plan, base: BaseInfo | None, family: str, width: int, height: int) -> int:
     """The peak of a step on pictures of this size, in 16 bit, with the model, AdamW's states and the gradients."""
-    hardware = plan.hardware.model_copy(update={"idle_parts": "keep"})
+    hardware = plan.hardware.model_copy(update={"idle_parts": "keep", **live_options.LEFT_OUT})
     train = plan.train.model_copy(update={"precision": "bf16"})
-    plan = plan.model_copy(update={"train": train, "hardware": hardware})
-    adapted = adapt(plan, base, family)
+    adapted = adapt(plan.model_copy(update={"train": train, "hardware": hardware}), base, family)
     fold = adapted.family.spec.downscale
     sides = Sides(plan.train.batch_size, height // fold, width // fold)
     forward = forward_of(plan, adapted, sides, CudaAutocast(adapted.autocast))
     parameters = [item.parameter for item in adapted.trainables]
-    moments = [torch.empty_like(parameter) for parameter in parameters for _ in range(2)]
+    moments = [torch.empty_like(parameter, dtype=torch.float32) for parameter in parameters for _ in range(2)]
     counter = LiveStorage()
-    counter.hold((*tensors_of(adapted), *moments))
-    with counter:
-        torch.autograd.backward([forward()])
+    with live_options.quantise(plan, adapted), live_options.elsewhere(plan):
+        counter.hold((*tensors_of(adapted), *moments))
+        with counter:
+            loss = forward()
+            live_options.freeing(plan, adapted, loss)
+            torch.autograd.backward([loss])
     return counter.peak

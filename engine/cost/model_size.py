@@ -40,7 +40,8 @@ class ModelSize:
         self.trainable = sum(self.parameters[part] for part in self.whole) or options.trained_parameters(
             shape, plan.data.trigger
         )
-        self.states = round(self.trainable * state_share(plan.optimizer.name, self.denoiser))
+        shapes = options.trained_shapes(shape) or tuple(layer.shape for layer in self.denoiser)
+        self.states = round(self.trainable * state_share(plan.optimizer.name, shapes))
         texts = [part for part in spec.text_parts if part not in self.whole]
         self.text_parameters = sum(self.parameters[part] for part in texts)
         self.spec = spec
@@ -79,11 +80,7 @@ def _text_layers(config: str) -> tuple[Layer, ...]:
 
 
 @lru_cache(maxsize=64)
-def state_share(optimizer: str, layers: tuple[Layer, ...]) -> float:
-    """Bytes of the optimiser's state a trained number, where what trains has shapes like these layers'."""
+def state_share(optimizer: str, shapes: tuple[tuple[int, ...], ...]) -> float:
+    """Bytes of the optimiser's state a trained number, where what trains has shapes like these."""
     state_bytes = OPTIMIZERS[optimizer].state_bytes
-    shapes: list[tuple[int, ...]] = [
-        (layer.outputs, layer.inputs, *((layer.kernel, layer.kernel) if layer.role == "conv" else ()))
-        for layer in layers
-    ]
     return sum(state_bytes(shape) for shape in shapes) / sum(prod(shape) for shape in shapes)

@@ -30,6 +30,11 @@ class Layer:
     level: int = 0
     text: bool = False
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of its weight."""
+        return (self.outputs, self.inputs, *((self.kernel, self.kernel) if self.role == "conv" else ()))
+
     def lora_parameters(self, rank: int) -> int:
         """A is [rank, inputs, kernel, kernel], B is [outputs, rank, 1, 1] (a Linear has no kernel axes)."""
         return rank * (self.inputs * self.kernel**2 + self.outputs)

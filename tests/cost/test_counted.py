@@ -12,7 +12,9 @@ from engine.cost.memory import parts_of
 from engine.cost.model_size import ModelSize
 from engine.cost.peak import forecast_memory
 from engine.models.bases import locate
+from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.schema import Plan
+from engine.tracing.trace import adapt
 from tests.support.pictures import write_conditions
 from tests.support.plans import GIB, make_plan
 from tests.support.sessions import prepared
@@ -92,3 +94,34 @@ def _peak_of_the_losses(loop: object, counter: LiveStorage) -> int:
         for batch in batches:
             torch.autograd.backward([loop._loss(1, batch)])
     return counter.peak
+
+
+@pytest.mark.parametrize("blocks", [4, 100])
+def test_a_real_step_with_swapped_blocks_has_what_the_forecast_says_on_the_device(
+    blocks: int, pictures: Path, home: Path, tmp_path: Path
+) -> None:
+    """On a CPU both sides are main memory: what the blocks live in is taken off."""
+    plan = _real({"hardware__swapped_blocks": blocks, "lora__targets": "attention"}, pictures, tmp_path)
+    made = prepared(plan, home / "cache")
+    counter = LiveStorage()
+    family, method = made.adapted.family, made.adapted.method
+    modules = (*family.parts.values(), *method.modules().values())
+    counter.hold(value for module in modules for value in (*module.parameters(), *module.buffers()))
+    homes = sum(value.nbytes for block in made.adapted.offload._blocks for value in block.homes)
+    taken = _peak_of_the_losses(made.loop, counter) - homes
+    found = forecast_memory(plan, ModelSize(plan, locate("builtin:tiny")), None, False, False, None).setting
+    left_out = ("Python and libraries", "AdamW states")
+    parts = [
+        part for part in parts_of(found) if "training" in part.phases and not part.name.startswith(left_out)
+    ]
+    assert sum(part.size for part in parts) == pytest.approx(taken, rel=0.1)
+    assert sum(part.size for part in parts) >= 0.97 * taken
+
+
+def test_states_of_an_adapter_are_counted_by_the_shapes_of_its_halves() -> None:
+    case = Case("8-bit states of a narrow adapter", "sd1", (512, 512), {"optimizer.name": "adamw8bit"})
+    plan = plan_of(case)
+    adapted = adapt(plan, None, "sd1")
+    state_bytes = OPTIMIZERS["adamw8bit"].state_bytes
+    real = sum(state_bytes(tuple(item.parameter.shape)) for item in adapted.trainables)
+    assert ModelSize(plan, None).states == pytest.approx(real, rel=0.02)

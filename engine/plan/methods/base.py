@@ -121,6 +121,10 @@ class MethodOptions(Section):
         """Numbers that train beside the base's own; 0 for methods that train whole parts."""
         return 0
 
+    def trained_shapes(self, shape: BaseShape) -> tuple[tuple[int, ...], ...]:
+        """Shapes of what trains, on which some optimisers' states depend; none are like those of the base's layers."""
+        return ()
+
     def length_notes(self, samples: int, pictures: int, seconds: float | None) -> Iterator[str]:
         """What the forecast adds about a run that sees `samples` in all, of so many `pictures`."""
         return iter(())

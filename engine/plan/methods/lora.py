@@ -141,6 +141,13 @@ class LoraOptions(MethodOptions):
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         return parameters(self, self._adapted(shape))
 
+    def trained_shapes(self, shape: BaseShape) -> tuple[tuple[int, ...], ...]:
+        if self.kind != "lora":
+            return ()
+        adapted = self._adapted(shape)
+        downs = ((rank, *layer.shape[1:]) for layer, rank in adapted)
+        return (*downs, *((layer.outputs, rank, *(1 for _ in layer.shape[2:])) for layer, rank in adapted))
+
     def _adapted(self, shape: BaseShape) -> list[Adapted]:
         found = list(self._in_denoiser(shape))
         if self.text_encoder:
