@@ -110,9 +110,7 @@ def make_feed(plan: Plan, adapted: AdaptedModel, images: int = IMAGES) -> DataFe
     texts = {
         text: {"hidden": torch.randn(TOKENS, width, generator=source).to(compute)} for text in ["", *captions]
     }
-    return DataFeed(
-        plan, items, LatentTable(latents), TextTable(captions, texts, adapted.device), adapted.device
-    )
+    return DataFeed(plan, items, LatentTable(latents), TextTable(texts, adapted.device), adapted.device)
 
 
 def _latent(side: int, source: torch.Generator) -> Tensor:

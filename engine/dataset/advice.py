@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset import buckets
+from engine.dataset.caption_choices import Composed
+from engine.dataset.caption_draws import plain
 from engine.dataset.caption_rules import CaptionRules
 from engine.dataset.captions import (
     MOST_TOKENS,
@@ -177,9 +179,8 @@ def about_captions(
     found: Mapping[str, Caption],
     trigger: str,
     mode: TriggerMode,
-    rules: CaptionRules,
 ) -> list[Finding]:
-    """Missing, empty and overlong captions, missing triggers; one finding where it is true of all."""
+    """Missing and empty captions, missing triggers; one finding where it is true of all."""
     own = {rel: caption for rel, caption in found.items() if caption.text}
     findings = _about_missing(pictures, found, own, trigger)
     for rel, caption in own.items():
@@ -188,16 +189,21 @@ def about_captions(
             findings.append(
                 say("warning", "placeholder", rel, what, "the placeholder is taken out", "set a trigger word")
             )
-        limit = rules.max_tokens
-        # A token is a character or more, so most captions need no count.
-        if len(caption.text) > limit and (tokens := approximate_tokens(caption.text)) > limit:
-            what = f"its caption has about {tokens} tokens, of which {limit} are read"
-            fix = "shorten it, what matters first"
-            fix += f"; captions.max_tokens reads up to {MOST_TOKENS}" if limit < MOST_TOKENS else ""
-            findings.append(
-                say("warning", "caption-long", rel, what, "the text encoder reads no further", fix)
-            )
     return findings + _about_trigger(own, trigger, mode)
+
+
+def about_length(rel: str, made: Composed, rules: CaptionRules) -> list[Finding]:
+    """Whether one of the picture's captions is longer than what is read of it."""
+    limit, longest = rules.max_tokens, 0
+    for text in (made.caption, *(plain(text, rules) for text, _ in made.choices)):
+        # A token is a character or more, so most captions need no count.
+        longest = max(longest, approximate_tokens(text) if len(text) > limit else 0)
+    if longest <= limit:
+        return []
+    what = f"its caption has about {longest} tokens, of which {limit} are read"
+    fix = "shorten it, what matters first"
+    fix += f"; captions.max_tokens reads up to {MOST_TOKENS}" if limit < MOST_TOKENS else ""
+    return [say("warning", "caption-long", rel, what, "the text encoder reads no further", fix)]
 
 
 def lacks_trigger(caption: str, trigger: str) -> bool:

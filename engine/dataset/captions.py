@@ -1,12 +1,11 @@
-"""Finds each picture's caption, puts the trigger word in, and makes the variant that one draw sees."""
+"""Finds each picture's captions, and puts the trigger word in."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from engine import keys
 from engine.dataset.findings import Finding, printable
 from engine.dataset.metadata import read_metadata
 from engine.dataset.names import PictureNames, nfc
@@ -29,22 +28,29 @@ _LETTERS_A_TOKEN = 9
 class CaptionSet:
     """The captions found, by the picture's relative path; a picture without one is not in `captions`.
 
-    `conditions` are the pictures that a table names as the condition of another.
+    `several` has all of a picture with more than one source, the one in `captions` first. `conditions`
+    are the pictures that a table names as the condition of another.
     """
 
     captions: Mapping[str, Caption]
     problems: tuple[Finding, ...]
     conditions: frozenset[str] = frozenset()
+    several: Mapping[str, tuple[Caption, ...]] = field(default_factory=dict)
 
 
 def read_captions(
-    folder: Path, pictures: Iterable[str], others: Iterable[str], left_out: Collection[str] = ()
+    folder: Path,
+    pictures: Iterable[str],
+    others: Iterable[str],
+    left_out: Collection[str] = (),
+    all_sources: bool = False,
 ) -> CaptionSet:
     """The captions of `pictures`, looked for among `others`; all are paths relative to `folder`.
 
     The first of these that exists counts: same-name .txt, same-name .caption, a file of nearly that name
     (engine.dataset.sidecars), the row of a table in the order of METADATA_FILES, the caption in a same-name .json.
-    Of captions of pictures that are `left_out` nothing is said. Never raises for a bad file.
+    Of captions of pictures that are `left_out` nothing is said, nor of several where `all_sources` count. Never
+    raises for a bad file.
     """
     problems: list[Finding] = []
     names = PictureNames(pictures)
@@ -62,14 +68,17 @@ def read_captions(
         table = read_metadata(folder, other, names, left_out, problems)
         conditions |= {picture for name in table.conditions.values() if (picture := names.find(name))}
         for picture, text in table.captions.items():
-            found.setdefault(picture, []).append(Caption(text, other))
+            found.setdefault(picture, []).append(Caption.of(text, other))
         if table.captions or not other.lower().endswith(".json"):
             problems += _without_row(other, found, names.known - conditions)
-    lacking = names.known - found.keys() - conditions
-    found |= read_json_sidecars(folder, names, others, lacking) if lacking else {}
-    problems += [_two_sources(picture, captions) for picture, captions in found.items() if len(captions) > 1]
+    lacking = names.known - conditions - (set() if all_sources else found.keys())
+    for picture, own in read_json_sidecars(folder, names, others, lacking).items() if lacking else ():
+        found.setdefault(picture, []).extend(own)
+    several = {picture: tuple(own) for picture, own in found.items() if len(own) > 1}
+    if not all_sources:
+        problems += [_two_sources(picture, own) for picture, own in several.items()]
     captions = {picture: own[0] for picture, own in found.items() if picture not in conditions}
-    return CaptionSet(captions, tuple(problems), frozenset(conditions))
+    return CaptionSet(captions, tuple(problems), frozenset(conditions), several)
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -123,31 +132,6 @@ def chunks(caption: str, most: int) -> int:
     return max(1, -(-min(approximate_tokens(caption), most) // MAX_TOKENS))
 
 
-def variant(
-    caption: str,
-    seed: int,
-    epoch: int,
-    index: int,
-    *,
-    shuffle_tags: bool = False,
-    keep_tags: int = 0,
-    dropout: float = 0.0,
-) -> str:
-    """What draw `index` of `epoch` sees of the caption: nothing but the arguments decides.
-
-    With probability `dropout` "" (so that guidance has an unconditional side to lean on). With `shuffle_tags`
-    the comma-separated tags after the first `keep_tags` are permuted. `index`: the picture's or the draw's.
-    """
-    if dropout > 0 and keys.uniform(seed, "caption-dropout", epoch, index) < dropout:
-        return ""
-    if not shuffle_tags:
-        return caption
-    tags = [tag for tag in (part.strip() for part in caption.split(",")) if tag]
-    first, rest = tags[:keep_tags], tags[keep_tags:]
-    order = keys.permutation(len(rest), seed, "tags", epoch, index)
-    return ", ".join(first + [rest[int(at)] for at in order])
-
-
 def _without_row(metadata: str, found: Mapping[str, list[Caption]], known: set[str]) -> list[Finding]:
     base = metadata[: len(metadata) - len(metadata.rpartition("/")[2])]
     why = "it is trained without a caption of its own"
@@ -165,7 +149,7 @@ def _without_row(metadata: str, found: Mapping[str, list[Caption]], known: set[s
     ]
 
 
-def _two_sources(picture: str, captions: list[Caption]) -> Finding:
+def _two_sources(picture: str, captions: Sequence[Caption]) -> Finding:
     same = len({caption.text for caption in captions}) == 1
     names = [printable(caption.source) for caption in captions]
     return Finding(

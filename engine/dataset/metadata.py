@@ -20,9 +20,17 @@ def clean(text: str) -> str:
     return " ".join(nfc(text).translate(_SPACE).split())
 
 
+def clean_lines(text: str) -> str:
+    """The text in clean lines, without empty ones."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if "\n" not in text.strip("\n"):
+        return clean(text)
+    return "\n".join(line for line in map(clean, text.split("\n")) if line)
+
+
 @dataclass(slots=True)
 class Metadata:
-    """What one table says: captions, and condition pictures, by picture; all names are relative to the folder.
+    """What one table says: captions in lines, and condition pictures, by picture; all names are relative to the folder.
 
     `outside` has line and name of each condition that lies elsewhere.
     """
@@ -112,7 +120,7 @@ class _Reader:
         elif picture in self.found.captions:
             self.table.second(number, name)
         else:
-            self.found.captions[picture] = clean(text)
+            self.found.captions[picture] = clean_lines(text)
 
 
 def _below(roots: Sequence[str], base: str, name: str) -> str | None:

@@ -19,10 +19,11 @@ _MARKS = {"error": "x", "warning": "!", "info": "-"}
 class Item:
     """One picture to train on: `rel` below `folder`, width and height in pixels after EXIF rotation.
 
-    `caption` is what is trained on, with the trigger; `caption_source` a file's name, "trigger" or "".
-    `size` is the bucket, the width and height it is trained at. `span` is where it lies in a shard, and
-    `condition` where its condition picture does, for a sample of a shard that has one. `treatment` is what its set
-    says of its pictures; none where the plan has no sets.
+    `caption` is what is trained on (of several the first), with the trigger; `caption_source` a file's name,
+    "trigger" or "". `size` is the bucket, the width and height it is trained at. `span` is where it lies in a shard,
+    and `condition` where its condition picture does, for a sample of a shard that has one. `treatment` is what its set
+    says of its pictures; none where the plan has no sets. `choices` are the texts that draws choose from, with their
+    weights; empty where `caption` is the only one.
     """
 
     folder: Path
@@ -35,6 +36,7 @@ class Item:
     span: Span | None = None
     condition: Span | None = None
     treatment: Treatment | None = None
+    choices: tuple[tuple[str, float], ...] = ()
 
     @property
     def path(self) -> Path:
@@ -68,6 +70,7 @@ class Counts:
     caption_empty: int = 0
     caption_long: int = 0
     two_captions: int = 0
+    several_captions: int = 0
     rows_without_file: int = 0
     links_outside: int = 0
     trigger_missing: int = 0

@@ -7,15 +7,16 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset import advice, buckets
 from engine.dataset.beside import CLASS
+from engine.dataset.caption_choices import compose
 from engine.dataset.caption_rules import USUAL, CaptionRules
-from engine.dataset.captions import TriggerMode, read_captions, with_trigger
+from engine.dataset.captions import TriggerMode
 from engine.dataset.contents import file_sha256
 from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.found import Found, read_all_captions
 from engine.dataset.images import Header, load_rgb, read_header
 from engine.dataset.location import DataLocation, look
 from engine.dataset.refusals import PictureError
@@ -23,7 +24,7 @@ from engine.dataset.repeat_folders import about_sets
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
 from engine.dataset.sidecars import Caption
-from engine.dataset.sources import Source, Span
+from engine.dataset.sources import Span
 from engine.errors import UserError
 from engine.run.paths import cache_root
 
@@ -74,48 +75,28 @@ def scan(
         problems += _duplicates(found)
     if not headers and (location.listing.pictures or location.listing.shards):
         problems.append(advice.nothing_usable(found.pictures))
-    if location.listing.captions:
-        left_out = {name for name in location.listing.pictures if name not in headers}
-        left_out |= set(location.listing.companions)
-        left_out |= {finding.file for finding in problems if finding.code == "unsupported"}
-        read = read_captions(location.root, headers, location.listing.captions, left_out)
-        problems += read.problems
-        found.captions.update(read.captions)
-        for rel in read.conditions:
-            del headers[rel]
-        found.pictures -= len(read.conditions)
+    read_all_captions(found, location, rules)
     if not found.spans:
         problems += _about_sets(location, found)
-    problems += advice.about_captions(headers, found.captions, trigger, trigger_mode, rules)
+    problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
     items: list[Item] = []
+    several = 0
     for rel, header in headers.items():
         size = (resolution, resolution)
         if bucket:
             size = buckets.assign(header.width, header.height, resolution, step)
         problems += advice.about_picture(rel, header, size)
-        text, source = _caption(found.captions.get(rel), trigger, trigger_mode)
+        made = compose(found.sources(rel), trigger, trigger_mode, rules)
+        problems += advice.about_length(rel, made, rules)
+        several += made.own > 1
         spans = found.spans.get(rel, (None, None))
-        items.append(Item(location.root, rel, header.width, header.height, text, source, size, *spans))
-    counts = _count(found.pictures, headers, found.captions, trigger, problems)
+        own = (made.caption, made.source, size, *spans, None, made.choices)
+        items.append(Item(location.root, rel, header.width, header.height, *own))
+    counts = _count(found.pictures, headers, found.captions, trigger, problems, several)
     return _report(path, resolution, trigger, recursive, deep, items, problems, counts)
 
 
-@dataclass(slots=True)
-class _Found:
-    """The usable pictures by name, below `root`, and of how many; `spans` has a shard's picture and condition."""
-
-    root: Path
-    pictures: int = 0
-    headers: dict[str, Header] = field(default_factory=dict)
-    captions: dict[str, Caption] = field(default_factory=dict)
-    spans: dict[str, tuple[Span, Span | None]] = field(default_factory=dict)
-
-    def source(self, rel: str) -> Source:
-        """What to read a picture from."""
-        return self.spans[rel][0] if rel in self.spans else self.root / rel
-
-
-def _about_sets(location: DataLocation, found: _Found) -> list[Finding]:
+def _about_sets(location: DataLocation, found: Found) -> list[Finding]:
     """What the names of folders say, of the subfolders that are not read too."""
     captions, listing = found.captions, location.listing
     pictures = {rel: rel in captions and bool(captions[rel].text) for rel in found.headers}
@@ -124,13 +105,13 @@ def _about_sets(location: DataLocation, found: _Found) -> list[Finding]:
     return about_sets(location.root, pictures or deeper, classes)
 
 
-def _in_folder(location: DataLocation, on_progress: Progress | None) -> _Found:
+def _in_folder(location: DataLocation, on_progress: Progress | None) -> Found:
     names = location.listing.pictures
-    return _Found(location.root, len(names), _headers(location.root, names, location.problems, on_progress))
+    return Found(location.root, len(names), _headers(location.root, names, location.problems, on_progress))
 
 
-def _in_shards(location: DataLocation, on_progress: Progress | None) -> _Found:
-    found, root = _Found(location.root), location.root.absolute()
+def _in_shards(location: DataLocation, on_progress: Progress | None) -> Found:
+    found, root = Found(location.root), location.root.absolute()
     for done, rel in enumerate(location.listing.shards, 1):
         shard = shard_contents(root, rel, cache_root())
         location.problems.extend(shard.problems)
@@ -140,7 +121,7 @@ def _in_shards(location: DataLocation, on_progress: Progress | None) -> _Found:
             found.headers[name] = sample.header
             found.spans[name] = (sample.picture, sample.condition)
             if sample.caption is not None:
-                found.captions[name] = Caption(sample.caption, sample.source)
+                found.captions[name] = Caption.of(sample.caption, sample.source)
         if on_progress is not None:
             on_progress(done, len(location.listing.shards))
     return found
@@ -160,7 +141,7 @@ def _headers(
     return headers
 
 
-def _decode(found: _Found, problems: list[Finding], on_progress: Progress | None) -> None:
+def _decode(found: Found, problems: list[Finding], on_progress: Progress | None) -> None:
     """Decodes every picture, several at a time, and takes those that fail out of the headers."""
 
     def attempt(rel: str) -> PictureError | None:
@@ -180,7 +161,7 @@ def _decode(found: _Found, problems: list[Finding], on_progress: Progress | None
                 on_progress(done, len(rels))
 
 
-def _duplicates(found: _Found) -> list[Finding]:
+def _duplicates(found: Found) -> list[Finding]:
     """A finding for each copy of an earlier picture; only pictures of equal length are hashed."""
     findings: list[Finding] = []
     by_length: dict[int, list[str]] = {}
@@ -202,19 +183,13 @@ def _duplicates(found: _Found) -> list[Finding]:
     return findings
 
 
-def _caption(own: Caption | None, trigger: str, mode: TriggerMode) -> tuple[str, str]:
-    """The text that is trained on and where it comes from."""
-    if own is not None and own.text:
-        return with_trigger(own.text, trigger, mode), own.source
-    return trigger, "trigger" if trigger else ""
-
-
 def _count(
     files: int,
     headers: Mapping[str, Header],
     found: Mapping[str, Caption],
     trigger: str,
     problems: list[Finding],
+    several: int,
 ) -> Counts:
     codes = Counter(finding.code for finding in problems)
     captioned = sum(bool(caption.text) for caption in found.values())
@@ -235,6 +210,7 @@ def _count(
         caption_missing=len(headers) - len(found),
         caption_empty=codes["caption-empty"],
         caption_long=codes["caption-long"],
+        several_captions=several,
         two_captions=codes["two-captions"],
         rows_without_file=codes["row-without-file"],
         links_outside=codes["link-outside"],

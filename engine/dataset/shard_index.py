@@ -19,7 +19,7 @@ from engine.dataset.source_contents import FOLDER
 from engine.dataset.sources import Shard, Span, Stamp, stamp_of
 from engine.files import write_atomic
 
-VERSION = 2
+VERSION = 3
 """Raise it when the same shard would be read differently: other samples, captions or findings."""
 
 

@@ -11,7 +11,7 @@ from engine.dataset.encodings import decode
 from engine.dataset.findings import Finding, printable
 from engine.dataset.images import Header, read_header
 from engine.dataset.json_caption import caption_of
-from engine.dataset.metadata import clean
+from engine.dataset.metadata import clean_lines
 from engine.dataset.names import PICTURES
 from engine.dataset.refusals import PictureError
 from engine.dataset.sidecars import MAX_JSON_BYTES, MAX_SIDECAR_BYTES, SIDECARS
@@ -33,7 +33,8 @@ _COMPRESSED = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture of a shard that can be trained on. `source` is the member that the caption came from."""
+    """One picture of a shard that can be trained on. `caption` is in clean lines, `source` the member
+    that it came from."""
 
     picture: Span
     header: Header
@@ -191,7 +192,7 @@ class _Reader:
         raw = os.pread(self.descriptor, member.size, member.offset)
         if ending == ".json":
             return caption_of(decode(raw).text.encode())
-        return clean(decode(raw).text)
+        return clean_lines(decode(raw).text)
 
     def finish(self) -> None:
         """Says what was passed over, a finding a reason."""

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.dataset.encodings import decode
 from engine.dataset.findings import Finding, printable
-from engine.dataset.json_caption import caption_of
-from engine.dataset.metadata import clean
+from engine.dataset.json_caption import json_captions
+from engine.dataset.metadata import clean_lines
 from engine.dataset.names import PictureNames, has_picture_suffix, stem_of
 from engine.dataset.tables import is_table
 
@@ -21,10 +21,21 @@ _NOTES = frozenset(("readme", "license", "licence", "notes", "prompts", "classes
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """A caption as it stands in `source`, a file's name relative to the folder."""
+    """A caption as it stands in `source`, a file's name relative to the folder, on one line.
+
+    `parts` are the captions of a source that holds several, each with its weight: its lines, or a list in a .json.
+    """
 
     text: str
     source: str
+    parts: tuple[tuple[str, float], ...] = ()
+
+    @classmethod
+    def of(cls, lines: str, source: str) -> "Caption":
+        """The caption of a text in clean lines."""
+        if "\n" not in lines:
+            return cls(lines, source)
+        return cls(lines.replace("\n", " "), source, tuple((line, 1.0) for line in lines.split("\n")))
 
 
 def read_sidecars(
@@ -77,9 +88,11 @@ def read_json_sidecars(
             raw = _read_start(f"{folder}/{name}", MAX_JSON_BYTES)
         except OSError:
             continue
-        text = caption_of(decode(raw).text.encode("utf-8", "replace"))
-        if text is not None:
-            found |= {owner: [Caption(text, name)] for owner in owners}
+        written = json_captions(decode(raw).text.encode("utf-8", "replace"))
+        if written is not None:
+            own = Caption.of(written[0], name)
+            own = replace(own, parts=written[1]) if written[1] else own
+            found |= {owner: [own] for owner in owners}
     return found
 
 
@@ -99,7 +112,7 @@ def _bare(name: str) -> str:
 def _add(
     folder: Path, name: str, owners: list[str], found: dict[str, list[Caption]], problems: list[Finding]
 ) -> None:
-    caption = Caption(_read_sidecar(folder, name, problems), name)
+    caption = Caption.of(_read_sidecar(folder, name, problems), name)
     for owner in owners:
         found.setdefault(owner, []).append(caption)
 
@@ -131,7 +144,7 @@ def _read_sidecar(folder: Path, name: str, problems: list[Finding]) -> str:
     if "\x00" in text:
         what = "the caption has NUL bytes in it; they count as spaces"
         say("caption-encoding", what, "it is damaged, or no text", "look at it, and save it as UTF-8")
-    return clean(text)
+    return clean_lines(text)
 
 
 def _read_start(path: str, limit: int) -> bytes:

@@ -166,6 +166,7 @@ def path_keys(method: str) -> tuple[str, ...]:
         "base.vae",
         "data.path",
         "data.class_path",
+        "captions.folder",
         *(f"{method}.{name}" for name in own),
     )
 
@@ -215,7 +216,9 @@ def resolve(plan: Plan, folder: Path) -> Plan:
         for name, value in (("model", base.model), ("tokenizer", base.tokenizer), ("vae", base.vae))
         if isinstance(value, str) and is_path(value, folder)
     }
-    plan = plan.model_copy(update={"data": data, "base": base.model_copy(update=changes), plan.method: own})
+    captions = plan.captions.model_copy(update={"folder": _absolute(plan.captions.folder, folder)})
+    tables = {"data": data, "base": base.model_copy(update=changes), "captions": captions, plan.method: own}
+    plan = plan.model_copy(update=tables)
     _refuse_paths(plan, folder)  # a folder on the way, or where a link leads, may have another kind of name
     return plan
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError, model_validator
 
+from engine.dataset.caption_rules import CaptionRules
 from engine.plan.base_model import Base
 from engine.plan.captions import Captions
 from engine.plan.fields import PlanField, Section, option, section_fields
@@ -208,7 +210,9 @@ class Plan(Section):
     @property
     def idle(self) -> frozenset[str]:
         tables = [(name, getattr(self, name)) for name in type(self).model_fields]
-        return frozenset(
+        moved = self.captions.tag_dropout or any(each.shuffle_tags for each in self.data.picture_sets)
+        of_tags = () if moved else ("data.keep_tags", "captions.keep_separator")
+        return frozenset(of_tags) | frozenset(
             f"{name}.{field}" for name, table in tables if isinstance(table, Section) for field in table.idle
         )
 
@@ -232,7 +236,15 @@ class Plan(Section):
         if self.options.trains_text:
             return "the text encoder trains, so its embeddings change at every step"
         shuffled = any(each.shuffle_tags for each in (*self.data.picture_sets, *self.data.class_sets))
-        return "shuffled tags make another caption at every step" if shuffled else ""
+        if shuffled:
+            return "shuffled tags make another caption at every step"
+        return self.captions.cache_obstacle
+
+    @property
+    def caption_rules(self) -> CaptionRules:
+        """What the plan makes of its pictures' captions; tag dropout never takes a trigger."""
+        rules = self.captions.rules
+        return replace(rules, protected_tags=(*rules.protected_tags, *self.data.triggers))
 
     @property
     def latent_cache_obstacle(self) -> str:

@@ -73,6 +73,11 @@ class PlanBuilder:
     def tiny(self) -> bool:
         return self.facts.tiny
 
+    @property
+    def uncaptioned(self) -> int:
+        report = self.facts.report
+        return report.counts.images - report.counts.captioned if report is not None else 0
+
     def take(self, derived: Derived) -> None:
         """Add a value, unless it was given."""
         if derived.key not in self.given:

@@ -15,6 +15,7 @@ from engine.plan.schema import Plan
 from engine.planning.data import scan_data
 from engine.planning.rules import base as base_rules
 from engine.planning.rules import (
+    captions,
     class_pictures,
     data,
     hardware,
@@ -30,6 +31,7 @@ from engine.planning.rules.context import Context, Rule
 RULES: tuple[Rule, ...] = (
     *base_rules.RULES,
     *data.RULES,
+    *captions.RULES,
     *method.RULES,
     *class_pictures.RULES,
     *sets.RULES,

@@ -18,7 +18,7 @@ from engine.plan.schema import Data, Plan
 
 def scan_data(plan: Plan) -> DatasetReport:
     """The pictures that the plan learns from; UserError for a resolution that is no multiple of 8."""
-    return scan_sets(plan.data, plan.folders_apart, rules=plan.captions.rules)
+    return scan_sets(plan.data, plan.folders_apart, rules=plan.caption_rules)
 
 
 def scan_sets(

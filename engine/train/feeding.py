@@ -11,6 +11,8 @@ import torch
 
 from engine import draws
 from engine.dataset.cache import TensorCache
+from engine.dataset.caption_draws import CaptionDraws
+from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.images import placement
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
@@ -55,6 +57,7 @@ class DataFeed:
         weight: float = 1.0,
         first_slot: int = 0,
         world: World = ALONE,
+        rules: CaptionRules = USUAL,
     ) -> None:
         """`weight` and `first_slot` are for pictures that run beside others (class pictures)."""
         self.plan = plan
@@ -67,6 +70,7 @@ class DataFeed:
         self.first_slot = first_slot
         self.world = world
         self.treatments = treatments(plan, items)
+        self.captions = CaptionDraws(items, self.treatments, rules, plan.seed)
         self.order = BatchPlan(
             [item.size for item in items],
             plan.train.batch_size,
@@ -109,7 +113,7 @@ class DataFeed:
         dropped = [draw < each.caption_dropout for draw, each in zip(drawn, shown_as, strict=True)]
         # Numbers the draws, not the pictures: one that comes twice in an epoch has its tags shuffled anew.
         shown = [(epoch, slot + step * len(self.items)) for slot in slots]
-        cond = self.texts.rows(rows, dropped, shown)
+        cond = self.texts.rows(self.captions.texts(rows, dropped, shown))
         return Batch(
             slots=slots,
             mean=mean.to(self.device, non_blocking=True),
@@ -223,7 +227,9 @@ def make_feed(
     if not prior:
         return main
     first_slot = plan.train.batch_size * plan.train.gradient_accumulation
-    return PriorFeed(main, build(plan, prior, weight=plan.data.class_weight, first_slot=first_slot))
+    # What the plan makes of captions is for the pictures to learn: class pictures have their class's words alone.
+    classes = build(plan, prior, weight=plan.data.class_weight, first_slot=first_slot, rules=USUAL)
+    return PriorFeed(main, classes)
 
 
 def _stage(plan: Plan, report: DatasetReport, side: int) -> tuple[Plan, Sequence[Item]]:
@@ -243,16 +249,20 @@ def _data_feed(
     weight: float = 1.0,
     first_slot: int = 0,
     extras: Sequence[ExtraSource] = (),
+    rules: CaptionRules | None = None,
 ) -> DataFeed:
+    rules = plan.caption_rules if rules is None else rules
+    shown_as = treatments(plan, items)
     latents: LatentTable | LiveLatents
     if plan.caches_latents:
-        flips = [each.flip for each in treatments(plan, items)]
+        flips = [each.flip for each in shown_as]
         latents = LatentTable.build(items, adapted, cache, flips, partial(progress, "latents"))
     else:
         latents = LiveLatents(items, adapted)
     texts: TextTable | LiveTexts
     if plan.caches_text:
-        texts = TextTable.build(items, adapted, cache, partial(progress, "captions"))
+        every = CaptionDraws(items, shown_as, rules, plan.seed).every()
+        texts = TextTable.build(every, adapted, cache, partial(progress, "captions"))
     else:
-        texts = LiveTexts(items, adapted, plan)
-    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot, world)
+        texts = LiveTexts(adapted, plan.options.trains_text)
+    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot, world, rules)

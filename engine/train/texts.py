@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
-from engine.dataset.captions import variant
-from engine.dataset.report import Item
 from engine.families.base import Conditioning
 from engine.families.clip_text import TextReading
-from engine.plan.schema import Plan
-from engine.planning.data import treatments
 from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
 from engine.train.setup import AdaptedModel
-
-Draw = tuple[int, int]
 
 
 class TextTable:
@@ -27,26 +21,23 @@ class TextTable:
 
     def __init__(
         self,
-        captions: Sequence[str],
         table: Mapping[str, Mapping[str, Tensor]] | EncodedTable[str],
         device: torch.device,
     ) -> None:
-        self._captions = captions
         self._table = table
         self._device = device
 
     @classmethod
     def build(
         cls,
-        items: Sequence[Item],
+        texts: Collection[str],
         adapted: AdaptedModel,
         cache: TensorCache,
         progress: Callable[[int, int], None],
     ) -> TextTable:
-        """Read what the cache holds and embed the rest."""
-        captions = [item.caption for item in items]
+        """Read what the cache holds of these texts and embed the rest."""
         # The longest first: by its size the table sees whether all lie in memory.
-        distinct = sorted({"", *captions}, key=lambda text: (-len(text), text))
+        distinct = sorted({"", *texts}, key=lambda text: (-len(text), text))
         parts = [module_hash(adapted.family.parts[part]) for part in adapted.family.spec.text_parts]
         # A tokenizer's padding changes what the same weights make of a caption.
         pads = [f"{len(each)}/{each.pad_token_id}" for each in adapted.family.tokenizers.values()]
@@ -57,13 +48,10 @@ class TextTable:
             lambda texts: [embed(adapted, text) for text in texts],
         )
         with adapted.idle.staying():
-            return cls(captions, EncodedTable.build(encoder, distinct, progress), adapted.device)
+            return cls(EncodedTable.build(encoder, distinct, progress), adapted.device)
 
-    def rows(
-        self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
-    ) -> Callable[[], Conditioning]:
-        """What gives the conditioning of these pictures, the empty caption's where dropped."""
-        texts = ["" if drop else self._captions[row] for row, drop in zip(indexes, dropped, strict=True)]
+    def rows(self, texts: Sequence[str]) -> Callable[[], Conditioning]:
+        """What gives the conditioning of these texts."""
         table = self._table
         found = table.many(texts) if isinstance(table, EncodedTable) else [table[text] for text in texts]
         conds = [Conditioning.from_rows({name: value[None] for name, value in row.items()}) for row in found]
@@ -87,32 +75,15 @@ def embed(adapted: AdaptedModel, text: str) -> dict[str, Tensor]:
 
 
 class LiveTexts:
-    """Token ids, for text encoders that train, and embeddings made anew where tags are shuffled."""
+    """Token ids, for text encoders that train, and embeddings made anew where captions change from draw to draw."""
 
-    def __init__(self, items: Sequence[Item], adapted: AdaptedModel, plan: Plan) -> None:
-        self._captions = [item.caption for item in items]
+    def __init__(self, adapted: AdaptedModel, trains: bool) -> None:
+        """`trains`: weights of a text encoder change."""
         self._ready = adapted
-        self._treatments = treatments(plan, items)
-        self._seed = plan.seed
-        self._trains = plan.options.trains_text
+        self._trains = trains
 
-    def rows(
-        self, indexes: Sequence[int], dropped: Sequence[bool], draws: Sequence[Draw]
-    ) -> Callable[[], Conditioning]:
-        """What gives the conditioning of this draw's captions, embedded when it is asked where an encoder trains."""
-        texts = [
-            ""
-            if drop
-            else variant(
-                self._captions[row],
-                self._seed,
-                epoch,
-                draw,
-                shuffle_tags=self._treatments[row].shuffle_tags,
-                keep_tags=self._treatments[row].keep_tags,
-            )
-            for row, drop, (epoch, draw) in zip(indexes, dropped, draws, strict=True)
-        ]
+    def rows(self, texts: Sequence[str]) -> Callable[[], Conditioning]:
+        """What gives the conditioning of these texts, embedded when it is asked where an encoder trains."""
         family = self._ready.family
         ids = family.tokenize(texts)
         if self._trains:

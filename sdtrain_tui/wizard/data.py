@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -9,11 +10,13 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Button
 
+from engine.plan.captions import Captions
 from engine.plan.methods import METHODS
 from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.data_facts import condition_facts, facts_of, prior_facts
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.more_fields import MoreFields
 from sdtrain_tui.wizard.sets import SETS, SetsEditor
 from sdtrain_tui.wizard.step import Step, label_of
 
@@ -23,6 +26,12 @@ if TYPE_CHECKING:
 
 CLASS = "data.class_"
 CLASS_KEYS = ("data.class_prompt", "data.class_count", "data.class_path")
+CAPTIONS = (
+    "data.caption_dropout",
+    "data.shuffle_tags",
+    "data.keep_tags",
+    *(f"captions.{name}" for name in Captions.model_fields),
+)
 LABELS = {
     "data.path": "folder",
     "data.trigger": "trigger word",
@@ -35,7 +44,7 @@ def with_pictures(method: str) -> tuple[str, ...]:
     """The keys that are asked for on the page of the pictures."""
     spec = METHODS[method]
     optional = CLASS_KEYS if spec.class_pictures else ()
-    return "data.path", *spec.asks, *(key for key in optional if key not in spec.asks)
+    return "data.path", *spec.asks, *(key for key in (*optional, *CAPTIONS) if key not in spec.asks)
 
 
 class DataStep(Step):
@@ -51,7 +60,8 @@ class DataStep(Step):
         fields = self.draft.fields()
         asks = METHODS[self.draft.method].asks
         yield from (self._row(fields[key]) for key in ("data.path", *asks))
-        more = [key for key in with_pictures(self.draft.method) if key not in ("data.path", *asks)]
+        yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions")
+        more = [key for key in with_pictures(self.draft.method) if key.startswith(CLASS) and key not in asks]
         if more:
             yield Button("+ class pictures", id="classes", compact=True)
             with Vertical(id="class-fields") as box:
@@ -59,6 +69,13 @@ class DataStep(Step):
             box.display = any(key in self.draft.answers for key in more)
         yield SetsEditor(self.draft)
         yield FactLines(id="data-facts")
+
+    def _of_captions(self) -> list[str]:
+        return [key for key in CAPTIONS if key not in METHODS[self.draft.method].asks]
+
+    def _rows(self, keys: list[str]) -> Iterable[FieldRow]:
+        fields = self.draft.fields()
+        return (self._row(fields[key]) for key in keys)
 
     def _row(self, field: PlanField) -> FieldRow:
         labels = LABELS | dict(METHODS[self.draft.method].labels)

@@ -17,9 +17,23 @@ if TYPE_CHECKING:
     from engine.planning.build import Facts
 
 CONDITIONS = {f"{name}.{field}" for name, spec in METHODS.items() for field in spec.options.condition_fields}
+OF_CAPTIONS = (
+    "folder",
+    "several",
+    "weights",
+    "prefix",
+    "suffix",
+    "class_word",
+    "templates",
+    "wildcards",
+    "keep_separator",
+    "secondary_separator",
+    "max_tokens",
+)
 LOOK_KEYS = frozenset(
     (
         *CONDITIONS,
+        *(f"captions.{name}" for name in OF_CAPTIONS),
         "method",
         "base.model",
         "base.allow_download",

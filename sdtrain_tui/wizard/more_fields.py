@@ -27,14 +27,17 @@ class MoreFields(Vertical):
         rows: Callable[[list[str]], Iterable[FieldRow]],
         *,
         id: str,
+        name: str = "",
     ) -> None:
+        """With `name` the button is called by it."""
         super().__init__(id=id, classes="more-fields")
         self.fields = fields
         self._rows = rows
         self.shown = False
+        self._labels = (f"+ {name}", f"- {name}") if name else ("+ all fields", "- fewer fields")
 
     def compose(self) -> ComposeResult:
-        yield Button("+ all fields", compact=True)
+        yield Button(self._labels[0], compact=True)
         box = Vertical(classes="all-fields")
         box.display = False
         yield box
@@ -50,5 +53,5 @@ class MoreFields(Vertical):
         if shown and not box.children:
             await box.mount(*self._rows(self.fields()))
         box.display = self.shown = shown
-        self.query_one(Button).label = "- fewer fields" if shown else "+ all fields"
+        self.query_one(Button).label = self._labels[shown]
         self.post_message(self.Toggled())

@@ -181,8 +181,8 @@ async def test_a_number_that_is_chosen_is_a_number(pictures: Path) -> None:
     answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
     app = SdtrainApp(start="wizard", answers=answers)
     async with app.run_test(size=(120, 36)) as pilot:
-        await go_to(pilot, app, "recipe")
-        app.screen.query_one("#more-recipe Button").focus()
+        await go_to(pilot, app, "data")
+        app.screen.query_one("#more-captions Button").focus()
         await pilot.press("enter")
         await wait_for(pilot, lambda: bool(app.screen.query("#field-captions-max_tokens")), "the field")
         field = app.screen.query_one("#field-captions-max_tokens", FieldRow)
@@ -192,3 +192,26 @@ async def test_a_number_that_is_chosen_is_a_number(pictures: Path) -> None:
         draft = app.screen.draft  # type: ignore[attr-defined]
         assert draft.answers["captions.max_tokens"] in (75, 150, 225)
         assert not draft.trouble(field.field)
+
+
+async def test_options_of_tags_are_asked_for_where_tags_are_moved_or_left_out(pictures: Path) -> None:
+    answers: Answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await go_to(pilot, app, "data")
+        app.screen.query_one("#more-captions Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#more-captions FieldRow")), "the fields")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#more-captions FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display}
+
+        of_tags = {"data.keep_tags", "captions.keep_separator", "captions.protected_tags"}
+        await wait_for(pilot, lambda: not of_tags & shown(), "no options of tags that stay")
+        assert {"captions.several", "captions.prefix", "data.shuffle_tags"} <= shown()
+        assert "captions.weights" not in shown()
+        row = app.screen.query_one("#more-captions FieldRow")
+        row.post_message(Answered("captions.tag_dropout", 0.2))
+        row.post_message(Answered("captions.several", "lines"))
+        await wait_for(pilot, lambda: of_tags | {"captions.weights"} <= shown(), "the options of tags")

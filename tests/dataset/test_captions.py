@@ -5,11 +5,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from engine.dataset import captions
-from engine.dataset.captions import CaptionSet, read_captions, variant, with_trigger
+from engine.dataset.captions import CaptionSet, read_captions, with_trigger
 
 
 def read(folder: Path, *pictures: str) -> CaptionSet:
@@ -150,42 +148,3 @@ def test_the_token_estimate_counts_what_clip_would_split() -> None:
     assert captions.approximate_tokens("antidisestablishmentarianism") == 4
     assert captions.approximate_tokens("猫の写真") == 4
     assert captions.approximate_tokens("") == 0
-
-
-CAPTION = "fox, red, snow, tree, night, moon"
-
-
-def test_a_variant_without_options_is_the_caption_itself() -> None:
-    assert variant("a, b ,c ", 1, 2, 3) == "a, b ,c "
-
-
-@given(st.integers(), st.integers(0, 1000), st.integers(0, 10**9), st.integers(0, 9))
-def test_shuffled_tags_are_the_same_tags_with_the_first_in_place(
-    seed: int, epoch: int, index: int, kept: int
-) -> None:
-    result = variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tags=kept)
-    assert result == variant(CAPTION, seed, epoch, index, shuffle_tags=True, keep_tags=kept)
-    tags = CAPTION.split(", ")
-    assert Counter(result.split(", ")) == Counter(tags)
-    assert result.split(", ")[:kept] == tags[:kept]
-
-
-def test_variants_differ_by_epoch_by_index_and_by_seed() -> None:
-    assert len({variant(CAPTION, 1, epoch, 0, shuffle_tags=True) for epoch in range(40)}) > 30
-    assert len({variant(CAPTION, 1, 0, index, shuffle_tags=True) for index in range(40)}) > 30
-    assert len({variant(CAPTION, seed, 0, 0, shuffle_tags=True) for seed in range(40)}) > 30
-
-
-def test_dropout_empties_the_stated_part_of_the_captions() -> None:
-    dropped = sum(
-        variant("a cat", 9, epoch, index, dropout=0.1) == "" for epoch in range(20) for index in range(200)
-    )
-    assert 330 < dropped < 470  # 4000 draws, 400 expected, 3.7 standard deviations
-    assert variant("a cat", 9, 0, 0, dropout=0.0) == "a cat"
-    assert variant("a cat", 9, 0, 0, dropout=1.0) == ""
-
-
-def test_dropout_does_not_change_how_the_others_are_shuffled() -> None:
-    for index in range(50):
-        plain = variant(CAPTION, 3, 0, index, shuffle_tags=True)
-        assert variant(CAPTION, 3, 0, index, shuffle_tags=True, dropout=0.5) in ("", plain)

@@ -20,7 +20,7 @@ from engine.plan.schema import Plan, plan_fields
 SMALLEST = 'name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "pictures"\n'
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 # Lists of numbers; all other lists are of texts.
-NUMBERS = ("scratch.widths", "hypernetwork.layer_structure", "hypernetwork.dropout")
+NUMBERS = ("scratch.widths", "hypernetwork.layer_structure", "hypernetwork.dropout", "captions.weights")
 DEVICES = st.sampled_from(["auto", "cpu", "cuda", "cuda:1"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 

@@ -52,6 +52,8 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"base__family": "sdxl", "base__clip_skip": 2}, "base.clip_skip", "error"),
     ({"lora__text_encoder": True, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"data__shuffle_tags": True, "data__cache_text": "on"}, "data.cache_text", "error"),
+    ({"captions__tag_dropout": 0.1, "data__cache_text": "on"}, "data.cache_text", "error"),
+    ({"captions__wildcards": True, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"data__random_crop": True, "data__cache_latents": "on"}, "data.cache_latents", "error"),
     ({"lora__dora": True, "output__formats": ["kohya"]}, "output.formats", "error"),
     ({"output__formats": ["koya"]}, "output.formats", "error"),

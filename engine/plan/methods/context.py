@@ -89,6 +89,10 @@ class GrowingPlan(Protocol):
     def given(self) -> Mapping[str, object]: ...
     @property
     def tiny(self) -> bool: ...
+    @property
+    def uncaptioned(self) -> int:
+        """Pictures without a caption of their own; 0 where that is not known."""
+        ...
 
     def whole(self, key: str) -> int:
         """The value so far of a whole number."""

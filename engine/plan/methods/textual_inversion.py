@@ -9,7 +9,7 @@ from typing import ClassVar
 from engine.files import file_word
 from engine.plan.fields import option
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
-from engine.plan.methods.context import BaseShape, PlanContext
+from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext
 from engine.plan.problems import Problem, warning
 
 KEY = "textual_inversion.tokens"
@@ -53,6 +53,15 @@ class TextualInversionOptions(MethodOptions):
         yield from _started(self, words)
         yield from _in_captions(words, ctx)
         yield from _made_up(words, ctx)
+
+    @classmethod
+    def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
+        if plan.uncaptioned and plan.given.get("data.trigger"):
+            why = (
+                f"{plan.uncaptioned} pictures have no caption: phrases around the word teach it as part of a sentence, "
+                "as Gal et al. train it; for a style set style"
+            )
+            yield Derived("captions.templates", ["subject"], why)
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         return len(self.words(trigger)) * self.vectors * shape.text_width
@@ -131,7 +140,14 @@ SPEC = MethodSpec(
     default_formats=2,
     requires=frozenset({"text_encoder"}),
     typical_pictures=(3, 20),
-    asks=("data.trigger", "textual_inversion.initial", "textual_inversion.tokens", "data.flip"),
+    asks=(
+        "data.trigger",
+        "textual_inversion.initial",
+        "textual_inversion.tokens",
+        "captions.templates",
+        "captions.class_word",
+        "data.flip",
+    ),
     labels={
         "data.trigger": "new word",
         "textual_inversion.initial": "starts from",
