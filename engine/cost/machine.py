@@ -82,6 +82,11 @@ def visible_gpus(gpus: tuple[Gpu, ...], mask: str | None) -> tuple[Gpu, ...]:
 @lru_cache(maxsize=1)
 def machine() -> Machine:
     """This machine, read once a process."""
+    return machine_now()
+
+
+def machine_now() -> Machine:
+    """This machine as it is: what is free on its cards changes."""
     gpus, reason, driver = _nvml()
     return Machine(gpus, reason, driver, os.cpu_count() or 1, _memory_total())
 
@@ -112,7 +117,10 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     name, uuid = pynvml.nvmlDeviceGetName(handle), pynvml.nvmlDeviceGetUUID(handle)
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    try:
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except pynvml.NVMLError:
+        major, minor = 0, 0
     sizes = int(memory.total), int(memory.free)
     return Gpu(index, _text(name), _text(uuid), *sizes, (int(major), int(minor)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import on
@@ -11,6 +11,9 @@ from textual.timer import Timer
 
 from engine.plan.units import duration, size_text
 from sdtrain_tui.background import in_background
+from sdtrain_tui.wizard.card_facts import machine_facts
+from sdtrain_tui.wizard.counting import Counting
+from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
 from sdtrain_tui.wizard.more_fields import MoreFields
@@ -18,11 +21,17 @@ from sdtrain_tui.wizard.step import Step, full_label
 
 if TYPE_CHECKING:
     from engine.cost.estimate import Estimate
-    from engine.cost.machine import Machine
+    from engine.cost.machine import Gpu, Machine
     from engine.plan.schema import Plan
     from engine.planning.build import Facts
+    from engine.planning.card_fits import CardFit
 
 
+LOOK_S = 2.0
+"""Seconds between two looks at what is free."""
+LEAST_MOVED = 64 << 20
+"""Bytes of free memory that make a difference."""
+COUNTING = "a step of this plan is being counted; the figures follow in some seconds"
 # Asked for where much of the model trains: a LoRA's weights and gradients are little beside its base.
 OF_LARGE = ("train.weights", "hardware.fused_backward")
 FIRST = ("hardware.device", "train.precision", "hardware.gradient_checkpointing", "checkpoints.every")
@@ -47,8 +56,15 @@ class HardwareStep(Step):
     PREFIXES = ("hardware", "checkpoints", "output", "train.precision", "train.weights")
 
     _due: Timer | None = None
+    _here: Machine | None = None
+    _fits: Sequence[CardFit] = ()
+    _looking = False
     _for: Plan | None = None
     _much: bool = True
+
+    def __init__(self, draft: Draft) -> None:
+        super().__init__(draft)
+        self._counting = Counting(self)
 
     def content(self) -> ComposeResult:
         yield FactLines(id="machine-facts")
@@ -78,10 +94,41 @@ class HardwareStep(Step):
         self._show_what_matters()
 
     def on_mount(self) -> None:
+        self._look()
+        self.set_interval(LOOK_S, self._look_again)
+
+    def _look_again(self) -> None:
+        if self.display and not self._looking:
+            self._look()
+
+    def _look(self) -> None:
+        self._looking = True
         in_background(self, this_machine, self._seen)
 
     def _seen(self, found: Machine) -> None:
-        self.query_one("#machine-facts", FactLines).show(machine_facts(found))
+        self._looking = False
+        if self._here is None or any(
+            _moved(*pair) for pair in zip(self._here.gpus, found.gpus, strict=False)
+        ):
+            self._here = found
+            self._show_machine(found, self._fits)
+            self._weigh()
+
+    def _show_machine(self, found: Machine, fits: Sequence[CardFit]) -> None:
+        self.query_one("#machine-facts", FactLines).show(machine_facts(found, fits))
+
+    def _weigh(self) -> None:
+        """What fits each card, in the background: for the present plan and what is free now."""
+        plan, facts, here = self._for, self.draft.facts, self._here
+        if not self.display or plan is None or facts is None or here is None or not here.gpus:
+            return
+
+        def shown(fits: Sequence[CardFit]) -> None:
+            if plan == self._for and here is self._here:
+                self._fits = fits
+                self._show_machine(here, fits)
+
+        in_background(self, lambda: fits_of(plan, facts, here), shown)
 
     def show(self) -> None:
         super().show()
@@ -92,6 +139,7 @@ class HardwareStep(Step):
             forecast.show([("forecast", "quiet", "comes when a base model and pictures are chosen")])
         elif plan != self._for:
             self._for = plan
+            self._fits = ()
             if self._due is not None:
                 self._due.stop()
             self._due = self.set_timer(0.2, self._forecast)
@@ -104,12 +152,25 @@ class HardwareStep(Step):
                 lambda: (forecast_of(plan, facts), trains_much(plan, facts)),
                 lambda found: self._show_forecast(plan, *found),
             )
+            self._weigh()
 
     def _show_forecast(self, plan: Plan, forecast: Estimate, much: bool) -> None:
         if plan == self._for:
-            self.query_one("#forecast", FactLines).show([*self._fitted(), *forecast_facts(forecast)])
+            counting = (
+                self.display and forecast.traced == "likest" and self._counting.begin(plan, self._recount)
+            )
+            note: list[Fact] = [("", "quiet", COUNTING)] if counting else []
+            self.query_one("#forecast", FactLines).show([*self._fitted(), *forecast_facts(forecast), *note])
             self._much = much
             self._show_what_matters()
+
+    def visited(self) -> None:
+        super().visited()
+        self._forecast()
+
+    def _recount(self) -> None:
+        """What was scaled is counted now."""
+        self._forecast()
 
     def _show_what_matters(self) -> None:
         wanted = self._much or self.query_one(MoreFields).shown
@@ -119,10 +180,21 @@ class HardwareStep(Step):
 
 
 def this_machine() -> Machine:
-    """GPUs, processor and memory; asking the driver takes a moment."""
-    from engine.cost.machine import machine
+    """GPUs, processor and memory, and what is free now; asking the driver takes a moment."""
+    from engine.cost.machine import machine_now
 
-    return machine()
+    return machine_now()
+
+
+def _moved(before: Gpu, now: Gpu) -> bool:
+    return before.uuid != now.uuid or abs(before.memory_free - now.memory_free) >= LEAST_MOVED
+
+
+def fits_of(plan: Plan, facts: Facts, here: Machine) -> Sequence[CardFit]:
+    """The plan on each card."""
+    from engine.planning.card_fits import card_fits
+
+    return card_fits(plan, facts, here)
 
 
 def forecast_of(plan: Plan, facts: Facts) -> Estimate:
@@ -137,27 +209,6 @@ def trains_much(plan: Plan, facts: Facts) -> bool:
     from engine.cost.model_size import ModelSize
 
     return ModelSize(plan, facts.base).trains_much
-
-
-def machine_facts(found: Machine) -> list[Fact]:
-    """The cards, or why there are none and what that means."""
-    if not found.gpus:
-        return [
-            ("gpu", "warn", found.reason),
-            (
-                "cpu",
-                "text",
-                f"{found.cpus} cores, {size_text(found.memory_total)} memory; fine for the tiny model",
-            ),
-        ]
-    return [
-        (
-            f"gpu {gpu.index}",
-            "text",
-            f"{gpu.name}, {size_text(gpu.memory_total)}, {size_text(gpu.memory_free)} free",
-        )
-        for gpu in found.gpus
-    ]
 
 
 def forecast_facts(forecast: Estimate) -> list[Fact]:

@@ -177,6 +177,7 @@ def test_a_run_that_has_gone_reads_as_unknown() -> None:
 
 
 def test_the_monitor_publishes_and_ends() -> None:
+    before = set(threading.enumerate())
     enough = threading.Event()
     seen: list[MachineReading] = []
 
@@ -191,7 +192,8 @@ def test_the_monitor_publishes_and_ends() -> None:
     assert enough.wait(20)
     monitor.stop(20)
     assert monitor.latest.gpus[0].name == "RTX"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("sdtrain-")]
+    own = set(threading.enumerate()) - before
+    assert not [thread for thread in own if thread.name.startswith("sdtrain-")]
 
 
 def test_a_blocked_driver_leaves_the_host_figures_alive_and_makes_the_gpus_stale() -> None:
