@@ -40,6 +40,9 @@ CUDA_OVERHEAD = int(0.9 * 2**30)
 PROCESS = 365 * 2**20
 # Bytes of a weight of a linear layer by hardware.base_weights.
 BASE_WEIGHTS = {"int8": 1.0, "fp8": 1.0, "nf4": 0.56}
+# Bytes a number that an export holds at its peak, beyond the model itself, counted on the built-in model: of what was
+# trained alone, and of a whole model that trained (in 16 and 32 bit) or that an adapter is merged into.
+ALONE, WHOLE_16, WHOLE_32, MERGED = 6, 9, 10.5, 6
 TILE = 512
 """The side in pixels of the tiles that hardware.vae_tiling makes (engine.train.tiles)."""
 
@@ -200,8 +203,16 @@ def _previews(at: Setting) -> Iterator[Part]:
 
 def _export(at: Setting) -> Iterator[Part]:
     """What is written is put together in the CPU's memory."""
-    if not at.gpu:
-        yield Part("what is exported, 32 bit and as it is written", 6 * at.model.trainable, ("export",))
+    if at.gpu:
+        return
+    whole, output = sum(at.model.parameters.values()), at.plan.output
+    if at.model.whole:
+        size = (WHOLE_32 if output.dtype == "fp32" else WHOLE_16) * whole
+    elif "merged" in (output.formats or ()):
+        size = MERGED * whole
+    else:
+        size = ALONE * at.model.trainable
+    yield Part("what is exported, in 32 bit and as it is written", size, ("export",))
 
 
 def _process(at: Setting) -> Iterator[Part]:

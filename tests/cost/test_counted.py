@@ -15,6 +15,7 @@ from engine.models.bases import locate
 from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.schema import Plan
 from engine.tracing.trace import adapt
+from engine.train.exporting import export_all
 from tests.support.pictures import write_conditions
 from tests.support.plans import GIB, make_plan
 from tests.support.sessions import prepared
@@ -125,3 +126,31 @@ def test_states_of_an_adapter_are_counted_by_the_shapes_of_its_halves() -> None:
     state_bytes = OPTIMIZERS["adamw8bit"].state_bytes
     real = sum(state_bytes(tuple(item.parameter.shape)) for item in adapted.trainables)
     assert ModelSize(plan, None).states == pytest.approx(real, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora__targets": "all", "output__formats": ["kohya"]},
+        {"output__formats": ["merged"]},
+        {"method": "full"},
+        {"method": "full", "output__dtype": "fp32"},
+    ],
+    ids=str,
+)
+def test_an_export_holds_what_the_forecast_says_at_most(
+    changes: dict[str, object], pictures: Path, home: Path, tmp_path: Path
+) -> None:
+    """Storages alone: what Python holds of a small file beside them is next to nothing of a large one."""
+    plan = _real(changes, pictures, tmp_path)
+    made = prepared(plan, home / "cache")
+    counter = LiveStorage()
+    modules = (*made.adapted.family.parts.values(), *made.adapted.method.modules().values())
+    counter.hold(value for module in modules for value in (*module.parameters(), *module.buffers()))
+    before = counter.now
+    with counter:
+        export_all(plan, made.adapted, tmp_path / "out", 1, made.report.items, "", None, 0.0, lambda *_: None)
+    taken = counter.peak - before
+    found = forecast_memory(plan, ModelSize(plan, locate("builtin:tiny")), None, False, False, None).setting
+    (part,) = (part for part in parts_of(found) if part.name.startswith("what is exported"))
+    assert 0.65 * part.size <= taken <= 1.03 * part.size

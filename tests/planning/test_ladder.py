@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,15 @@ def test_fit_off_leaves_the_presets_alone() -> None:
     made = built("lora", facts, **{"hardware.fit": "off"})
     assert made.plan.hardware.vae_tiling == "auto" and made.plan.hardware.base_weights == "full"
     assert forecast(made.plan, facts) > 8 * GIB
+
+
+def test_without_the_extra_no_rung_asks_for_its_package(
+    pictures: Path, assume_extras: Callable[[bool], None]
+) -> None:
+    plan = make_plan(pictures, train__batch_size=1)
+    steps = [changes for rung in LADDER for changes in rung.steps(plan)]
+    assert {"optimizer.name": "adamw8bit"} in steps and {"hardware.base_weights": "nf4"} in steps
+    assume_extras(False)
+    steps = [changes for rung in LADDER for changes in rung.steps(plan)]
+    assert {"optimizer.name": "adamw8bit"} not in steps and {"hardware.base_weights": "nf4"} not in steps
+    assert {"hardware.base_weights": "int8"} in steps and {"optimizer.name": "adafactor"} in steps
