@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "sample": "draw the previews, or one prompt, now",
     "export": "write a run's result in another format",
     "data": "the dataset doctor: what a folder of pictures is like",
+    "caption": "write captions with a model that is on this machine",
     "doctor": "this machine: what works, what does not, what to do",
     "demo": "teach the built-in tiny model something, in minutes on a CPU",
     "schema": "the plan's fields as JSON schema or as a page; a run's events as a page",

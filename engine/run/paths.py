@@ -93,6 +93,16 @@ def tokenizers_root() -> Path:
     return _base("tokenizers", "XDG_DATA_HOME", ".local/share", "tokenizers")
 
 
+def captions_folder(data: Path) -> Path:
+    """Where the captions that a model makes for the pictures in `data` lie unless a folder is named.
+
+    $SDTRAIN_HOME/captions, else $XDG_DATA_HOME/sdtrain/captions, else ~/.local/share/sdtrain/captions; in it a
+    folder of the data's name.
+    """
+    mark = hashlib.sha256(os.fsencode(data)).hexdigest()[:8]
+    return _base("captions", "XDG_DATA_HOME", ".local/share", "captions") / f"{safe_name(data.name)}-{mark}"
+
+
 def _base(own: str, variable: str, fallback: str, below: str) -> Path:
     if home := os.environ.get("SDTRAIN_HOME"):
         return expanded(home).absolute() / own
