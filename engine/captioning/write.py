@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.captioning.models import find
+from engine.dataset.caption_folder import file_names
 from engine.dataset.images import Pixels, load_rgb
-from engine.dataset.names import stem_of
 from engine.dataset.refusals import PictureError
 from engine.dataset.report import Item
 from engine.dataset.scan import scan
@@ -86,11 +86,10 @@ def write_all(items: Iterable[Item], describe: Describe, out: Path, overwrite: b
     Gives a record for each picture as it is done, and one at the end. A picture that cannot be read is passed over.
     """
     items = list(items)
-    stems = Counter(stem_of(item.rel) for item in items)
+    names = file_names([item.rel for item in items])
     counts: Counter[str] = Counter()
-    for done, item in enumerate(items, 1):
-        stem = stem_of(item.rel)
-        file = out / f"{stem if stems[stem] == 1 else item.rel}.txt"
+    for done, (item, name) in enumerate(zip(items, names, strict=True), 1):
+        file = out / name
         record: Record = {"kind": "caption", "file": item.rel, "done": done, "total": len(items)}
         if not file.resolve().is_relative_to(out.resolve()):
             state, more = "failed", {"text": "its name leads out of the folder of captions"}

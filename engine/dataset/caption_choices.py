@@ -37,7 +37,7 @@ def compose(found: Sequence[Caption], trigger: str, mode: TriggerMode, rules: Ca
         ]
         mode = "keep" if around else mode
         texts = [(with_trigger(text, trigger, mode), weight) for text, weight in texts]
-        source = next(caption.source for caption in found if caption.text)
+        source = next(caption.source for caption in _sources(found, rules))
     else:
         word = " ".join(part for part in ("" if around else trigger, nfc(rules.class_word)) if part)
         templates = [one for one in rules.all_templates if CAPTION not in one] if word else []
@@ -51,14 +51,18 @@ def compose(found: Sequence[Caption], trigger: str, mode: TriggerMode, rules: Ca
 
 def _own(found: Sequence[Caption], rules: CaptionRules) -> list[tuple[str, float]]:
     """The picture's own captions that may be drawn, each with its weight; empty where it has none."""
-    found = [caption for caption in found if caption.text]
-    sources = found if rules.several in ("files", "all") else found[:1]
-    parts = [part for caption in sources for part in _parts(caption, rules)]
+    parts = [part for caption in _sources(found, rules) for part in _parts(caption, rules)]
     if rules.several == "one" or len(parts) == 1:
         return [(text, 1.0) for text, _ in parts[:1]]
     given = [*rules.weights, *[1.0] * len(parts)]
     weighed = [(text, weight * own) for (text, own), weight in zip(parts, given, strict=False)]
     return [(text, weight) for text, weight in weighed if weight > 0] or [(parts[0][0], 1.0)] if parts else []
+
+
+def _sources(found: Sequence[Caption], rules: CaptionRules) -> list[Caption]:
+    """An empty file says that the picture has no caption, unless all of its files count."""
+    asked = found if rules.several in ("files", "all") else found[:1]
+    return [caption for caption in asked if caption.text]
 
 
 def _parts(caption: Caption, rules: CaptionRules) -> Sequence[tuple[str, float]]:

@@ -1,11 +1,12 @@
 """Captions that lie in a folder of their own, in files with the pictures' names, as `sdtrain caption` writes them."""
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.dataset.findings import Finding, printable
-from engine.dataset.names import PictureNames
+from engine.dataset.names import PictureNames, stem_of
 from engine.dataset.sidecars import JSON, SIDECARS, Caption, read_json_sidecars, read_sidecars
 
 
@@ -29,6 +30,13 @@ def read_folder(folder: Path, pictures: Iterable[str], problems: list[Finding]) 
         why = "a caption is found by the name, and by the sub-folder, of its picture"
         problems.append(Finding("captions-folder", ".", what, why, "correct captions.folder", "warning"))
     return found
+
+
+def file_names(pictures: Sequence[str]) -> list[str]:
+    """The name of each picture's caption: with .txt for its suffix, or behind it where two would
+    have one name."""
+    stems = Counter(stem_of(picture) for picture in pictures)
+    return [f"{stem_of(each) if stems[stem_of(each)] == 1 else each}.txt" for each in pictures]
 
 
 def _texts(folder: Path) -> Iterable[str]:

@@ -44,6 +44,21 @@ WIZARD: tuple[HelpPart, ...] = (
     ),
 )
 
+CAPTIONS: tuple[HelpPart, ...] = (
+    (
+        "captions",
+        (
+            ("PgDn  PgUp", "next, previous picture"),
+            ("Ctrl+F", "find and replace in all captions"),
+            ("Ctrl+T", "put a word in front of all captions that lack it"),
+            ("Ctrl+S", "save what was changed"),
+            ("Esc", "back to the wizard"),
+            ("one line each", "of several captions a picture has, with captions.several = lines"),
+            ("nothing is lost", "captions go into a folder of their own; the pictures' is only read"),
+        ),
+    ),
+)
+
 MONITOR_RUN: HelpPart = (
     "run",
     (

@@ -12,11 +12,14 @@ from textual.widgets import Button
 
 from engine.plan.captions import Captions
 from engine.plan.methods import METHODS
+from engine.run.paths import captions_folder
 from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.data_facts import condition_facts, facts_of, prior_facts
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.more_fields import MoreFields
+from sdtrain_tui.wizard.paths import expanded
 from sdtrain_tui.wizard.sets import SETS, SetsEditor
 from sdtrain_tui.wizard.step import Step, label_of
 
@@ -60,7 +63,8 @@ class DataStep(Step):
         fields = self.draft.fields()
         asks = METHODS[self.draft.method].asks
         yield from (self._row(fields[key]) for key in ("data.path", *asks))
-        yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions")
+        edit = Button("edit captions ...", id="edit-captions", compact=True)
+        yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions", beside=(edit,))
         more = [key for key in with_pictures(self.draft.method) if key.startswith(CLASS) and key not in asks]
         if more:
             yield Button("+ class pictures", id="classes", compact=True)
@@ -69,6 +73,37 @@ class DataStep(Step):
             box.display = any(key in self.draft.answers for key in more)
         yield SetsEditor(self.draft)
         yield FactLines(id="data-facts")
+
+    @on(Button.Pressed, "#edit-captions")
+    def _edit(self, event: Button.Pressed) -> None:
+        """Open the editor on the folder; what it saves is the plan's folder of captions."""
+        from sdtrain_tui.screens.captions import CaptionsScreen
+        from sdtrain_tui.screens.dialogs import Message
+
+        event.stop()
+        answers = self.draft.answers
+        data = answers.get("data.path")
+        if not isinstance(data, str) or not data.strip() or answers.get(SETS):
+            lines = ["Name a folder of pictures first; of several sets each folder is edited by itself."]
+            self.app.push_screen(Message("no captions to edit", lines))
+            return
+        place = expanded(data).absolute()
+        given = answers.get("captions.folder")
+        folder = expanded(given).absolute() if isinstance(given, str) and given else captions_folder(place)
+
+        def edited(saved: bool | None) -> None:
+            if not saved:
+                return
+            for field_row in self.query("#field-captions-folder PathInput").results(PathInput):
+                with self.prevent(PathInput.Changed):
+                    field_row.value = str(folder)
+            self.post_message(Answered("captions.folder", str(folder)))
+
+        trigger, recursive = (
+            str(answers.get("data.trigger") or ""),
+            answers.get("data.recursive") is not False,
+        )
+        self.app.push_screen(CaptionsScreen(place, folder, trigger, recursive), edited)
 
     def _of_captions(self) -> list[str]:
         return [key for key in CAPTIONS if key not in METHODS[self.draft.method].asks]

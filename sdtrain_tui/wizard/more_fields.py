@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Button
 
@@ -28,21 +28,25 @@ class MoreFields(Vertical):
         *,
         id: str,
         name: str = "",
+        beside: Sequence[Button] = (),
     ) -> None:
-        """With `name` the button is called by it."""
+        """With `name` the button is called by it; `beside` are other buttons in its row."""
         super().__init__(id=id, classes="more-fields")
         self.fields = fields
         self._rows = rows
         self.shown = False
+        self._beside = beside
         self._labels = (f"+ {name}", f"- {name}") if name else ("+ all fields", "- fewer fields")
 
     def compose(self) -> ComposeResult:
-        yield Button(self._labels[0], compact=True)
+        with Horizontal(classes="more-buttons"):
+            yield Button(self._labels[0], compact=True, classes="more-toggle")
+            yield from self._beside
         box = Vertical(classes="all-fields")
         box.display = False
         yield box
 
-    @on(Button.Pressed)
+    @on(Button.Pressed, ".more-toggle")
     async def _toggle(self, event: Button.Pressed) -> None:
         event.stop()
         await self.open(not self.shown)
@@ -53,5 +57,5 @@ class MoreFields(Vertical):
         if shown and not box.children:
             await box.mount(*self._rows(self.fields()))
         box.display = self.shown = shown
-        self.query_one(Button).label = self._labels[shown]
+        self.query_one(".more-toggle", Button).label = self._labels[shown]
         self.post_message(self.Toggled())

@@ -140,3 +140,12 @@ def test_the_longest_of_several_captions_is_counted(tmp_path: Path) -> None:
     (found,) = (each for each in look(folder, several="lines").problems if each.code == "caption-long")
     assert "about 90 tokens, of which 75" in found.what
     assert "caption-long" not in codes(look(folder, several="lines", max_tokens=150))
+
+
+def test_an_empty_file_says_that_there_is_no_caption(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "p", {"a.txt": "", "a.caption": "a fox", "b.txt": "beside"})
+    own = tmp_path / "captions"
+    own.mkdir()
+    (own / "b.txt").write_text("\n")
+    assert [item.caption for item in look(folder, "sks", folder=str(own)).items] == ["sks", "sks"]
+    assert look(folder, "sks", several="files").items[0].caption == "sks, a fox"
