@@ -217,3 +217,28 @@ def test_a_run_names_the_pictures_whose_captions_are_cut(
     longer = [f"{name} ({count})" for name, count in zip(names, counted, strict=False) if count > most]
     assert len(longer) == cut and text.startswith(f"{cut} captions") and all(each in text for each in longer)
     assert names[2] not in text and ("reads up to 225" in text) is (most < 225)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lora__text_encoder": True},
+        {"method": "full", "full__text_encoder": True},
+        {"method": "textual_inversion", "data__trigger": "<morp>"},
+    ],
+    ids=lambda options: "+".join(options),
+)
+def test_text_encoders_train_through_the_layer_that_is_read(
+    options: dict[str, object], small_sd1: Path, home: Path, tmp_path: Path
+) -> None:
+    pictures = _captioned(tmp_path / "pictures", SHORT, "a <morp>")
+    plan = quick_plan(
+        small_sd1, pictures, base__clip_skip=2, captions__max_tokens=150, train__steps=3,
+        data__caption_dropout=0.0, **options,
+    )  # fmt: skip
+    made = prepared(plan, tmp_path / "cache")
+    before = weights(made)
+    reports = run_steps(made)
+    assert all(np.isfinite(report.loss) and not report.skipped for report in reports)
+    text = {name: value for name, value in weights(made).items() if name.startswith("text_encoder")}
+    assert text and any(not torch.equal(value, before[name]) for name, value in text.items())
