@@ -28,7 +28,8 @@ def compose(found: Sequence[Caption], trigger: str, mode: TriggerMode, rules: Ca
     own = _own(found, rules)
     trigger = nfc(trigger)
     # A trigger that is written into prefix or suffix stands in each caption already.
-    around = has_trigger(f"{rules.prefix} {rules.suffix}", trigger) if trigger else False
+    ends = f"{rules.prefix} {rules.suffix}".strip() if trigger else ""
+    around = bool(ends) and has_trigger(ends, trigger)
     if own:
         texts = [
             (text, weight)
