@@ -14,6 +14,7 @@ from engine.draws import generator, keyed
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
+from engine.methods.lora_start import LoraStart
 from engine.models.blocks import parse_values
 from engine.models.family_spec import BASE
 from engine.plan.methods.lora import LoraOptions
@@ -27,12 +28,16 @@ class Lora(Method):
     """Hu et al. 2021 (arXiv:2106.09685); rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; LoHa (FedPara)
     arXiv:2108.06098; LoKr (KronA) arXiv:2212.10650 as LyCORIS (arXiv:2309.14859) takes it."""
 
+    table = "lora"
+    """The plan's table of its options."""
+
     def __init__(self, options: LoraOptions, learning_rate: float, seed: int) -> None:
         self.options = options
         self.learning_rate = learning_rate
         self.seed = seed
         self.alphas: dict[str, float] = {}
         self.pairs: list[tuple[Tensor, Tensor, float]] = []
+        self.start: LoraStart | None = None
 
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
@@ -40,11 +45,16 @@ class Lora(Method):
         return cls(options, plan.train.learning_rate, plan.seed)
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
+        if self.options.start:
+            self.start = LoraStart(self.options.start, f"{self.table}.start")
         found = self._inject(family, family.spec.denoiser, None)
         if self.options.text_encoder:
             learning_rate = self.options.text_encoder_learning_rate or self.learning_rate / 2
             for part in family.spec.text_parts:
                 found += self._inject(family, part, learning_rate)
+        if self.start is not None:
+            self.start.close()
+            self.start = None
         return found
 
     def modules(self) -> Mapping[str, nn.Module]:
@@ -100,6 +110,8 @@ class Lora(Method):
             own = self._learning_rate(family, part, path, learning_rate)
             decays = mark != ".lora_magnitude_vector."
             found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
+        if self.start is not None:
+            self.start.fill(family, part, targets, ADAPTER)
         if self.options.max_norm > 0:
             self.pairs += _pairs(module)
         return found

@@ -19,6 +19,8 @@ UP = ".lora_B.weight"
 class StyleLora(Lora):
     """B-LoRA (arXiv:2403.14572) on SDXL; elsewhere the decoder's blocks, or the ones that are named."""
 
+    table = "style_lora"
+
     def __init__(self, options: StyleLoraOptions, learning_rate: float, seed: int) -> None:
         super().__init__(options, learning_rate, seed)
         self.style = options

@@ -11,6 +11,7 @@ from engine.models.blocks import parse_values
 from engine.models.layers import Layer, targeted
 from engine.models.specs import FAMILIES
 from engine.plan.fields import option
+from engine.plan.methods import lora_start
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
 from engine.plan.problems import Problem, warning
@@ -27,8 +28,10 @@ class LoraOptions(MethodOptions):
 
     block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates")
     sizeless_fields: ClassVar[frozenset[str]] = frozenset(
-        {"alpha", "max_norm", "rslora", "text_encoder_learning_rate", "merge_weight"}
+        {"alpha", "max_norm", "rslora", "text_encoder_learning_rate", "merge_weight", "start"}
     )
+    path_fields: ClassVar[tuple[str, ...]] = ("start",)
+    path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors",)}
 
     rank: int = option(16, "width of the low-rank pair; more learns more and weighs more", ge=1, le=1024)
     alpha: float = option(
@@ -68,6 +71,9 @@ class LoraOptions(MethodOptions):
     text_encoder_learning_rate: float | None = option(
         None, "rate of the text encoder; none takes half of train.learning_rate", gt=0, le=10
     )
+    start: str = option(
+        "", "a LoRA's file to go on from, in kohya's or diffusers' form; none begins at zero", advanced=True
+    )
     merge_weight: float = option(
         1.0, "strength of the LoRA in the base, for the format merged", ge=-4, le=4, advanced=True
     )
@@ -106,8 +112,18 @@ class LoraOptions(MethodOptions):
             why = "its magnitudes are norms of the base's own weights, which are not kept then"
             fix = f'set hardware.base_weights = "full", or {table}.dora = false'
             yield Problem(f"{table}.dora", "does not go with a quantised base", why, fix)
-        if ctx.family is not None:
-            yield from self.block_problems(table, ctx.family.name)
+        blocks = list(self.block_problems(table, ctx.family.name)) if ctx.family is not None else []
+        yield from blocks
+        if self.start and not any(problem.level == "error" for problem in blocks):
+            yield from lora_start.problems(self, ctx, self._layers(ctx))
+
+    def _layers(self, ctx: PlanContext) -> list[Layer]:
+        """The denoiser's layers that are adapted; empty where the base is not known."""
+        if ctx.family is None or not ctx.denoiser_config:
+            return []
+        config = ctx.denoiser_config
+        shape = BaseShape(ctx.family.name, config, ctx.family.layers(config), (), 0)
+        return [layer for layer, _ in self._in_denoiser(shape)]
 
     def block_problems(self, table: str, family: str) -> Iterator[Problem]:
         """Names and values of blocks that this family does not have."""
@@ -128,6 +144,10 @@ class LoraOptions(MethodOptions):
 
     @classmethod
     def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
+        found = list(lora_start.derived(plan))
+        yield from found
+        if found:
+            return
         stable = plan.given.get(f"{plan.method}.rslora") is True
         if stable or f"{plan.method}.rank" in plan.given:
             alpha = unit_alpha(plan.whole(f"{plan.method}.rank"), stable)
