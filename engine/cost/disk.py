@@ -51,12 +51,10 @@ def written(plan: Plan, model: ModelSize) -> Amounts:
     state = model.trainable * (plan.train.weight_bytes + (4 if plan.train.ema else 0)) + model.states
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
-    copies *= keep if plan.checkpoints.export_each else 1
-    whole = sum(model.parameters.values())
-    exported = sum(
-        whole if model.whole or name == "merged" else model.trainable for name in plan.export_formats
-    )
-    export = exported * (4 if plan.output.dtype == "fp32" else 2)
+    # Exports stay when their checkpoint is removed; the last step's have the plain name beside.
+    every = plan.checkpoints.every or plan.train.steps
+    copies *= 1 + (-(-plan.train.steps // every) if plan.checkpoints.export_each else 0)
+    export = sum(file_sizes(plan, model))
     exports = copies * len(plan.export_formats)
     parts: list[tuple[str, int]] = [
         # One more than is kept: the new one is whole before the oldest is removed.
@@ -65,6 +63,13 @@ def written(plan: Plan, model: ModelSize) -> Amounts:
         ("previews", _sample_bytes(plan)),
     ]
     return tuple((name, size) for name, size in parts if size)
+
+
+def file_sizes(plan: Plan, model: ModelSize) -> tuple[int, ...]:
+    """Bytes of one exported file of each of the plan's formats."""
+    whole = sum(model.parameters.values())
+    numbers = (whole if model.whole or name == "merged" else model.trainable for name in plan.export_formats)
+    return tuple(number * (4 if plan.output.dtype == "fp32" else 2) for number in numbers)
 
 
 def _sample_bytes(plan: Plan) -> int:

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from engine.cost.disk import file_sizes
 from engine.cost.estimate import estimate
+from engine.cost.model_size import ModelSize
 from engine.models.specs import FAMILIES, USUAL
 from engine.plan.files import placed
 from engine.plan.methods import METHODS
@@ -35,6 +37,8 @@ MOST_CAPTION_BYTES = 8 << 30
 # kohya's SDXL recipe warms up over 100 steps.
 WARMUP = 100
 LONGEST_BETWEEN = 500
+# Files of up to this size are kept of every checkpoint, so that the best step can be picked afterwards.
+LIGHT = 200 * 10**6
 
 
 def _preset(builder: PlanBuilder) -> Iterator[Derived]:
@@ -230,6 +234,17 @@ def _formats(builder: PlanBuilder) -> Iterator[Derived]:
         yield Derived("output.formats", list(plan.export_formats), "what the usual programs load")
 
 
+def _export_each(builder: PlanBuilder) -> Iterator[Derived]:
+    plan = builder.plan()
+    # A lesson on the built-in model shows one file at its end.
+    if builder.tiny or plan is None or not 0 < plan.checkpoints.every < plan.train.steps:
+        return
+    largest = max(file_sizes(plan, ModelSize(plan, builder.facts.base)), default=0)
+    if 0 < largest < LIGHT:
+        why = f"files of {size_text(largest)} are light: the best step can be picked afterwards"
+        yield Derived("checkpoints.export_each", True, why)
+
+
 # The order matters: a rule reads what the ones before it have put into the builder.
 RULES: tuple[Rule, ...] = (
     _preset,
@@ -250,4 +265,5 @@ RULES: tuple[Rule, ...] = (
     _gradient_checkpointing,
     _text_cache,
     _formats,
+    _export_each,
 )

@@ -214,6 +214,11 @@ def test_disk_counts_what_is_kept_and_what_is_cached(pictures: Path) -> None:
     one = estimate(make_plan(pictures, checkpoints__keep=1), base, report, here)
     three = estimate(make_plan(pictures, checkpoints__keep=3), base, report, here)
     assert size(three, "checkpoints") == 2 * size(one, "checkpoints")
+    # Three checkpoints' files, which stay whatever is kept of the checkpoints, and the last step's.
+    changes = {"train__steps": 250, "checkpoints__every": 100, "checkpoints__keep": 1}
+    last = estimate(make_plan(pictures, **changes), base, report, here)
+    each = estimate(make_plan(pictures, **changes, checkpoints__export_each=True), base, report, here)
+    assert size(each, "exported files") == 4 * size(last, "exported files") > 0
     assert size(one, "cached latents") == sum(
         n * (w // 8) * (h // 8) * 4 * 8 for (w, h), n in report.buckets.items()
     )

@@ -83,6 +83,25 @@ def test_warm_up_previews_and_checkpoints_follow_the_length(
     assert derived(facts, train__steps=steps).get("train.warmup") == warmup
 
 
+@pytest.mark.parametrize(
+    ("answers", "each"),
+    [
+        ({"method": "lora"}, True),
+        ({"method": "textual_inversion"}, True),
+        ({"method": "lora", "lora.rank": 1024, "lora.targets": "all"}, None),  # over 200 MB a file
+        ({"method": "lora", "output.formats": ["kohya", "merged"]}, None),  # a whole model a checkpoint
+        ({"method": "full"}, None),
+        ({"method": "lora", "checkpoints.every": 0}, None),
+        ({"method": "lora", "train.steps": 100, "checkpoints.every": 100}, None),  # the last step's alone
+        ({"method": "lora", "checkpoints.export_each": False}, None),
+    ],
+)
+def test_light_files_are_kept_of_every_checkpoint(
+    answers: dict[str, object], each: bool | None, no_gpu: Machine
+) -> None:
+    assert derived(Facts(report_of(8), machine=no_gpu), **answers).get("checkpoints.export_each") is each
+
+
 @pytest.mark.parametrize(("gigabytes", "side", "pieces"), [(24, 1024, 1), (24, 2560, 4), (1, 512, 1)])
 def test_a_batch_goes_through_the_card_in_the_fewest_pieces_that_fit(
     gigabytes: int, side: int, pieces: int
