@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
@@ -10,11 +9,8 @@ from typing import Any, cast
 from engine.errors import UserError
 from engine.export.base import TRAINED, Composed, ExportRequest, Format, common_metadata
 from engine.export.network_folder import NetworkFolder
+from engine.models.keymap_adapter import tencent
 from engine.models.keymap_controlnet import controlnet_map
-
-PREFIX = "adapter."
-_RESNET = re.compile(r"body\.(\d+)\.resnets\.(\d+)\.(.+)")
-_ENTRY = re.compile(r"body\.(\d+)\.in_conv\.(.+)")
 
 
 def compose(request: ExportRequest, rename: Callable[[str], str] = str) -> Composed:
@@ -44,17 +40,6 @@ def compose_tencent(request: ExportRequest) -> Composed:
     config = _config(request)
     light, blocks = config["adapter_type"] == "light_adapter", int(config["num_res_blocks"])
     return compose(request, partial(tencent, light=light, blocks=blocks))
-
-
-def tencent(name: str, light: bool, blocks: int) -> str:
-    """TencentARC's name of a diffusers parameter; full adapters count all `blocks` of all levels through."""
-    plain = name.removeprefix(PREFIX)
-    if found := _RESNET.fullmatch(plain):
-        level, block, rest = int(found[1]), int(found[2]), found[3]
-        return f"body.{level}.body.{block}.{rest}" if light else f"body.{level * blocks + block}.{rest}"
-    if not light and (found := _ENTRY.fullmatch(plain)):
-        return f"body.{int(found[1]) * blocks}.in_conv.{found[2]}"
-    return plain
 
 
 def _config(request: ExportRequest) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ import torch
 from diffusers import T2IAdapter, UNet2DConditionModel
 
 from engine.errors import UserError
+from engine.export.registry import export
+from tests.export.tiny_models import request
 from tests.methods.plain import Plain
 from tests.methods.test_controlnet import SEED, assert_same_steps, control_plan, orders_of, plain_steps
 from tests.support.sessions import Prepared, prepared, run_steps, weights
@@ -95,4 +97,31 @@ def test_an_adapter_of_another_family_is_refused(
 ) -> None:
     plan = control_plan(narrow_models[model], tmp_path, "t2i_adapter", t2i_adapter__kind=kind)
     with pytest.raises(UserError, match=kind):
+        prepared(plan, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("form", ["t2i_adapter", "t2i_adapter_folder", "t2i_adapter_tencent"])
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_training_goes_on_from_each_form(
+    form: str, family: str, narrow_models: dict[str, Path], tmp_path: Path
+) -> None:
+    base = narrow_models[family]
+    trained = prepared(control_plan(base, tmp_path, "t2i_adapter"), tmp_path / "cache")
+    run_steps(trained, until=2)
+    artifact = trained.adapted.method.artifact(trained.adapted.family)
+    out = tmp_path / ("older" if form.endswith("folder") else "older.safetensors")
+    export(form, request(artifact, out, family))
+    plan = control_plan(base, tmp_path / "b", "t2i_adapter", t2i_adapter__start=str(out))
+    found = weights(prepared(plan, tmp_path / "cache"))
+    assert all(torch.equal(found[f"t2i_adapter.{name}"], value) for name, value in artifact.tensors.items())
+
+
+def test_an_adapter_of_another_family_is_refused_by_name(
+    narrow_models: dict[str, Path], tmp_path: Path
+) -> None:
+    made = prepared(control_plan(narrow_models["sd1"], tmp_path, "t2i_adapter"), tmp_path / "cache")
+    out = tmp_path / "older.safetensors"
+    export("t2i_adapter", request(made.adapted.method.artifact(made.adapted.family), out))
+    plan = control_plan(narrow_models["sdxl"], tmp_path / "b", "t2i_adapter", t2i_adapter__start=str(out))
+    with pytest.raises(UserError, match=r"t2i_adapter\.start: .*does not fit"):
         prepared(plan, tmp_path / "cache")

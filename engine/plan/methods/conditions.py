@@ -104,6 +104,20 @@ def _left_out(pairs: Pairs, key: str) -> Iterator[Problem]:
         yield warning(key, what, why, found[0].fix)
 
 
+def start_problems(start: str, method: str) -> Iterator[Problem]:
+    """What is wrong with the folder or file that a network goes on from, without its weights read."""
+    from engine.dataset.names import PICTURES
+
+    key, path = f"{method}.start", Path(start).expanduser()
+    if not path.exists():
+        yield Problem(key, f"{path} is not there", "training would begin with it", "correct it")
+    elif path.is_dir() and not any(path.glob("*.safetensors")):
+        why = "a network's folder has config.json and diffusion_pytorch_model.safetensors"
+        yield Problem(key, f"{path} holds no weights", why, "name such a folder, or a file")
+    elif path.is_file() and path.suffix.lower() in PICTURES:
+        yield Problem(key, f"{path} is a picture", "", "name such a network's folder or file")
+
+
 def outline_lesson(method: str, teaches: str) -> Lesson:
     """To draw the thing where its outline is."""
     return Lesson("outlines", 320, teaches, answers={f"{method}.condition_path": "{folder}/outlines"})

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import ClassVar
 
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
-from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson
+from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson, start_problems
 from engine.plan.methods.context import BaseShape, PlanContext
 from engine.plan.problems import Problem
 
@@ -20,7 +19,7 @@ CONDITION_WIDTHS = (16, 32, 96, 256)
 class ControlnetOptions(ConditionOptions):
     """Options of method controlnet."""
 
-    path_fields: ClassVar[tuple[str, ...]] = ("condition_path", "condition_model", "start")
+    path_fields: ClassVar[tuple[str, ...]] = (*ConditionOptions.path_fields, "start")
     path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pth")}
     sizeless_fields: ClassVar[frozenset[str]] = ConditionOptions.sizeless_fields | {"start"}
 
@@ -31,7 +30,7 @@ class ControlnetOptions(ConditionOptions):
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from super().problems(ctx)
         if self.start:
-            yield from _start_problems(Path(self.start).expanduser())
+            yield from start_problems(self.start, "controlnet")
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         # The UNet's encoder and middle, its zero convolutions, and the condition's own; norms are left out.
@@ -48,19 +47,6 @@ class ControlnetOptions(ConditionOptions):
         count += sum(9 * before * after + after for before, after in pairwise([*inner, widths[0]]))
         time = 4 * widths[0]
         return count + widths[0] * time + time * time
-
-
-def _start_problems(path: Path) -> Iterator[Problem]:
-    from engine.dataset.names import PICTURES
-
-    key = "controlnet.start"
-    if not path.exists():
-        yield Problem(key, f"{path} is not there", "training would begin with it", "correct it")
-    elif path.is_dir() and not any(path.glob("*.safetensors")):
-        why = "a ControlNet's folder has config.json and diffusion_pytorch_model.safetensors"
-        yield Problem(key, f"{path} holds no weights", why, "name such a folder, or a file")
-    elif path.is_file() and path.suffix.lower() in PICTURES:
-        yield Problem(key, f"{path} is a picture", "", "name a ControlNet's folder or file")
 
 
 SPEC = MethodSpec(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
-from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson
+from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson, start_problems
 from engine.plan.methods.context import BaseShape, PlanContext
 from engine.plan.problems import Problem
 
@@ -16,6 +16,13 @@ from engine.plan.problems import Problem
 class T2iAdapterOptions(ConditionOptions):
     """Options of method t2i_adapter."""
 
+    path_fields: ClassVar[tuple[str, ...]] = (*ConditionOptions.path_fields, "start")
+    path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pth")}
+    sizeless_fields: ClassVar[frozenset[str]] = ConditionOptions.sizeless_fields | {"start"}
+
+    start: str = option(
+        "", "an existing T2I-Adapter (folder or file) to go on from; none begins with random weights"
+    )
     kind: Literal["auto", "full_adapter", "full_adapter_xl", "light_adapter"] = option(
         "auto", "network; auto takes the family's full adapter"
     )
@@ -28,6 +35,8 @@ class T2iAdapterOptions(ConditionOptions):
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from super().problems(ctx)
+        if self.start:
+            yield from start_problems(self.start, "t2i_adapter")
         if ctx.family is None:
             return
         if self.kind not in ("auto", *ctx.family.t2i_kinds):
