@@ -110,7 +110,8 @@ def make_feed(plan: Plan, adapted: AdaptedModel, images: int = IMAGES) -> DataFe
     texts = {
         text: {"hidden": torch.randn(TOKENS, width, generator=source).to(compute)} for text in ["", *captions]
     }
-    return DataFeed(plan, items, LatentTable(latents), TextTable(texts, adapted.device), adapted.device)
+    there = adapted.device
+    return DataFeed(plan, items, LatentTable(latents, there), TextTable(texts, there), there)
 
 
 def _latent(side: int, source: torch.Generator) -> Tensor:

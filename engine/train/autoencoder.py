@@ -37,15 +37,16 @@ class Autoencoder:
 
     @torch.no_grad()
     def encode(self, pixels_bchw: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the scaled latents, each [b, c, h/f, w/f] on the CPU."""
+        """Mean and standard deviation of the scaled latents, each [b, c, h/f, w/f] on the device."""
         fold = self.family.spec.downscale
         with self.idle.here(VAE):
             made = []
             for row in torch.split(pixels_bchw, 1):
                 if self.tiles_encode and _larger(row, TILE * fold):
-                    made.append(in_tiles(self._encoded, row, TILE * fold, OVERLAP * fold, down=fold))
+                    tiles = in_tiles(self._encoded, row, TILE * fold, OVERLAP * fold, down=fold)
+                    made.append(tiles.to(self.device))
                 else:
-                    made.append(self._encoded(row).cpu())
+                    made.append(self._encoded(row))
         mean, std = torch.cat(made).chunk(2, dim=1)
         return mean, std
 
@@ -73,7 +74,7 @@ class Autoencoder:
         return in_tiles(self._decoded, row, TILE, OVERLAP, up=self.family.spec.downscale)
 
     def _encoded(self, row: Tensor) -> Tensor:
-        return torch.cat(self.family.encode_image(row.to(self.device)), dim=1)
+        return torch.cat(self.family.encode_image(row.to(self.device, non_blocking=True)), dim=1)
 
     def _decoded(self, row: Tensor) -> Tensor:
         return self.family.decode_latents(row).clamp(-1, 1)

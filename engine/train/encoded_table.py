@@ -56,16 +56,22 @@ class EncodedTable(Generic[T]):
         """Whether all rows lie in memory."""
         return self._resident is not None
 
-    def many(self, items: Sequence[T]) -> list[Row]:
-        """The rows of these items; one whose file is gone or damaged is encoded again."""
+    def peek(self, items: Sequence[T]) -> list[Row | None]:
+        """The rows of these items, none for one whose file is gone or damaged; for any one thread."""
         if self._resident is not None:
             return [self._resident[item] for item in items]
         assert self._pool is not None
-        found = list(self._pool.map(self._encoder.peek, items))
-        # The model is not for several threads, so what has to be encoded is encoded here.
+        return list(self._pool.map(self._encoder.peek, items))
+
+    def filled(self, items: Sequence[T], rows: Sequence[Row | None]) -> list[Row]:
+        """The rows, missing ones encoded again; for the thread that trains, as the model is not for several."""
         return [
-            self._encoder.get(item) if row is None else row for item, row in zip(items, found, strict=True)
+            self._encoder.get(item) if row is None else row for item, row in zip(items, rows, strict=True)
         ]
+
+    def many(self, items: Sequence[T]) -> list[Row]:
+        """The rows of these items; one whose file is gone or damaged is encoded again."""
+        return self.filled(items, self.peek(items))
 
 
 def _limit() -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from engine import draws
 from engine.dataset.cache import TensorCache
@@ -19,14 +20,15 @@ from engine.dataset.report import DatasetReport, Item
 from engine.dataset.treatment import Treatment
 from engine.families.base import Geometry
 from engine.keys import uniform
-from engine.plan.methods.base import Stage
 from engine.plan.schema import Plan
 from engine.planning.data import treatments
+from engine.train.ahead import Ahead, Outline, held, sent
 from engine.train.extras import ExtraSource, extra_sources
-from engine.train.latents import LatentTable, LiveLatents
+from engine.train.latents import LatentTable, LiveLatents, ReadyLatents
 from engine.train.loop import Batch, Feed
 from engine.train.setup import AdaptedModel
-from engine.train.texts import LiveTexts, TextTable
+from engine.train.staged_feed import StagedFeed
+from engine.train.texts import LiveTexts, ReadyTexts, TextTable
 from engine.train.world import ALONE, World
 
 Progress = Callable[[str, int, int], None]
@@ -77,6 +79,9 @@ class DataFeed:
             plan.seed,
             [each.repeats for each in self.treatments],
         )
+        self.last = plan.train.steps
+        """The last update that is read ahead for."""
+        self._ahead = Ahead(self._gathered)
 
     def epoch(self, step: int) -> float:
         """How often the data set has been seen after `step` updates."""
@@ -88,6 +93,18 @@ class DataFeed:
 
     def step(self, step: int, limit: int) -> Iterator[Batch]:
         """The batches of update `step` (1-based), each in pieces of at most `limit` samples of this process."""
+        then = (step + 1, limit) if step < self.last else None
+        for ready in self._ahead.take((step, limit), then):
+            yield ready()
+
+    def outline(self, step: int, limit: int) -> Outline:
+        """Slots and size of each batch that `step` gives; none after the last update."""
+        if step > self.last:
+            return ()
+        return [(slots, self.items[rows[0]].size) for rows, slots in self._places(step, limit)]
+
+    def _places(self, step: int, limit: int) -> Iterator[tuple[list[int], tuple[int, ...]]]:
+        """Of each batch its pictures' numbers and slots."""
         size, count = self.plan.train.batch_size, self.plan.train.gradient_accumulation
         for micro in range(count):
             rows = self.order.batch((step - 1) * count + micro)
@@ -97,35 +114,60 @@ class DataFeed:
             for first in range(0, len(own), limit):
                 places = own[first : first + limit]
                 slots = tuple(start + place for place in places)
-                yield self._batch(step, [int(rows[place]) for place in places], slots)
+                yield [int(rows[place]) for place in places], slots
 
-    def _batch(self, step: int, rows: list[int], slots: tuple[int, ...]) -> Batch:
+    def _gathered(self, at: tuple[int, int]) -> list[Callable[[], Batch]]:
+        """All that a step's batches need of disk and processor; each is put together by the thread that trains."""
+        step, limit = at
+        return [self._gather(step, rows, slots) for rows, slots in self._places(step, limit)]
+
+    def _gather(self, step: int, rows: list[int], slots: tuple[int, ...]) -> Callable[[], Batch]:
         seed, shown_as = self.plan.seed, [self.treatments[row] for row in rows]
         flips = [False] * len(rows)
         if any(each.flip for each in shown_as):
             turned = draws.flags(seed, "flip", step, slots, 0.5)
             flips = [turn and each.flip for turn, each in zip(turned, shown_as, strict=True)]
         crops = [self._crop(step, slot, each) for slot, each in zip(slots, shown_as, strict=True)]
-        mean, std = self.latents.rows(rows, flips, crops)
         items = [self.items[row] for row in rows]
         epoch = int(self.epoch(step - 1))
         drawn = draws.uniforms(seed, "caption-dropout", step, slots)
         dropped = [draw < each.caption_dropout for draw, each in zip(drawn, shown_as, strict=True)]
         # Numbers the draws, not the pictures: one that comes twice in an epoch has its tags shuffled anew.
         shown = [(epoch, slot + step * len(self.items)) for slot in slots]
-        cond = self.texts.rows(self.captions.texts(rows, dropped, shown))
+        host = {
+            name: held(value, self.device)
+            for source in self.extras
+            for name, value in source.rows(items, flips, crops).items()
+        }
+        weights = held(torch.tensor([self.weight * each.weight for each in shown_as]), self.device)
+        return partial(
+            self._batch,
+            slots,
+            self.latents.gather(rows, flips, crops),
+            self.texts.gather(self.captions.texts(rows, dropped, shown)),
+            weights,
+            tuple(map(self._geometry, rows, flips, crops)),
+            host,
+        )
+
+    def _batch(
+        self,
+        slots: tuple[int, ...],
+        latents: ReadyLatents,
+        cond: ReadyTexts,
+        weights: Tensor,
+        sizes: tuple[Geometry, ...],
+        host: Mapping[str, Tensor],
+    ) -> Batch:
+        mean, std = latents()
         return Batch(
             slots=slots,
-            mean=mean.to(self.device, non_blocking=True),
-            std=std.to(self.device, non_blocking=True),
-            cond=cond,
-            weights=torch.tensor([self.weight * each.weight for each in shown_as], device=self.device),
-            sizes=tuple(map(self._geometry, rows, flips, crops)),
-            extra={
-                name: value.to(self.device, non_blocking=True)
-                for source in self.extras
-                for name, value in source.rows(items, flips, crops).items()
-            },
+            mean=mean,
+            std=std,
+            cond=cond(),
+            weights=sent(weights, self.device),
+            sizes=sizes,
+            extra={name: sent(value, self.device) for name, value in host.items()},
         )
 
     def _crop(self, step: int, slot: int, shown_as: Treatment) -> tuple[float, float]:
@@ -161,48 +203,9 @@ class PriorFeed:
         yield from self.main.step(step, limit)
         yield from self.prior.step(step, limit)
 
-
-class StagedFeed:
-    """Resolution stages, one feed after the other; the next one is made when the training reaches it."""
-
-    extras: Sequence[ExtraSource] = ()
-
-    def __init__(
-        self, stages: Sequence[Stage], items: Sequence[Item], build: Callable[[int], DataFeed]
-    ) -> None:
-        """`items` are the pictures at the plan's own resolution."""
-        self.stages = stages
-        self.items = items
-        self._build = build
-        self._current: tuple[int, DataFeed] | None = None
-        self._epochs_a_step: dict[int, float] = {}
-
-    def index(self, step: int) -> int:
-        """The stage of update `step` (1-based); steps beyond the last stage belong to it."""
-        return next((n for n, stage in enumerate(self.stages) if step <= stage.last), len(self.stages) - 1)
-
-    def feed(self, step: int) -> DataFeed:
-        """The feed of the stage that update `step` lies in."""
-        number = self.index(step)
-        if self._current is None or self._current[0] != number:
-            self._current = None  # the latents of two stages need not lie in memory at once
-            self._current = (number, self._build(self.stages[number].side))
-            self._epochs_a_step[number] = self._current[1].epoch(1)
-        return self._current[1]
-
-    def epoch(self, step: int) -> float:
-        """How often the data set has been seen; every stage shows the same pictures, bucketed anew."""
-        number = self.index(step)
-        if number not in self._epochs_a_step:
-            self.feed(step)
-        return step * self._epochs_a_step[number]
-
-    def learning_rate_factor(self, step: int) -> float:
-        return self.stages[self.index(step)].factor
-
-    def step(self, step: int, limit: int) -> Iterator[Batch]:
-        """The batches of update `step`, at its stage's resolution."""
-        return self.feed(step).step(step, limit)
+    def outline(self, step: int, limit: int) -> Outline:
+        """Of both, in that order."""
+        return [*self.main.outline(step, limit), *self.prior.outline(step, limit)]
 
 
 def make_feed(

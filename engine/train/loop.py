@@ -15,12 +15,13 @@ from engine import draws
 from engine.families.base import Conditioning, Geometry, ModelFamily
 from engine.methods.base import Method, Trainable
 from engine.plan.schema import Plan
+from engine.train.ahead import DrawsAhead, Outline, held, sent
 from engine.train.compiling import compile_error, gradient_error, make_eager
 from engine.train.ema import average_of
 from engine.train.objective import offset_noise, sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
 from engine.train.release import release_of
-from engine.train.sparing import Sparing, free_cache
+from engine.train.sparing import Sparing, free_cache, renewed
 from engine.train.world import ALONE, World
 
 # What compiled gradients may differ by, of their norm: rounding makes some 1e-6 of it in fp32 and a few % in bf16.
@@ -44,10 +45,12 @@ class Batch:
 
 
 class Feed(Protocol):
-    """Where batches come from: all of a step's that are this process's, each with at most `limit` samples;
-    `learning_rate_factor` is what the plan's rate is multiplied by."""
+    """Where batches come from: all of a step's that are this process's, each with at most `limit` samples; what is
+    known of them beforehand; `learning_rate_factor` is what the plan's rate is multiplied by."""
 
     def step(self, step: int, limit: int) -> Iterator[Batch]: ...
+
+    def outline(self, step: int, limit: int) -> Outline: ...
 
     def epoch(self, step: int) -> float: ...
 
@@ -96,6 +99,7 @@ class Loop:
         self.release = release_of(self.plan, self.parameters, self.update, self.world)
         self.effective_batch = self.plan.train.batch_size * self.plan.train.gradient_accumulation
         self.limit = self.plan.train.batch_size
+        self.draws = DrawsAhead(self.plan, self.family.spec, self.device)
         self.whole = True
         """Are weights, moments and averages those after a finished update?"""
         self.ema = average_of(self.trainables, self.optimizer, self.plan.train.ema)
@@ -169,7 +173,7 @@ class Loop:
                 if told is None:
                     raise
             self.optimizer.zero_grad(set_to_none=True)
-            self._renew_scaler()
+            self.scaler = renewed(self.scaler, self.device)
             free_cache(self.device)
             self.warn(*told)
 
@@ -202,6 +206,7 @@ class Loop:
         """One update; returns [loss, gradient norm, skipped] on the device, unread."""
         self.update.begin(step)
         self.optimizer.zero_grad(set_to_none=True)
+        self.draws.expect(step + 1, self.feed.outline(step + 1, self.limit))
         total = torch.zeros((), device=self.device)
         for batch in self.feed.step(step, self.limit):
             loss = self._loss(step, batch)
@@ -282,19 +287,11 @@ class Loop:
                 done = self.update.done
             free_cache(self.device)
 
-    def _renew_scaler(self) -> None:
-        """A scaler takes each optimiser's gradients once before its update: an attempt that ended between the two
-        leaves one that refuses the next."""
-        if self.scaler.is_enabled():
-            state = self.scaler.state_dict()
-            self.scaler = torch.amp.GradScaler(self.device.type)
-            self.scaler.load_state_dict(state)
-
     def _normal(self, purpose: str, step: int, slots: Sequence[int], shape: Sequence[int]) -> Tensor:
-        return self._to(draws.normal(self.plan.seed, purpose, step, slots, shape))
+        return self.draws.normal(purpose, step, slots, shape)
 
     def _to(self, tensor: Tensor) -> Tensor:
-        return tensor if self.device.type == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
+        return sent(held(tensor, self.device), self.device)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None)

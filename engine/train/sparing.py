@@ -44,3 +44,12 @@ def free_cache(device: torch.device) -> None:
     """Give back what the allocator keeps for later."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+def renewed(scaler: torch.amp.GradScaler, device: torch.device) -> torch.amp.GradScaler:
+    """The scaler for another attempt: one that took gradients for an update which never came refuses the next."""
+    if not scaler.is_enabled():
+        return scaler
+    fresh = torch.amp.GradScaler(device.type)
+    fresh.load_state_dict(scaler.state_dict())
+    return fresh

@@ -11,9 +11,13 @@ from torch import Tensor
 from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
 from engine.families.base import Conditioning
 from engine.families.clip_text import TextReading
+from engine.train.ahead import held, sent
 from engine.train.encoded_table import EncodedTable
 from engine.train.modelhash import module_hash
 from engine.train.setup import AdaptedModel
+
+ReadyTexts = Callable[[], Callable[[], Conditioning]]
+"""What gives the conditioning of a batch, for the thread that trains."""
 
 
 class TextTable:
@@ -50,12 +54,23 @@ class TextTable:
         with adapted.idle.staying():
             return cls(EncodedTable.build(encoder, distinct, progress), adapted.device)
 
-    def rows(self, texts: Sequence[str]) -> Callable[[], Conditioning]:
-        """What gives the conditioning of these texts."""
+    def gather(self, texts: Sequence[str]) -> ReadyTexts:
+        """Read the rows of these texts, in any thread."""
         table = self._table
-        found = table.many(texts) if isinstance(table, EncodedTable) else [table[text] for text in texts]
-        conds = [Conditioning.from_rows({name: value[None] for name, value in row.items()}) for row in found]
-        cond = Conditioning.joined(conds).map(lambda value: value.to(self._device, non_blocking=True))
+        if not isinstance(table, EncodedTable):
+            return partial(self._sent, self._joined([table[text] for text in texts]))
+        found = table.peek(texts)
+        whole = [row for row in found if row is not None]
+        if len(whole) == len(found):
+            return partial(self._sent, self._joined(whole))
+        return lambda: self._sent(self._joined(table.filled(texts, found)))
+
+    def _joined(self, rows: Sequence[Mapping[str, Tensor]]) -> Conditioning:
+        conds = [Conditioning.from_rows({name: value[None] for name, value in row.items()}) for row in rows]
+        return Conditioning.joined(conds).map(lambda value: held(value, self._device))
+
+    def _sent(self, here: Conditioning) -> Callable[[], Conditioning]:
+        cond = here.map(lambda value: sent(value, self._device))
         return lambda: cond
 
 
@@ -82,8 +97,12 @@ class LiveTexts:
         self._ready = adapted
         self._trains = trains
 
-    def rows(self, texts: Sequence[str]) -> Callable[[], Conditioning]:
-        """What gives the conditioning of these texts, embedded when it is asked where an encoder trains."""
+    def gather(self, texts: Sequence[str]) -> ReadyTexts:
+        """Texts that are tokenised by the thread that trains: tokenizers are not for several."""
+        return partial(self._cond, texts)
+
+    def _cond(self, texts: Sequence[str]) -> Callable[[], Conditioning]:
+        """Embedded when it is asked where an encoder trains."""
         family = self._ready.family
         ids = family.tokenize(texts)
         if self._trains:

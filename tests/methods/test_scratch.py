@@ -17,7 +17,7 @@ from engine.models.widths import problem_of, widths_of, with_widths
 from engine.plan.schema import Plan
 from engine.train import checkpoint
 from engine.train.exporting import export_all
-from engine.train.feeding import StagedFeed
+from engine.train.staged_feed import StagedFeed
 from tests.methods.plain import Plain, samples
 from tests.support.pictures import write_pictures
 from tests.support.runs import quick_plan
