@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,7 +135,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def _write_beside(path: Path, raw: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         try:
@@ -153,7 +152,7 @@ def _write_beside(path: Path, raw: bytes) -> None:
 
 def write_new(path: Path, data: bytes | str) -> None:
     """Write a file that is not there yet, whole or not at all; FileExistsError where it is."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.new")
     try:
         write_atomic(beside, data)
         try:

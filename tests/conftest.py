@@ -34,6 +34,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--learning", type=Path, help="folder for what the learning tests draw and measure")
 
 
+LONG = ("learning", "demo", "packaging", "benchmarks", "worker")
+"""Folders whose tests take longest: with `--dist worksteal` each of two workers begins with half of them, so that none
+is left alone with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    long: dict[Path, list[pytest.Item]] = {}
+    rest: list[pytest.Item] = []
+    for item in items:
+        if tests in item.path.parents and item.path.relative_to(tests).parts[0] in LONG:
+            long.setdefault(item.path, []).append(item)
+        else:
+            rest.append(item)
+    halves: tuple[list[pytest.Item], list[pytest.Item]] = ([], [])
+    # A file's tests share what is made for them, so files are dealt out whole.
+    for number, file in enumerate(
+        sorted(long, key=lambda file: (LONG.index(file.relative_to(tests).parts[0]), file))
+    ):
+        halves[number % 2].extend(long[file])
+    first = max(0, len(items) // 2 - len(halves[0]))
+    items[:] = [*halves[0], *rest[:first], *halves[1], *rest[first:]]
+
+
 def pytest_collection_finish() -> None:
     # Imports and collected tests live for ever. Looking them over for garbage took a tenth of the time in which a model
     # is opened.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import sys
 import time
@@ -75,6 +74,8 @@ def escaped(text: str, long: str = "") -> str:
 
 
 def _escape(char: str, long: str) -> str:
+    import json
+
     return long.format(ord(char)) if long and ord(char) > 0xFFFF else json.dumps(char)[1:-1]
 
 
@@ -100,6 +101,8 @@ def writable_name(flag: str, path: Path | None) -> None:
 
 def print_json(value: object) -> None:
     """One JSON document on stdout. Numbers that are not finite become the texts nan, inf and -inf."""
+    import json
+
     print(escaped(json.dumps(plain(value), indent=2, ensure_ascii=False)))
 
 
