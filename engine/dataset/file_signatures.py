@@ -8,6 +8,7 @@ from PIL import Image
 from engine.dataset.sources import Stretch
 
 _TAIL = 4096
+_MAX_BOXES = 10_000
 _MAX_CHUNKS = 100_000  # a 64 Mpx PNG in libpng's 8 kB pieces has about 24,000
 _ISO_BRANDS = {
     b"heic": "a HEIC picture",
@@ -71,7 +72,27 @@ def looks_whole(file: Stretch, image: Image.Image) -> bool:
             return rows * image.height <= size and stated <= size
         case "TIFF":
             return all(end <= size for end in _tiff_ends(image))
+        case "AVIF" | "HEIF":
+            return _boxes_end(file) == size
     return False
+
+
+def _boxes_end(file: Stretch) -> int:
+    """Where the last of an ISO file's boxes ends; a box that reaches to the end says so with length 0."""
+    at = 0
+    for _ in range(_MAX_BOXES):
+        head = file.pread(16, at)
+        if len(head) < 8:
+            return at
+        length = int.from_bytes(head[:4], "big")
+        if length == 1 and len(head) == 16:
+            length = int.from_bytes(head[8:16], "big")
+        if length == 0:
+            return file.size
+        if length < 8:
+            return -1
+        at += length
+    return -1
 
 
 def png_orientation(file: Stretch) -> int:

@@ -20,6 +20,7 @@ from PIL import (  # the plugins register themselves; importing them by name kee
 )
 
 from engine.dataset.file_signatures import looks_whole, png_orientation
+from engine.dataset.other_formats import can_read, format_of
 from engine.dataset.refusals import (
     BROKEN,
     FORMATS,
@@ -161,11 +162,22 @@ def _opened(path: Source) -> Iterator[tuple[Stretch, Image.Image]]:
             raise PictureError("unreadable", f"{path}: cannot be opened", why, fix) from None
         with guard(path):
             try:
-                image = Image.open(stretch.file, formats=FORMATS)
+                image: Image.Image = Image.open(stretch.file, formats=FORMATS)
             except UnidentifiedImageError:
-                raise not_a_picture(path, stretch.pread(64, 0)) from None
+                image = _of_another_format(path, stretch)
         with image:
             yield stretch, image
+
+
+def _of_another_format(path: Source, stretch: Stretch) -> Image.Image:
+    start = stretch.pread(64, 0)
+    name = format_of(start)
+    if not name or not can_read(name):
+        raise not_a_picture(path, start)
+    try:
+        return Image.open(stretch.file, formats=[name])
+    except UnidentifiedImageError:
+        raise not_a_picture(path, b"") from None
 
 
 def _checked(path: Source, file: Stretch, image: Image.Image) -> Header:
@@ -191,8 +203,8 @@ def _checked(path: Source, file: Stretch, image: Image.Image) -> Header:
 
 
 def _orientation(file: Stretch, image: Image.Image) -> int:
-    """EXIF's 1 to 8, or 1 where there is none, it is damaged, or Pillow turns the picture itself (TIFF)."""
-    if image.format == "TIFF":
+    """EXIF's 1 to 8, or 1 where there is none, it is damaged, or the decoder turns the picture itself."""
+    if image.format in ("TIFF", "HEIF", "JXL"):
         return 1
     try:
         if image.format == "PNG":

@@ -4,9 +4,11 @@ import posixpath
 import unicodedata
 from collections.abc import Iterable
 
+from engine.dataset.other_formats import SUFFIXES
+
 PICTURES = frozenset(
     (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif")
-)
+).union(SUFFIXES)
 
 
 def nfc(text: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from PIL import Image
 
 from engine.dataset.file_signatures import what_is
+from engine.dataset.other_formats import format_of, how_to_read
 from engine.dataset.sources import Source
 from engine.errors import UserError
 
@@ -94,6 +95,9 @@ def not_a_picture(path: Source, start: bytes) -> PictureError:
             why="the download or copy went wrong",
             fix="download or copy it again",
         )
+    if name := format_of(start):
+        why = "its decoder is not installed"
+        return PictureError("unsupported", f"{path}: is {kind}", why, how_to_read(name))
     return PictureError(
         "unsupported",
         f"{path}: is {kind}",

@@ -20,7 +20,7 @@ from engine.dataset.names import PICTURES, alike, stem_of
 from engine.dataset.sidecars import JSON, SIDECARS
 from engine.dataset.tables import is_table
 
-_OTHER = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".hdr")
+_OTHER = (".jp2", ".psd", ".svg", ".ico", ".tga", ".exr", ".hdr")
 _RAW = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
 _VIDEO = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".wmv")
 _ARCHIVE = (".zip", ".gz", ".rar", ".7z", ".parquet", ".arrow")

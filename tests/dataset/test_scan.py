@@ -96,12 +96,12 @@ def test_broken_animated_and_unsupported_files_are_left_out_and_the_rest_is_kept
         "page.jpg": "unreadable",
         "moving.gif": "animated",
         "film.mp4": "unsupported",
-        "phone.HEIC": "unsupported",
+        "phone.HEIC": "unreadable",
         "all.zip": "unsupported",
         ".": "no-captions",
     }
-    assert (report.counts.files, report.counts.images, report.counts.unreadable) == (4, 1, 2)
-    assert (report.counts.animated, report.counts.unsupported) == (1, 3)
+    assert (report.counts.files, report.counts.images, report.counts.unreadable) == (5, 1, 3)
+    assert (report.counts.animated, report.counts.unsupported) == (1, 2)
 
 
 def test_a_folder_of_broken_pictures_only_is_an_error(tmp_path: Path) -> None:
