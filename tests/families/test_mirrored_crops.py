@@ -49,16 +49,16 @@ def test_time_ids_name_the_place_in_the_picture_that_is_shown(
     made = prepared(plan, tmp_path / "cache")
     feed: Any = made.feed
     asked: list[Any] = []
-    rows = feed.latents.rows
+    gather = feed.latents.gather
 
     def noted(indexes: Any, flips: Any, crops: Any) -> Any:
         asked.append((flips[0], crops[0]))
-        return rows(indexes, flips, crops)
+        return gather(indexes, flips, crops)
 
-    feed.latents.rows = noted
+    feed.latents.gather = noted
     for step in range(1, 13):
         (batch,) = feed.step(step, 1)
-        flip, crop = asked[-1]
+        flip, crop = asked[step - 1]
         sample = np.asarray((pixels(made.report.items[0], flip, crop) + 1) * 127.5).round().transpose(1, 2, 0)
         top, left = batch.sizes[0].crop
         shown = array[:, ::-1] if flip else array
