@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -43,6 +42,8 @@ def replace_dir(tmp: Path, final: Path) -> None:
     Where the system cannot exchange two names, the old one steps aside for a moment; after a kill in that moment
     `put_back` gives it its name again.
     """
+    import shutil  # 2 ms, which a list of runs does not need
+
     put_back(final)
     if not final.exists():
         commit_dir(tmp, final)

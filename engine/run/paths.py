@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shlex
 from dataclasses import dataclass
@@ -99,6 +98,8 @@ def captions_folder(data: Path) -> Path:
     $SDTRAIN_HOME/captions, else $XDG_DATA_HOME/sdtrain/captions, else ~/.local/share/sdtrain/captions; in it a
     folder of the data's name.
     """
+    import hashlib
+
     mark = hashlib.sha256(os.fsencode(data)).hexdigest()[:8]
     return _base("captions", "XDG_DATA_HOME", ".local/share", "captions") / f"{safe_name(data.name)}-{mark}"
 
@@ -123,6 +124,8 @@ def remember(run: RunDir) -> None:
     """Note a run that lies elsewhere: one small file each, so that nobody has to rewrite a list."""
     if run.path.parent == runs_root():
         return
+    import hashlib  # 2 ms, which a list of runs does not need
+
     name = hashlib.sha256(os.fsencode(run.path)).hexdigest()[:16]
     with contextlib.suppress(OSError):  # the run itself does not need it
         notes = runs_root() / _ELSEWHERE
