@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from engine.dataset.findings import Finding, printable
 from engine.dataset.report import Counts, DatasetReport, Item, SetCount
-from engine.dataset.scan import LEVEL_ORDER, histogram
 from engine.dataset.treatment import Treatment
+from engine.dataset.whole_report import put_together
 
 _SAID_BY_SETS = frozenset({"repeat-folder", "repeat-folders"})
 """What a folder's name says stands in its set."""
@@ -27,29 +25,21 @@ def combined(
         problems += (
             _named(each, treatment.name) for each in report.problems if each.code not in _SAID_BY_SETS
         )
-    words, words_are = histogram([item.caption for item in items])
-    table = Counter(item.size for item in items)
-    return DatasetReport(
-        folder=", ".join(report.folder for report in reports),
-        resolution=resolution,
-        trigger=trigger,
-        recursive=any(report.recursive for report in reports),
-        deep=all(report.deep for report in reports),
-        items=tuple(items),
-        problems=tuple(sorted(problems, key=lambda each: (LEVEL_ORDER[each.level], each.code, each.file))),
-        counts=Counts(
-            **{
-                each.name: sum(getattr(report.counts, each.name) for report in reports)
-                for each in fields(Counts)
-            }
-        ),
-        buckets=dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))),
-        median_size=(
-            round(statistics.median(item.width for item in items)) if items else 0,
-            round(statistics.median(item.height for item in items)) if items else 0,
-        ),
-        words=words,
-        words_are=words_are,
+    counts = Counts(
+        **{each.name: sum(getattr(report.counts, each.name) for report in reports) for each in fields(Counts)}
+    )
+    found = put_together(
+        ", ".join(report.folder for report in reports),
+        resolution,
+        trigger,
+        any(report.recursive for report in reports),
+        all(report.deep for report in reports),
+        items,
+        problems,
+        counts,
+    )
+    return replace(
+        found,
         sets=tuple(
             SetCount(one.name, len(report.items), one.repeats, one.weight, report.trigger)
             for report, one in zip(reports, treatments, strict=True)

@@ -2,8 +2,6 @@
 
 import contextlib
 import os
-import re
-import statistics
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +13,7 @@ from engine.dataset.caption_choices import compose
 from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.captions import TriggerMode
 from engine.dataset.contents import file_sha256
-from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.findings import Finding, printable
 from engine.dataset.found import Found, read_all_captions
 from engine.dataset.images import Header, load_rgb, read_header
 from engine.dataset.location import DataLocation, look
@@ -25,6 +23,7 @@ from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
 from engine.dataset.shard_index import shard_contents
 from engine.dataset.sidecars import Caption
 from engine.dataset.sources import Span
+from engine.dataset.whole_report import put_together
 from engine.errors import UserError
 from engine.run.paths import cache_root
 
@@ -32,11 +31,7 @@ __all__ = ["BucketBatches", "Counts", "DatasetReport", "Finding", "Item", "scan"
 
 Progress = Callable[[int, int], None]
 
-TOP_WORDS = 30
 _PROGRESS_EVERY = 256
-_SMALL_WORDS = {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or"}
-_SMALL_WORDS |= {"that", "the", "this", "to", "with"}
-LEVEL_ORDER: dict[Level, int] = {"error": 0, "warning": 1, "info": 2}
 
 
 def scan(
@@ -93,7 +88,7 @@ def scan(
         own = (made.caption, made.source, size, *spans, None, made.choices)
         items.append(Item(location.root, rel, header.width, header.height, *own))
     counts = _count(found.pictures, headers, found.captions, trigger, problems, several)
-    return _report(path, resolution, trigger, recursive, deep, items, problems, counts)
+    return put_together(str(path), resolution, trigger, recursive, deep, items, problems, counts)
 
 
 def _about_sets(location: DataLocation, found: Found) -> list[Finding]:
@@ -218,49 +213,3 @@ def _count(
             advice.lacks_trigger(caption.text, trigger) for caption in found.values() if caption.text
         ),
     )
-
-
-def _report(
-    path: Path,
-    resolution: int,
-    trigger: str,
-    recursive: bool,
-    deep: bool,
-    items: list[Item],
-    problems: list[Finding],
-    counts: Counts,
-) -> DatasetReport:
-    table = Counter(item.size for item in items)
-    words, words_are = histogram([item.caption for item in items])
-    return DatasetReport(
-        folder=str(path),
-        resolution=resolution,
-        trigger=trigger,
-        recursive=recursive,
-        deep=deep,
-        items=tuple(items),
-        problems=tuple(
-            sorted(problems, key=lambda finding: (LEVEL_ORDER[finding.level], finding.code, finding.file))
-        ),
-        counts=counts,
-        buckets=dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))),
-        median_size=(
-            round(statistics.median(item.width for item in items)) if items else 0,
-            round(statistics.median(item.height for item in items)) if items else 0,
-        ),
-        words=words,
-        words_are=words_are,
-    )
-
-
-def histogram(captions: list[str]) -> tuple[tuple[tuple[str, int], ...], str]:
-    """The TOP_WORDS tags (where most captions list them) or words, with how many captions hold each."""
-    tagged = sum(caption.count(",") >= 3 for caption in captions) * 2 > len(captions)
-    counter: Counter[str] = Counter()
-    for caption in captions:
-        if tagged:
-            counter.update({tag for part in caption.split(",") if (tag := part.strip().lower())})
-        else:
-            counter.update(set(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", caption.lower())) - _SMALL_WORDS)
-    ranked = sorted(counter.items(), key=lambda entry: (-entry[1], entry[0]))
-    return tuple(ranked[:TOP_WORDS]), "tags" if tagged else "words"

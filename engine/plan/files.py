@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from engine.errors import UserError
 from engine.files import is_path, text_obstacle, write_atomic, write_new
 from engine.plan.fields import list_sections
-from engine.plan.layouts import read_layout
+from engine.plan.layouts import placed, read_layout
 from engine.plan.methods import DEFAULT_METHOD, METHODS
-from engine.plan.picture_sets import PictureSet
 from engine.plan.problems import PlanErrors, Problem, from_validation, shown
 from engine.plan.reading import parse, read_text
 from engine.plan.schema import SCHEMA_VERSION, Plan, plan_fields
@@ -127,13 +126,8 @@ def with_sets(plan: Plan) -> Plan:
     found = read_layout(Path(plan.data.path)) if plan.data.path and not plan.data.sets else None
     if found is None:
         return plan
-    data = plan.data.model_copy(update={"sets": placed(found.sets, Path(found.root or "/"))})
+    data = plan.data.model_copy(update={"sets": found.placed()})
     return plan.model_copy(update={"data": data})
-
-
-def placed(sets: Iterable[PictureSet], within: Path) -> list[PictureSet]:
-    """Sets with absolute paths, read relative to `within`."""
-    return [one.model_copy(update={"path": _absolute(one.path, within)}) for one in sets]
 
 
 def load_stored(path: Path) -> tuple[Plan, list[Problem]]:

@@ -12,7 +12,7 @@ SetKind = Literal["pictures", "class"]
 class PictureSet(Section):
     """A set. What it leaves out is as the table [data] says."""
 
-    path: str = option(..., "folder or shards of the set, read relative to data.path")
+    path: str = option(..., "folder or shards of the set, read relative to data.path", pattern=r"\S")
     kind: SetKind = option(
         "pictures", "pictures to learn, or class pictures, which keep what the base knows of the class"
     )

@@ -155,4 +155,6 @@ def _closest(value: object, expected: str) -> str:
 def _pattern_reason(key: str) -> str:
     if key == "name":
         return "a name becomes a folder and file: letters, digits, dot, dash and underscore, 80 at most"
+    if key.endswith(".path"):
+        return "a set lies in a folder"
     return "the device is auto, cpu, cuda or cuda:N: one device, by its number"

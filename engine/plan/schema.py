@@ -84,7 +84,8 @@ class Data(Section):
     def whole_set(self) -> PictureSet:
         """The plan's own folder as a set: with what a set takes where it says nothing itself."""
         data = self
-        return PictureSet(
+        # Its values were looked at in this table; the path of a plan with sets is empty.
+        return PictureSet.model_construct(
             path=data.path,
             repeats=data.repeats,
             trigger=data.trigger,

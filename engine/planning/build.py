@@ -13,8 +13,8 @@ from engine.dataset.report import DatasetReport
 from engine.errors import UserError
 from engine.models.bases import locate
 from engine.plan.captions import own_captions
-from engine.plan.files import from_dict, path_keys, placed, resolve, unusable
-from engine.plan.layouts import Layout, read_layout
+from engine.plan.files import from_dict, path_keys, resolve, unusable
+from engine.plan.layouts import Layout, placed, read_layout
 from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
 from engine.plan.picture_sets import PictureSet
@@ -98,7 +98,7 @@ def _unusable(given: Mapping[str, object], method: str) -> list[Problem]:
 def _sets(given: Mapping[str, object], layout: Layout | None) -> list[PictureSet]:
     """The sets that are given or found, with absolute paths."""
     if layout is not None:
-        return placed(layout.sets, Path(layout.root or "/"))
+        return layout.placed()
     tables, folder = given.get("data.sets"), given.get("data.path")
     within = Path(folder).expanduser() if isinstance(folder, str) else Path()
     sets = [PictureSet.model_validate(table) for table in tables] if isinstance(tables, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +88,16 @@ def treatments(plan: Plan, items: Sequence[Item]) -> list[Treatment]:
     """How each of the pictures is shown: as its set says, and without sets as the plan does."""
     own = _treatment(plan.data.whole_set, plan.data.repeats)
     return [own if item.treatment is None else item.treatment for item in items]
+
+
+def draws_by_size(plan: Plan, report: DatasetReport) -> Mapping[tuple[int, int], int]:
+    """How many draws of an epoch each size has, repeats counted."""
+    if not report.sets:
+        return {size: count * plan.data.repeats for size, count in report.buckets.items()}
+    draws: Counter[tuple[int, int]] = Counter()
+    for item, shown_as in zip(report.items, treatments(plan, report.items), strict=True):
+        draws[item.size] += shown_as.repeats
+    return draws
 
 
 def _treatments(sets: Sequence[PictureSet], reports: Sequence[DatasetReport]) -> list[Treatment]:

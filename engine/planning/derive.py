@@ -11,7 +11,6 @@ from engine.cost.disk import file_sizes
 from engine.cost.estimate import estimate
 from engine.cost.model_size import ModelSize
 from engine.models.specs import FAMILIES, USUAL
-from engine.plan.files import placed
 from engine.plan.methods import METHODS
 from engine.plan.methods.context import Derived
 from engine.plan.optimizers import OPTIMIZERS
@@ -129,9 +128,7 @@ def _folder_name(builder: PlanBuilder) -> Iterator[Derived]:
 def _layout(builder: PlanBuilder) -> Iterator[Derived]:
     found = builder.facts.layout
     if found is not None:
-        tables = [
-            one.model_dump(exclude_defaults=True) for one in placed(found.sets, Path(found.root or "/"))
-        ]
+        tables = [one.model_dump(exclude_defaults=True) for one in found.placed()]
         yield Derived("data.sets", tables, found.what)
 
 

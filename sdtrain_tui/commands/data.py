@@ -31,7 +31,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from engine.plan.files import placed
     from engine.plan.layouts import read_layout
     from engine.plan.schema import Data
     from engine.planning.data import scan_classes, scan_sets
@@ -39,15 +38,13 @@ def run(args: argparse.Namespace) -> int:
     _refuse_resolution(args.resolution)
     path = expanded(args.path)
     layout = read_layout(path)
-    data = Data.model_construct(
-        **Data(path=str(path)).model_dump()
-        | {
-            "resolution": args.resolution,
-            "trigger": args.trigger,
-            "bucket": not args.no_bucket,
-            "recursive": not args.flat,
-            "sets": placed(layout.sets, Path(layout.root or "/")) if layout else [],
-        }
+    data = Data(
+        path=str(path),
+        resolution=args.resolution,
+        trigger=args.trigger,
+        bucket=not args.no_bucket,
+        recursive=not args.flat,
+        sets=layout.placed() if layout else [],
     )
     report, classes = scan_sets(data, deep=args.deep), scan_classes(data, deep=args.deep)
     if args.json:

@@ -187,9 +187,9 @@ class WizardScreen(Screen[None]):
     @on(Settled)
     def _settled(self, event: Settled) -> None:
         event.stop()
-        from sdtrain_tui.wizard.look import FOLDERS
+        from sdtrain_tui.wizard.look import names_folder
 
-        if event.key in FOLDERS and not self.draft.fresh:
+        if names_folder(event.key) and not self.draft.fresh:
             self._look_soon(0, True)
 
     def on_descendant_focus(self) -> None:

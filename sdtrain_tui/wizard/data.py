@@ -17,10 +17,11 @@ from sdtrain_tui.wizard.controls import PathInput
 from sdtrain_tui.wizard.data_facts import condition_facts, facts_of, prior_facts
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.look import SETS
 from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.more_fields import MoreFields
 from sdtrain_tui.wizard.paths import expanded
-from sdtrain_tui.wizard.sets import SETS, SetsEditor
+from sdtrain_tui.wizard.sets import SetsEditor
 from sdtrain_tui.wizard.step import Step, label_of
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class DataStep(Step):
 
     def _facts(self) -> list[Fact]:
         draft = self.draft
-        problem = draft.problem("data.path")
+        problem = draft.problem("data.path") or draft.problem(SETS)
         if "data.path" not in draft.answers and not draft.answers.get(SETS):
             return [("", "quiet", "no folder yet; Tab completes its name")]
         if problem is not None and problem.level == "error":

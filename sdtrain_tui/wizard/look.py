@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ OF_CAPTIONS = (
     "secondary_separator",
     "max_tokens",
 )
+SETS = "data.sets"
 LOOK_KEYS = frozenset(
     (
         *CONDITIONS,
@@ -38,7 +39,7 @@ LOOK_KEYS = frozenset(
         "base.model",
         "base.allow_download",
         "data.path",
-        "data.sets",
+        SETS,
         "data.class_path",
         "data.resolution",
         "data.trigger",
@@ -74,17 +75,32 @@ def look(answers: Mapping[str, object], whole: bool = True) -> Inspection:
     """
     from engine.planning.build import gather
 
-    named = {key: value for key, value in answers.items() if key in FOLDERS and isinstance(value, str)}
-    large = [key for key, value in named.items() if not whole and not is_small(expanded(value))]
+    large = {key for key, folder in _folders(answers) if not whole and not is_small(expanded(folder))}
     facts = gather({key: value for key, value in answers.items() if key not in large})
     # Without its folder the conditions would be looked for in the metadata.
     return Inspection(replace(facts, pairs=None) if CONDITIONS & set(large) else facts, frozenset(large))
 
 
+def names_folder(key: str) -> bool:
+    """Does the field name a folder whose files are looked at?"""
+    return key in FOLDERS or key.startswith(f"{SETS}.")
+
+
+def _folders(answers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """The folders that answers name, each with its answer's key."""
+    for key, value in answers.items():
+        if key in FOLDERS and isinstance(value, str):
+            yield key, value
+        elif key == SETS and isinstance(value, list):
+            for one in value:
+                if isinstance(one, dict) and isinstance(one.get("path"), str):
+                    yield key, one["path"]
+
+
 def without(facts: Facts, key: str) -> Facts:
     """What still holds once `key` has another answer: facts about another base or folder are worse than none."""
     facts = replace(facts, problems=tuple(item for item in facts.problems if item.key != key))
-    if key in ("data.path", "data.sets"):
+    if key in ("data.path", SETS):
         return replace(facts, report=None, pairs=None)
     if key == "data.class_path":
         return replace(facts, prior=None)

@@ -10,8 +10,8 @@ from engine.plan.methods import METHODS
 from sdtrain_tui.wizard.data import CLASS, with_pictures
 from sdtrain_tui.wizard.facts_view import FactLines
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.look import SETS
 from sdtrain_tui.wizard.more_fields import MoreFields
-from sdtrain_tui.wizard.sets import SETS
 from sdtrain_tui.wizard.step import Step, full_label
 
 MAIN = (
@@ -90,5 +90,9 @@ class RecipeStep(Step):
         report, built = self.draft.report, self.draft.built
         if report is None or built is None or not report.items:
             return ""
-        seen = built.plan.train.steps * effective / (len(report.items) * built.plan.data.repeats)
-        return f": each picture {seen:.3g} times"
+        total = built.plan.train.steps * effective
+        if not report.sets:
+            return f": each picture {total / len(report.items):.3g} times"
+        draws = sum(one.pictures * one.repeats for one in report.sets)
+        least, most = (total * each([one.repeats for one in report.sets]) / draws for each in (min, max))
+        return f": each picture {least:.3g}{f' to {most:.3g}' if most > least else ''} times"

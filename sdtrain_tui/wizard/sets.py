@@ -15,6 +15,7 @@ from textual.widgets.option_list import Option
 from sdtrain_tui.widgets.cells import clean, cut
 from sdtrain_tui.wizard.draft import Draft
 from sdtrain_tui.wizard.field_row import FieldRow
+from sdtrain_tui.wizard.look import SETS
 from sdtrain_tui.wizard.messages import Answered
 from sdtrain_tui.wizard.step import label_of
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from engine.plan.fields import PlanField
     from engine.plan.problems import Problem
 
-SETS = "data.sets"
 Table = dict[str, object]
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.plan.layouts import kohya_config, kohya_folders, onetrainer_concepts
-from engine.plan.layouts.base import Layout
+from engine.plan.layouts.base import Layout, placed
 
-__all__ = ["Layout", "read_layout"]
+__all__ = ["Layout", "placed", "read_layout"]
 
 READERS: tuple[Callable[[Path], Layout | None], ...] = (
     kohya_folders.read,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,17 @@ class Layout:
     root: str
     sets: tuple[PictureSet, ...]
     unread: tuple[str, ...] = ()
+
+    def placed(self) -> list[PictureSet]:
+        """The sets with absolute paths."""
+        return placed(self.sets, Path(self.root or "/"))
+
+
+def placed(sets: Iterable[PictureSet], within: Path) -> list[PictureSet]:
+    """Sets with absolute paths, read relative to `within`."""
+    return [
+        one.model_copy(update={"path": str((within / Path(one.path).expanduser()).resolve())}) for one in sets
+    ]
 
 
 def read_table(path: Path, suffix: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.dataset.findings import Finding
 from engine.dataset.repeat_folders import only_set
 from engine.plan.problems import Problem, warning
+from engine.planning.data import draws_by_size
 from engine.planning.rules.context import Context, Rule
 
 SHOWN = 4
@@ -85,14 +86,14 @@ def batches(ctx: Context) -> Iterator[Problem]:
     size = ctx.plan.train.batch_size
     if ctx.report is None or not ctx.pictures:
         return
-    if size > ctx.pictures * ctx.plan.data.repeats:
+    counts = list(draws_by_size(ctx.plan, ctx.report).values())
+    if size > sum(counts):
         why = "a batch would hold the same picture more than once"
         fix = (
             f"set {ctx.pictures} or less, and raise train.gradient_accumulation for a larger effective batch"
         )
         yield warning("train.batch_size", f"{size} is more than the {ctx.pictures} pictures", why, fix)
         return
-    counts = [count * ctx.plan.data.repeats for count in ctx.report.buckets.values()]
     twice = sum(-count % size for count in counts)
     if twice > sum(counts) / 2 and len(counts) > 1:
         why = f"{len(ctx.report.buckets)} buckets, of which some hold fewer pictures than a batch"
