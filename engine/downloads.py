@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,17 +109,14 @@ def _fetch(model: str, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        plan = snapshot_download(model, allow_patterns=list(patterns), dry_run=True)
+        with _telling(lambda: ("asking the hub", 0, 1)):
+            plan = snapshot_download(model, allow_patterns=list(patterns), dry_run=True)
         total = sum(item.file_size or 0 for item in plan if item.will_download)
         _require_space(model, total)
-        done = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(model, total, done))
-        watcher.start()
-        try:
+        blobs = unfinished(model).parent / "blobs"
+        before = _size(blobs)
+        with _telling(lambda: (f"MB of {model}", _mb(min(total, _size(blobs) - before)), max(1, _mb(total)))):
             folder = Path(snapshot_download(model, allow_patterns=list(patterns)))
-        finally:
-            done.set()
-            watcher.join()
     except (OSError, ValueError) as error:
         # The client's errors (HTTP, offline, wrong id, gated model) are all OSErrors or ValueErrors.
         why = (str(error).splitlines() or [type(error).__name__])[0]
@@ -144,13 +142,26 @@ def _require_space(model: str, needed: int) -> None:
         )
 
 
-def _watch(model: str, total: int, done: threading.Event) -> None:
-    """Tell how many bytes lie on the disk beyond those that were there."""
-    folder = unfinished(model).parent / "blobs"
-    before = _size(folder)
-    while not done.wait(_TELL_S):
-        here = max(0, min(total, _size(folder) - before))
-        _tell(progress=[f"MB of {model}", here // MB, max(1, total // MB)])
+@contextmanager
+def _telling(progress: Callable[[], tuple[str, int, int]]) -> Iterator[None]:
+    """Inside, progress is told several times a second, also while nothing comes: only then is a stop heard."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(_TELL_S):
+            _tell(progress=progress())
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+
+
+def _mb(size: int) -> int:
+    return max(0, size) // MB
 
 
 def _size(folder: Path) -> int:
@@ -181,7 +192,7 @@ def _compare(model: str, files: Sequence[Path]) -> None:
                 done += len(block)
                 if time.monotonic() - told > _TELL_S:
                     told = time.monotonic()
-                    _tell(progress=[f"MB compared of {model}", done // MB, max(1, total // MB)])
+                    _tell(progress=[f"MB compared of {model}", _mb(done), max(1, _mb(total))])
         if digest.hexdigest() != blob.name:
             blob.unlink()
             file.unlink(missing_ok=True)

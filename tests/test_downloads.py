@@ -72,6 +72,18 @@ def test_a_download_that_is_left_is_no_model_yet_and_goes_on_later(hub: Hub) -> 
     assert locate(MODEL).path == folder
 
 
+def test_a_hub_that_says_nothing_can_be_left(hub: Hub) -> None:
+    hub.silent = True
+    hub.gate.clear()
+
+    def leave(text: str, done: int, total: int) -> None:
+        if hub.waiting.is_set():
+            raise Leave
+
+    with pytest.raises(Leave):
+        download(MODEL, PIPELINE_FILES, leave)
+
+
 def test_other_bytes_than_the_hub_says_are_taken_away_and_fetched_again(hub: Hub) -> None:
     name = "unet/diffusion_pytorch_model.safetensors"
     assert name in hub.files(MODEL)

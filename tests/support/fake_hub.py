@@ -28,6 +28,8 @@ class Hub:
         self.gate = threading.Event()
         self.gate.set()
         self.waiting = threading.Event()
+        self.silent = False
+        """Does it leave every question unanswered until the gate is set?"""
         self.url = ""
 
     def files(self, model: str) -> list[str]:
@@ -61,6 +63,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bool) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{self.command} {path}")
+        if self.hub.silent:
+            self.hub.waiting.set()
+            self.hub.gate.wait(60)
         for model in self.hub.models:
             if path.startswith(f"/api/models/{model}/tree/"):
                 self._json([self._entry(model, name) for name in self.hub.files(model)], body)
