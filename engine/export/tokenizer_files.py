@@ -9,9 +9,9 @@ from typing import Any
 
 from engine.errors import UserError
 from engine.export.published import without_paths
+from engine.models.clip_vocabulary import END, START
 
 CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
-START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def write_tokenizer(source: Path, target: Path, pad: str = "") -> None:
@@ -31,8 +31,7 @@ def write_tokenizer(source: Path, target: Path, pad: str = "") -> None:
         shutil.copyfile(whole, target / whole.name)
     for name in CONFIGS:
         if (source / name).is_file():
-            settings = json.loads((source / name).read_text(encoding="utf-8"))
-            _write(target / name, without_paths(settings))
+            _write(target / name, without_paths(_read(source / name)))
     if not (target / CONFIGS[0]).exists():
         _write(target / CONFIGS[0], _settings())
     if pad:
@@ -43,11 +42,27 @@ def write_tokenizer(source: Path, target: Path, pad: str = "") -> None:
 def _set_pad(file: Path, pad: str) -> None:
     if not file.is_file():
         return
-    settings = json.loads(file.read_text(encoding="utf-8"))
+    settings = _read(file)
     stored = settings.get("pad_token")
     if (stored.get("content") if isinstance(stored, dict) else stored) != pad:
         settings["pad_token"] = pad
         _write(file, settings)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _uncopied(file, str(error)) from error
+    if not isinstance(settings, dict):
+        raise _uncopied(file, "it is no table of settings")
+    return settings
+
+
+def _uncopied(file: Path, why: str) -> UserError:
+    return UserError(
+        f"the tokenizer's {file} cannot be copied", why, "get that file again, then export again"
+    )
 
 
 def _write(file: Path, settings: dict[str, Any]) -> None:

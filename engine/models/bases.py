@@ -28,6 +28,8 @@ from engine.tensorfiles.header import sniff
 ASSETS = Path(__file__).parent.parent / "assets"
 BUILTIN = "builtin:"
 TINY_PIXELS = 128
+# A bound and no measurement: a disk that does not answer must not hold the wizard for ever.
+LOOK_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -154,13 +156,19 @@ def _look(path: Path) -> Detected:
 
 def _detect_apart(path: Path) -> Detected:
     """The same for a pickle, which takes torch to read: in a process of its own, so this one stays light."""
-    done = subprocess.run(
-        process.command("engine.models.bases", str(path)),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            process.command("engine.models.bases", str(path)),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            check=False,
+            timeout=LOOK_S,
+        )
+    except subprocess.TimeoutExpired:
+        why = f"nothing was known of it after {LOOK_S:.0f} s: the file is very large or its disk is slow"
+        fix = "use the .safetensors file of the same model, or try again once the disk answers"
+        raise UserError(f"{path} could not be looked at", why, fix) from None
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,19 @@ def test_a_tokenizer_of_one_file_is_taken_apart(bases: dict[str, Path], tmp_path
     (tmp_path / "copy" / "tokenizer.json").unlink()
     text = "a red star on a blue background"
     assert load_tokenizer(tmp_path / "copy")(text).input_ids == whole(text).input_ids
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("text", ["{", "[]", "3", "[" * 100_000, "\ud800"])
+def test_a_tokenizers_broken_settings_are_named(
+    name: str, text: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bases["sd1"] / "tokenizer", broken)
+    (broken / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(UserError, match=name) as caught:
+        write_tokenizer(broken, tmp_path / "copy", "<|endoftext|>")
+    assert caught.value.why and caught.value.fix
 
 
 def test_a_folder_made_from_a_single_file_pads_as_the_training_did(

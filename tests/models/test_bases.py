@@ -11,6 +11,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.hub import hub_cache, snapshot
+from engine.models import bases
 from engine.models.bases import builtin_models, known_bases, locate, tokenizer_folder
 from tests.support.loaded import as_file
 
@@ -110,6 +111,17 @@ def test_the_tokenizer_comes_from_the_plan_the_base_or_nowhere(
     assert tokenizer_folder(info) == info.path / "tokenizer"
     assert tokenizer_folder(info, str(tmp_path)) is None
     assert tokenizer_folder(info, str(info.path / "tokenizer")) == info.path / "tokenizer"
+
+
+def test_a_pickle_that_nothing_is_learnt_of_in_time_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({"x": torch.zeros(1)}, tmp_path / "model.ckpt")
+    monkeypatch.setattr(bases, "LOOK_S", 0.001)
+    with pytest.raises(UserError, match="could not be looked at") as caught:
+        locate(str(tmp_path / "model.ckpt"))
+    assert "slow" in caught.value.why
 
 
 def test_a_pickle_is_looked_at_in_another_process(tmp_path: Path) -> None:
