@@ -27,7 +27,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 def values_of(field: PlanField) -> st.SearchStrategy[Any]:
     """Any value that the field's declaration allows."""
-    if field.key == "name":
+    if field.key in ("name", "path"):  # the path is a set's, which may not be empty
         return NAMES
     if field.key == "hardware.device":
         return DEVICES
