@@ -49,4 +49,5 @@ def combined(
 
 def _named(finding: Finding, name: str) -> Finding:
     where = printable(name)
-    return replace(finding, file=where if finding.file == "." else f"{where}/{finding.file}")
+    fix = finding.fix.replace("data.path", "the set's path")
+    return replace(finding, file=where if finding.file == "." else f"{where}/{finding.file}", fix=fix)

@@ -169,7 +169,7 @@ class DataStep(Step):
         for problem in self.draft.problems:
             counted = pairs is not None and problem.key.endswith(".condition_path")
             told = counted and problem.level == "warning"
-            if problem.key == "data.path":
+            if problem.key in ("data.path", SETS):
                 if not any(what in problem.what for what in found):
                     folder += _rows("folder", problem)
             elif problem.key in labels and not told:

@@ -203,6 +203,28 @@ def test_contradictions_are_errors(sets: list[Table], key: str, small_sd1: Path,
     assert key in [problem.key for problem in errors_of(check(plan))]
 
 
+@pytest.mark.parametrize(
+    ("sets", "key"),
+    [([{"share": 1e-9}, {"share": 0.9}], "data.sets.0.share"), ([{"weight": 0.0}, {}], "data.sets.0.weight")],
+)
+def test_what_cannot_be_met_or_teaches_nothing_is_a_warning(
+    sets: list[Table], key: str, two: tuple[Path, Path]
+) -> None:
+    plan = quick_plan(
+        "builtin:tiny", NOWHERE, data__sets=[{"path": str(two[n]), **own} for n, own in enumerate(sets)]
+    )
+    assert key in [problem.key for problem in check(plan) if problem.level == "warning"]
+
+
+def test_what_is_wrong_with_a_sets_folder_is_said_of_the_sets(two: tuple[Path, Path]) -> None:
+    plan = quick_plan(
+        "builtin:tiny", NOWHERE, data__sets=[{"path": str(two[0])}, {"path": "/nowhere/at/all"}]
+    )
+    (problem,) = errors_of(check(plan))
+    assert problem.key == "data.sets" and "all: the folder does not exist" in problem.what
+    assert "data.path" not in problem.fix
+
+
 def test_a_wrong_key_in_a_set_is_named_with_the_right_one() -> None:
     with pytest.raises(Exception, match=r"data\.sets") as caught:
         from_dict(

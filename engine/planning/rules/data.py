@@ -19,13 +19,14 @@ def folder(ctx: Context) -> Iterator[Problem]:
     """What the scan found, one problem a kind, with the names of the files."""
     if ctx.report is None:
         return
+    key = "data.sets" if ctx.plan.data.sets else "data.path"
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in ctx.report.problems:
         if finding.level != "info":
             groups.setdefault((finding.level, finding.code), []).append(finding)
     for (level, _), found in groups.items():
         yield Problem(
-            "data.path", _what(found), found[0].why, found[0].fix, "error" if level == "error" else "warning"
+            key, _what(found), found[0].why, found[0].fix, "error" if level == "error" else "warning"
         )
 
 

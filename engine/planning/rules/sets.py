@@ -10,6 +10,9 @@ from engine.plan.picture_sets import PictureSet
 from engine.plan.problems import Problem, warning
 from engine.planning.rules.context import Context, Rule
 
+NEAR = 0.06
+"""How far a share may be off before it is told; repeats are chosen to be within 2 to 5 %."""
+
 
 def _each(ctx: Context) -> Iterator[tuple[str, PictureSet]]:
     """Every set with the start of its keys."""
@@ -46,6 +49,28 @@ def shares(ctx: Context) -> Iterator[Problem]:
             if one.share and one.repeats is not None:
                 why = "both say how often its pictures are drawn"
                 yield Problem(f"{key}.repeats", "stands beside a share", why, "leave one of them out")
+
+
+def met_shares(ctx: Context) -> Iterator[Problem]:
+    """Whole repeats, of which there is a largest number, cannot give every share."""
+    own = [(key, one) for key, one in _each(ctx) if one.kind == "pictures"]
+    counts = ctx.report.sets if ctx.report is not None else ()
+    asked, drawn = sum(one.share for _, one in own), sum(one.pictures * one.repeats for one in counts)
+    if not asked or not drawn or len(own) != len(counts):
+        return
+    for (key, one), count in zip(own, counts, strict=True):
+        wanted, got = one.share / asked, count.pictures * count.repeats / drawn
+        if abs(got - wanted) > NEAR * wanted:
+            what = f"{wanted:.2%} of the draws cannot be met: it gets {got:.2%}"
+            why = f"{count.pictures} pictures count {count.repeats} times each, and repeats are whole numbers"
+            yield warning(f"{key}.share", what, why, "ask for a share nearer to that, or add pictures")
+
+
+def weights(ctx: Context) -> Iterator[Problem]:
+    for key, one in _each(ctx):
+        if one.weight == 0:
+            why = "its pictures cost as much time as the others and teach nothing"
+            yield warning(f"{key}.weight", "is 0", why, "set 1, or leave the set out")
 
 
 def resolutions(ctx: Context) -> Iterator[Problem]:
@@ -129,6 +154,8 @@ RULES: tuple[Rule, ...] = (
     layout,
     to_learn,
     shares,
+    met_shares,
+    weights,
     resolutions,
     classes,
     class_words,
