@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
 
 
 class NoiseSchedule(Protocol):
@@ -42,6 +42,10 @@ class NoiseSchedule(Protocol):
 
     def final(self, clean: Tensor, noise: Tensor) -> Tensor:
         """The last latents of a sampler, from what its last step found."""
+        ...
+
+    def thousandths(self, timesteps: Tensor) -> Tensor:
+        """How far from clean (0) to all noise (1000) each timestep lies, [b] in fp32."""
         ...
 
     def snr(self, timesteps: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.families.schedule import NoiseSchedule
-from engine.plan.schema import Objective
+from engine.families.timestep_shares import timestep_shares
+from engine.plan.objective import Objective
 
 Prediction = Literal["epsilon", "v_prediction"]
 
@@ -69,14 +70,10 @@ class VariancePreserving(NoiseSchedule):
         return cls(alphas, "epsilon" if prediction == "epsilon" else "v_prediction", final)
 
     def timesteps(self, uniforms: Sequence[float], objective: Objective, shape: Sequence[int]) -> Tensor:
-        """Whole timesteps from objective.min_timestep to max_timestep, int64 [b].
-
-        cubic is t = 1 - u^3 of the span (T2I-Adapter, arXiv:2302.08453): noisy steps come more often.
-        """
+        """Whole timesteps from objective.min_timestep to max_timestep, int64 [b]."""
         low, span = objective.min_timestep, objective.max_timestep - objective.min_timestep + 1
-        if objective.timesteps == "cubic":
-            uniforms = [1.0 - draw**3 for draw in uniforms]
-        return torch.tensor([low + min(int(draw * span), span - 1) for draw in uniforms])
+        shares = timestep_shares(uniforms, objective)
+        return torch.tensor([low + min(int(share * span), span - 1) for share in shares])
 
     def timetable(self, steps: int, shape: Sequence[int]) -> list[int]:
         """Whole timesteps with trailing spacing (arXiv:2305.08891)."""
@@ -98,6 +95,9 @@ class VariancePreserving(NoiseSchedule):
         """Signal and noise factors at `timesteps` [b], each [b, 1, 1, 1] in fp32."""
         signal, noise, _ = self._tables(timesteps.device)
         return signal[timesteps].view(-1, 1, 1, 1), noise[timesteps].view(-1, 1, 1, 1)
+
+    def thousandths(self, timesteps: Tensor) -> Tensor:
+        return timesteps.float() * (1000 / len(self.alphas_cumprod))
 
     def snr(self, timesteps: Tensor) -> Tensor:
         """0 at the last step of a zero-terminal schedule."""

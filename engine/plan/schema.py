@@ -15,6 +15,7 @@ from engine.plan.captions import Captions
 from engine.plan.fields import PlanField, Section, option, section_fields
 from engine.plan.hardware import Hardware
 from engine.plan.methods import DEFAULT_METHOD, METHODS, MethodOptions
+from engine.plan.objective import Objective
 from engine.plan.optimizers import OPTIMIZER_TEXT, OPTIMIZERS, OptimizerName
 from engine.plan.picture_sets import PictureSet, SetKind
 from engine.plan.results import Checkpoints, Output, Samples
@@ -138,38 +139,6 @@ class Optimizer(Section):
     @property
     def idle(self) -> frozenset[str]:
         return OPTIMIZERS[self.name].unread
-
-
-class Objective(Section):
-    """What the model is asked to predict and how errors are weighed."""
-
-    loss: Literal["mse", "huber"] = option(
-        "mse",
-        "distance between prediction and target; huber is the squared error up to huber_delta and a line beyond",
-        advanced=True,
-    )
-    huber_delta: float = option(
-        0.1,
-        "huber only: error e costs e^2 up to this delta, and 2 delta |e| - delta^2 beyond",
-        gt=0,
-        le=100,
-        advanced=True,
-    )
-    min_snr_gamma: float = option(0.0, "min-SNR loss weight (5 is usual); 0 is off", ge=0, le=100)
-    timesteps: Literal["uniform", "cubic"] = option(
-        "uniform",
-        "how timesteps are drawn; cubic prefers noisy ones, where structure is decided",
-        advanced=True,
-    )
-    noise_offset: float = option(
-        0.0, "adds a constant per channel to the noise, for darker darks", ge=0, le=1
-    )
-    min_timestep: int = option(0, "lowest timestep that is trained", ge=0, lt=1000, advanced=True)
-    max_timestep: int = option(999, "highest timestep that is trained", ge=0, lt=1000, advanced=True)
-
-    @property
-    def idle(self) -> frozenset[str]:
-        return frozenset() if self.loss == "huber" else frozenset({"huber_delta"})
 
 
 class Plan(Section):

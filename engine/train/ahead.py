@@ -12,6 +12,7 @@ from torch import Tensor
 from engine import draws
 from engine.models.family_spec import FamilySpec
 from engine.plan.schema import Plan
+from engine.train.noise import pyramid
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -57,14 +58,14 @@ class DrawsAhead:
 
     def __init__(self, plan: Plan, spec: FamilySpec, device: torch.device) -> None:
         self._seed = plan.seed
-        self._offset = plan.objective.noise_offset > 0
+        self._objective = plan.objective
         self._spec = spec
         self._device = device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="draws")
         self._begun: dict[Draw, Future[Tensor]] = {}
 
     def normal(self, purpose: str, step: int, slots: Sequence[int], shape: Sequence[int]) -> Tensor:
-        """`engine.draws.normal` of the run's seed, on the device."""
+        """`engine.draws.normal` of the run's seed, on the device; `noise` has its pyramid where that is asked for."""
         draw: Draw = (purpose, step, tuple(slots), tuple(shape))
         begun = self._begun.pop(draw, None)
         return sent(self._draw(draw) if begun is None else begun.result(), self._device)
@@ -81,10 +82,14 @@ class DrawsAhead:
     def _of_step(self, step: int, outline: Outline) -> Iterable[Draw]:
         channels, fold = self._spec.latent_channels, self._spec.downscale
         for slots, (width, height) in outline:
-            for purpose in ("latent", "noise"):
+            more = ("perturbation",) if self._objective.input_perturbation > 0 else ()
+            for purpose in ("latent", "noise", *more):
                 yield purpose, step, slots, (channels, height // fold, width // fold)
-            if self._offset:
+            if self._objective.offsets_noise:
                 yield "offset", step, slots, (channels, 1, 1)
 
     def _draw(self, draw: Draw) -> Tensor:
-        return held(draws.normal(self._seed, *draw), self._device)
+        drawn = draws.normal(self._seed, *draw)
+        if draw[0] == "noise" and self._objective.pyramid_noise > 0:
+            drawn = pyramid(drawn, self._objective, self._seed, *draw[1:3])
+        return held(drawn, self._device)

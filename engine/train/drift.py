@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine import draws
 from engine.families.base import Conditioning, Geometry, ModelFamily
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
 
 UNIFORMS = (0.1, 0.35, 0.6, 0.85)
 """Which timesteps are looked at, as the schedule's own uniform draws."""

@@ -18,7 +18,8 @@ from engine.plan.schema import Plan
 from engine.train.ahead import DrawsAhead, Outline, held, sent
 from engine.train.compiling import compile_error, gradient_error, make_eager
 from engine.train.ema import average_of
-from engine.train.objective import offset_noise, sample_losses
+from engine.train.noise import noises
+from engine.train.objective import sample_losses
 from engine.train.optimizers import make_optimizer, schedule_factor, set_learning_rates, update_of
 from engine.train.release import release_of
 from engine.train.sparing import Sparing, free_cache, renewed
@@ -243,13 +244,10 @@ class Loop:
         seed, slots, objective = self.plan.seed, batch.slots, self.plan.objective
         shape = tuple(batch.mean.shape[1:])
         latents = batch.mean + batch.std * self._normal("latent", step, slots, shape)
-        noise = self._normal("noise", step, slots, shape)
-        if objective.noise_offset > 0:
-            offset = self._normal("offset", step, slots, (shape[0], 1, 1))
-            noise = offset_noise(noise, offset, objective.noise_offset)
+        noise, added = noises(self._normal, objective, step, slots, latents)
         schedule = self.family.schedule
         times = self._to(schedule.timesteps(draws.uniforms(seed, "timestep", step, slots), objective, shape))
-        noisy = schedule.add_noise(latents, noise, times)
+        noisy = schedule.add_noise(latents, added, times)
         if self.stochastic:
             draws.set_global(seed, "dropout", step, slots[0])
         with self._autocast(), self.sparing.saving():

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from engine.families.schedule import NoiseSchedule
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
+from engine.train.loss_weights import timestep_weights
 
 
 def sample_losses(
@@ -22,35 +23,46 @@ def sample_losses(
 
     `weights` are [b], or [b, 1, h, w] for each place of the latents. The mean is over all places, whatever they weigh:
     a map of ones is a weight of 1, and half a picture masked out halves its loss.
+    """
+    errors = _errors(prediction.float(), target.float(), timesteps, schedule, objective)
+    if weights.ndim == 4:
+        errors = errors * weights
+    losses = errors.mean(dim=(1, 2, 3))
+    by_timestep = timestep_weights(schedule, timesteps, objective)
+    if by_timestep is not None:
+        losses = losses * by_timestep
+    return losses * weights if weights.ndim == 1 else losses
+
+
+def _errors(
+    prediction: Tensor, target: Tensor, timesteps: Tensor, schedule: NoiseSchedule, objective: Objective
+) -> Tensor:
+    """The distance at each place.
 
     Huber's loss (Huber 1964) is twice torch's, as kohya's scripts scale theirs: up to delta it is the squared error,
     so that the loss, rates and min-SNR weights mean the same as with mse.
     """
-    if objective.loss == "huber":
-        delta = objective.huber_delta
-        errors = 2 * functional.huber_loss(prediction.float(), target.float(), reduction="none", delta=delta)
-    else:
-        errors = functional.mse_loss(prediction.float(), target.float(), reduction="none")
-    if weights.ndim == 4:
-        errors = errors * weights
-    losses = errors.mean(dim=(1, 2, 3))
-    if objective.min_snr_gamma > 0:
-        losses = losses * min_snr_weight(schedule, timesteps, objective.min_snr_gamma)
-    return losses * weights if weights.ndim == 1 else losses
+    if objective.loss == "mse":
+        return functional.mse_loss(prediction, target, reduction="none")
+    if objective.loss == "l1":
+        return functional.l1_loss(prediction, target, reduction="none")
+    delta = objective.huber_delta
+    if objective.huber_schedule == "constant":
+        return 2 * functional.huber_loss(prediction, target, reduction="none", delta=delta)
+    deltas = huber_deltas(schedule, timesteps, objective).view(-1, 1, 1, 1)
+    error = prediction - target
+    return torch.where(error.abs() <= deltas, error**2, 2 * deltas * error.abs() - deltas**2)
 
 
-def min_snr_weight(schedule: NoiseSchedule, timesteps: Tensor, gamma: float) -> Tensor:
-    """Min-SNR weights [b] (Hang et al. 2023, arXiv:2303.09556).
+def huber_deltas(schedule: NoiseSchedule, timesteps: Tensor, objective: Objective) -> Tensor:
+    """Where the squared error ends at each timestep, [b], by the schedules of kohya's scripts (Khrapov et al. 2024,
+    arXiv:2403.16728).
 
-    min(SNR, gamma) / SNR for epsilon, which is 1 up to gamma: so also at the last step of a zero-terminal
-    schedule, where SNR is 0. For v-prediction the divisor is SNR + 1, which keeps that step finite.
+    exponential is delta^(t / T); snr is (1 - delta) / (1 + sigma)^2 + delta with sigma = 1 / sqrt(SNR). Both are 1
+    where there is no noise.
     """
-    snr = schedule.snr(timesteps)
-    if schedule.prediction == "epsilon":
-        return gamma / torch.clamp(snr, min=gamma)
-    return torch.clamp(snr, max=gamma) / (snr + 1)
-
-
-def offset_noise(noise: Tensor, offset: Tensor, strength: float) -> Tensor:
-    """Noise with a constant added per channel; `offset` is [b, c, 1, 1] standard normal."""
-    return noise + strength * offset
+    delta = objective.huber_delta
+    if objective.huber_schedule == "exponential":
+        return torch.pow(delta, schedule.thousandths(timesteps) / 1000)
+    sigma = schedule.snr(timesteps).rsqrt()
+    return (1 - delta) / (1 + sigma) ** 2 + delta

@@ -29,7 +29,7 @@ print(json.dumps(losses.flatten().tolist()))
 
 def test_a_field_is_declared_once_and_read_once(tmp_path: Path) -> None:
     tree, pictures = Scratch(tmp_path), write_pictures(tmp_path / "pictures")
-    tree.edit("engine/plan/schema.py", "    noise_offset: float", f"{FIELD}    noise_offset: float")
+    tree.edit("engine/plan/objective.py", "    noise_offset: float", f"{FIELD}    noise_offset: float")
     tree.edit("engine/train/objective.py", END, READER + END)
 
     assert "| `loss_cap` | float | `0.0` | no sample's loss counts" in tree.sdtrain("schema", "--markdown")

@@ -24,7 +24,7 @@ from engine.families.schedule import NoiseSchedule
 from engine.families.tokenizers import load_tokenizer
 from engine.models.family_spec import BASE, Blocks, FamilySpec, TextPart
 from engine.models.layers import Layer
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
 
 WIDTH = 32
 TRAINED_GUIDANCE = 1.0
@@ -71,6 +71,9 @@ class Flow(NoiseSchedule):
 
     def final(self, clean: Tensor, noise: Tensor) -> Tensor:
         return clean
+
+    def thousandths(self, timesteps: Tensor) -> Tensor:
+        return timesteps.float() * (1000 / self.scale)
 
     def snr(self, timesteps: Tensor) -> Tensor:
         raise UserError("min-SNR does not go with a flow", fix="set objective.min_snr_gamma = 0")

@@ -11,8 +11,8 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from engine.errors import UserError
 from engine.families.variance_preserving import VariancePreserving
 from engine.models.published import published
-from engine.plan.schema import Objective
-from engine.train.objective import min_snr_weight
+from engine.plan.objective import Objective
+from engine.train.loss_weights import min_snr_weight
 
 TIMES = torch.tensor([0, 1, 500, 998, 999])
 

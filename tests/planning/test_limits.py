@@ -18,6 +18,7 @@ LIMITS: list[tuple[str, dict[str, object], object, object]] = [
     ("train.warmup", {}, 99, 100),
     ("objective.min_timestep", {"objective__max_timestep": 500}, 499, 500),
     ("objective.noise_offset", {}, 0.2, 0.21),
+    ("objective.input_perturbation", {}, 0.3, 0.31),
     ("samples.every", {}, 100, 101),
     ("checkpoints.every", {}, 100, 101),
     ("samples.width", {}, 32, 24),

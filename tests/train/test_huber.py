@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
 from engine.train.objective import sample_losses
 
 RESIDUALS = (0.05, -0.05, 0.1, 0.3, -0.3, 1.0, 20.0)

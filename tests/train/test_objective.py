@@ -7,8 +7,9 @@ import torch
 
 from engine.families.variance_preserving import VariancePreserving
 from engine.models.published import published
-from engine.plan.schema import Objective
-from engine.train.objective import offset_noise, sample_losses
+from engine.plan.objective import Objective
+from engine.train.noise import offset_noise
+from engine.train.objective import sample_losses
 
 SCHEDULE = VariancePreserving.from_config(published("sd1", "scheduler"))
 TIMES = torch.tensor([0, 999])

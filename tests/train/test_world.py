@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.dataset.report import Item
 from engine.families.variance_preserving import VariancePreserving
-from engine.plan.schema import Objective
+from engine.plan.objective import Objective
 from engine.train import extras
 from engine.train.latents import Crop
 from engine.train.loop import Batch

@@ -1,4 +1,4 @@
-"""Rules about steps, rates, the objective, previews and checkpoints."""
+"""Rules about steps, rates, previews and checkpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from engine.plan.optimizers import OPTIMIZERS
 from engine.plan.optimizers.base import rounded
 from engine.plan.problems import Problem, warning
 from engine.plan.schedules import SCHEDULES
-from engine.plan.schema import Objective
 from engine.plan.train import Train
 from engine.planning.rules.context import Context, Rule
 
@@ -54,24 +53,6 @@ def schedule(ctx: Context) -> Iterator[Problem]:
             readers = ", ".join(row.name for row in SCHEDULES.values() if name in row.reads)
             why = f"train.schedule is {train.schedule}; {name} is read by {readers}"
             yield warning(f"train.{name}", f"{getattr(train, name)} changes nothing", why, "leave it out")
-
-
-def timesteps(ctx: Context) -> Iterator[Problem]:
-    objective = ctx.plan.objective
-    if objective.min_timestep >= objective.max_timestep:
-        why = f"objective.max_timestep is {objective.max_timestep}, so no timestep is left to train"
-        yield Problem("objective.min_timestep", f"{objective.min_timestep} is too high", why, "set 0 and 999")
-    if objective.min_snr_gamma and ctx.family is not None and "snr" not in ctx.family.provides:
-        why = "its noise schedule has no signal-to-noise ratio to weigh the loss by"
-        what = f"does not go with {ctx.family.title}"
-        yield Problem("objective.min_snr_gamma", what, why, "set 0")
-    if objective.loss != "huber" and objective.huber_delta != Objective().huber_delta:
-        why = f"objective.loss is {objective.loss}, and only huber reads it"
-        fix = 'set objective.loss = "huber", or leave it out'
-        yield warning("objective.huber_delta", f"{objective.huber_delta:g} changes nothing", why, fix)
-    if objective.noise_offset > 0.2:
-        why = "above 0.1 pictures tend to turn too dark or too bright"
-        yield warning("objective.noise_offset", f"{objective.noise_offset:g} is a lot", why, "set 0.05 or 0")
 
 
 def prompts(ctx: Context) -> Iterator[Problem]:
@@ -132,7 +113,6 @@ def exported_weights(ctx: Context) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     learning_rates,
     schedule,
-    timesteps,
     prompts,
     preview_sizes,
     intervals,
