@@ -43,6 +43,11 @@ class ModelFacts:
         """The family's row."""
         return FAMILIES[self.family]
 
+    @property
+    def zero_terminal_snr(self) -> bool:
+        """Does its noise schedule end without any signal?"""
+        return bool(self.configs.get("scheduler", {}).get("rescale_betas_zero_snr"))
+
 
 @dataclass(frozen=True)
 class SetFacts:

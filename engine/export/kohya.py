@@ -131,6 +131,7 @@ def _training(request: ExportRequest) -> dict[str, str]:
         # None as kohya's scripts write it, for what they leave at CLIP's last layer and 75 tokens.
         "ss_clip_skip": str(about.clip_skip) if about.clip_skip > 1 else "None",
         "ss_max_token_length": str(about.max_tokens) if about.max_tokens > MAX_TOKENS else "None",
+        "ss_zero_terminal_snr": str(model.zero_terminal_snr),
         "ss_sd_model_name": about.base_model,
         **({"ss_new_sd_model_hash": about.base_hash} if about.base_hash else {}),
         "ss_bucket_info": json.dumps(_buckets(about)),

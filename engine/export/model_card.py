@@ -17,7 +17,7 @@ def model_card(request: ExportRequest) -> str:
     made = datetime.fromtimestamp(about.created, UTC).isoformat(timespec="seconds")
     rows = {
         **({"trigger words": words} if about.captions else {}),
-        "family": f"{model.family}, {model.prediction}",
+        "family": f"{model.family}, {model.prediction}{', zero terminal SNR' if model.zero_terminal_snr else ''}",
         "base model": f"`{about.base_model}`",
         "base hash (SHA-256)": f"`{about.base_hash}`",
         "plan hash": f"`{about.plan_hash}`",
@@ -31,6 +31,7 @@ def model_card(request: ExportRequest) -> str:
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     prompt = about.trigger_words[0] if about.captions and about.trigger_words else "a prompt"
+    rescale = ", guidance_rescale=0.7" if model.zero_terminal_snr else ""
     return f"""---
 library_name: diffusers
 pipeline_tag: text-to-image
@@ -48,6 +49,6 @@ Trained with sdtrain-tui.
 from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained("path/to/this/folder")
-pipeline({prompt!r}).images[0]
+pipeline({prompt!r}{rescale}).images[0]
 ```
 """

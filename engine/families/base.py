@@ -106,9 +106,15 @@ class ModelFamily(Protocol):
         ...
 
     def guided(
-        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+        self,
+        prompt: Conditioning,
+        negative: Conditioning,
+        guidance: float,
+        residuals: ResidualsOf | None,
+        rescale: float = 0.0,
     ) -> Guided:
-        """What a preview asks at each of its steps; `guidance` 1 turns guidance off."""
+        """What a preview asks at each of its steps; `guidance` 1 turns guidance off, and `rescale` is the share in
+        which its strength is brought back to that of the prompt alone, where guidance has one."""
         ...
 
     def lora_targets(self, part: str, role: str) -> list[str]:

@@ -6,10 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from engine.families.base import ModelFamily
 from engine.families.schedule import NoiseSchedule
+from engine.models.markers import ZERO_SNR
+from engine.models.prediction import VELOCITY
 
 Configs = Mapping[str, Mapping[str, Any]]
 
@@ -37,8 +40,11 @@ class LoadedFamily(ModelFamily):
 
     @staticmethod
     def file_extras(tensors: Mapping[str, Tensor], configs: Configs) -> dict[str, Tensor]:
-        """Tensors that programs look for in a single file beside these, and no part has."""
-        return {}
+        """Tensors that programs look for in a single file beside these, and no part has; by default the mark of a
+        schedule that ends without any signal."""
+        scheduler = configs.get("scheduler", {})
+        ends = scheduler.get("prediction_type") == VELOCITY and scheduler.get("rescale_betas_zero_snr")
+        return {ZERO_SNR: torch.zeros(0)} if ends else {}
 
     @property
     def parts(self) -> Mapping[str, nn.Module]:

@@ -92,9 +92,14 @@ class StableDiffusion1(LoadedFamily):
         return cast(Tensor, self.denoiser(noisy, timesteps, cond.hidden, return_dict=False, **residuals)[0])
 
     def guided(
-        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+        self,
+        prompt: Conditioning,
+        negative: Conditioning,
+        guidance: float,
+        residuals: ResidualsOf | None,
+        rescale: float = 0.0,
     ) -> Guided:
-        return classifier_free(self, prompt, negative, guidance, residuals)
+        return classifier_free(self, prompt, negative, guidance, residuals, rescale)
 
     def lora_targets(self, part: str, role: str) -> list[str]:
         endings = (UNET_ROLES if part == "unet" else TEXT_ROLES)[role]

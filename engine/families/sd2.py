@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from engine.families.loaded import Configs
+from engine.families.loaded import Configs, LoadedFamily
 from engine.families.sd1 import StableDiffusion1
 from engine.models.families.sd2 import SD2
 from engine.models.family_spec import FamilySpec
@@ -34,4 +34,4 @@ class StableDiffusion2(StableDiffusion1):
         dtype = target_dtype(tensors[f"{prefix}ln_final.weight"], None)
         extras[f"{prefix}text_projection"] = torch.eye(width, dtype=dtype)
         extras[prefix + LOGIT_SCALE] = torch.tensor(LN_100, dtype=dtype)
-        return extras
+        return extras | LoadedFamily.file_extras(tensors, configs)

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.families.base import Conditioning, Geometry, Residuals
-from engine.families.loaded import Configs
+from engine.families.loaded import Configs, LoadedFamily
 from engine.families.sd1 import StableDiffusion1
 from engine.models.families.sdxl import SDXL
 from engine.models.family_spec import FamilySpec
-from engine.models.markers import LN_100, LOGIT_SCALE, V_PREDICTION, ZERO_SNR
+from engine.models.markers import LN_100, LOGIT_SCALE, V_PREDICTION
 from engine.tensorfiles.safetensors_file import target_dtype
 
 
@@ -31,8 +31,7 @@ class StableDiffusionXL(StableDiffusion1):
         extras = {prefix + LOGIT_SCALE: torch.tensor(LN_100, dtype=dtype)}
         if scheduler.get("prediction_type") == "v_prediction":
             extras[V_PREDICTION] = torch.zeros(0)
-            if scheduler.get("rescale_betas_zero_snr"):
-                extras[ZERO_SNR] = torch.zeros(0)
+            extras |= LoadedFamily.file_extras(tensors, configs)
         return extras
 
     def encode_text(self, ids: Mapping[str, Tensor]) -> Conditioning:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from engine.models.prediction import EPSILON
 from engine.models.specs import FAMILIES
 from engine.plan.fields import Section, option
 
@@ -20,6 +21,11 @@ class Base(Section):
     family: FamilyName = option("auto", "model family; auto reads it from the weights")
     prediction: Literal["auto", "epsilon", "v_prediction"] = option(
         "auto", "what the UNet predicts; auto reads it from the files, which may not say", advanced=True
+    )
+    zero_terminal_snr: bool = option(
+        False,
+        "end the noise schedule without any signal, for true blacks and whites; the model has to predict v",
+        advanced=True,
     )
     tokenizer: str | None = option(
         None,
@@ -40,10 +46,16 @@ class Base(Section):
 
     @property
     def idle(self) -> frozenset[str]:
-        return idle_of(self.family)
+        return idle_of(self.family, self.prediction)
 
 
-def idle_of(family: str) -> frozenset[str]:
-    """Fields that have no effect on a base of this family; none for a name that is no family's."""
-    lacks = family in FAMILIES and "clip_skip" not in FAMILIES[family].provides
-    return frozenset({"clip_skip"}) if lacks else frozenset()
+def idle_of(family: str, prediction: str) -> frozenset[str]:
+    """Fields that have no effect on a base of this family that predicts this; none for a name that is no family's."""
+    if family not in FAMILIES:
+        return frozenset({"zero_terminal_snr"}) if prediction == EPSILON else frozenset()
+    provides = FAMILIES[family].provides
+    needs = {
+        "clip_skip": "clip_skip" in provides,
+        "zero_terminal_snr": "snr" in provides and prediction != EPSILON,
+    }
+    return frozenset(name for name, there in needs.items() if not there)

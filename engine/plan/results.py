@@ -18,8 +18,19 @@ class Samples(Section):
     seed: int = option(1234, "seed of the first preview; the next ones count up", ge=0, advanced=True)
     steps: int = option(25, "denoising steps of a preview", ge=1, le=1000, advanced=True)
     guidance: float = option(7.0, "classifier-free guidance scale; 1 is off", ge=1, le=50)
+    guidance_rescale: float = option(
+        0.0,
+        "share of guidance brought back to the prompt's own strength; with zero terminal SNR 0.7 is usual",
+        ge=0,
+        le=1,
+        advanced=True,
+    )
     width: int = option(0, "width; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
     height: int = option(0, "height; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.guidance > 1 else frozenset({"guidance_rescale"})
 
 
 class Checkpoints(Section):

@@ -182,7 +182,9 @@ class Plan(Section):
         tables = [(name, getattr(self, name)) for name in type(self).model_fields]
         moved = self.captions.tag_dropout or any(each.shuffle_tags for each in self.data.picture_sets)
         of_tags = () if moved else ("data.keep_tags", "captions.keep_separator")
-        return frozenset(of_tags) | frozenset(
+        # A denoiser that begins anew has a schedule of its own.
+        fresh = ("base.zero_terminal_snr",) if "fresh_denoiser" in METHODS[self.method].requires else ()
+        return frozenset((*of_tags, *fresh)) | frozenset(
             f"{name}.{field}" for name, table in tables if isinstance(table, Section) for field in table.idle
         )
 

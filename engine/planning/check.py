@@ -23,6 +23,7 @@ from engine.planning.rules import (
     method,
     objective,
     optimizers,
+    prediction,
     sets,
     training,
     updates,
@@ -31,6 +32,7 @@ from engine.planning.rules.context import Context, Rule
 
 RULES: tuple[Rule, ...] = (
     *base_rules.RULES,
+    *prediction.RULES,
     *data.RULES,
     *captions.RULES,
     *method.RULES,

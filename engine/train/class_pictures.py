@@ -86,6 +86,9 @@ def cache_folder(plan: Plan, cache: Path) -> Path:
         samples.steps,
         samples.guidance,
     ]
+    # Pictures of earlier versions, which knew neither, keep their place.
+    if samples.guidance_rescale or plan.base.zero_terminal_snr:
+        facts += [samples.guidance_rescale, plan.base.zero_terminal_snr]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     return cache / "class-pictures" / digest
 
@@ -160,6 +163,7 @@ class _Base:
                 samples.guidance,
                 side,
                 side,
+                samples.guidance_rescale,
             )
             for index in group
         ]

@@ -82,6 +82,7 @@ class Painter:
                     samples.steps,
                     samples.guidance,
                     *self.size,
+                    samples.guidance_rescale,
                 )
                 pixels = draw(
                     adapted.family,

@@ -23,6 +23,8 @@ class PreviewRequest:
     guidance: float
     width: int
     height: int
+    rescale: float = 0.0
+    """How much of guidance's answer is brought back to the prompt's own strength."""
 
 
 def initial_noise(family: ModelFamily, request: PreviewRequest) -> Tensor:
@@ -51,18 +53,18 @@ def draw_batch(
     residuals: ResidualsOf | None = None,
     decode: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Pictures in [-1, 1], [b, 3, height, width] on the CPU, of requests with equal steps, guidance and size.
+    """Pictures in [-1, 1], [b, 3, height, width] on the CPU, of requests with equal steps, guidance, rescale and size.
 
     Each step goes to the next timestep with the clean latents and the noise that it found: DDIM with eta 0 (Song
     et al. 2020, arXiv:2010.02502) on a variance-preserving schedule, Euler's method on a flow. `decode` makes pixels
     of the latents, by default all at once.
     """
     schedule, first = family.schedule, requests[0]
-    assert all((s.steps, s.guidance, s.width, s.height) == _settings(first) for s in requests)
+    assert all(_settings(request) == _settings(first) for request in requests)
     latents = torch.cat([initial_noise(family, request) for request in requests]).to(device)
     sides = ([request.prompt for request in requests], [request.negative for request in requests])
     prompt, negative = (Conditioning.joined(side).map(lambda value: value.to(device)) for side in sides)
-    predict = family.guided(prompt, negative, first.guidance, residuals)
+    predict = family.guided(prompt, negative, first.guidance, residuals, first.rescale)
     steps = schedule.timetable(first.steps, latents.shape[1:])
     for now, after in zip(steps, [*steps[1:], None], strict=True):
         times = torch.full((len(latents),), now, device=device)
@@ -74,5 +76,5 @@ def draw_batch(
     return family.decode_latents(latents).clamp(-1, 1).cpu() if decode is None else decode(latents)
 
 
-def _settings(request: PreviewRequest) -> tuple[int, float, int, int]:
-    return request.steps, request.guidance, request.width, request.height
+def _settings(request: PreviewRequest) -> tuple[int, float, int, int, float]:
+    return request.steps, request.guidance, request.width, request.height, request.rescale

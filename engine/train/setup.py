@@ -92,12 +92,14 @@ def load_plan_family(plan: Plan) -> ModelFamily:
             f"download it before: {hub_download(plan.base.model)}",
         )
     prediction = None if plan.base.prediction == "auto" else plan.base.prediction
-    return reading(plan, load_family(base.path, plan.base.tokenizer, plan.base.vae, prediction))
+    return as_planned(plan, load_family(base.path, plan.base.tokenizer, plan.base.vae, prediction))
 
 
-def reading(plan: Plan, family: ModelFamily) -> ModelFamily:
-    """The family, which from here on reads captions and prompts as the plan says."""
+def as_planned(plan: Plan, family: ModelFamily) -> ModelFamily:
+    """The family, which from here on reads captions and prompts as the plan says, down to no signal if it asks."""
     family.reading = TextReading(plan.captions.max_tokens // MAX_TOKENS, plan.base.clip_skip)
+    if plan.base.zero_terminal_snr:
+        family.predict(family.schedule.prediction, True)
     return family
 
 
@@ -109,7 +111,7 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
     moves the rest.
     """
     method = make_method(plan)
-    reading(plan, family)
+    as_planned(plan, family)
     precision = choose_precision(plan.train.precision, device)
     compute = DTYPES[precision]
     trainables = method.prepare(family)

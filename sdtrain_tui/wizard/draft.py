@@ -121,8 +121,9 @@ class Draft:
         from engine.plan.schema import own_options
 
         if self.built is not None:
-            base = self.facts.base if self.facts is not None else None
-            of_base = idle_of(base.family) if base is not None else frozenset()
+            base, asked = self.facts.base if self.facts is not None else None, self.built.plan.base.prediction
+            predicts = base.prediction if base is not None and asked == "auto" else asked
+            of_base = idle_of(base.family, predicts) if base is not None else frozenset()
             return self.built.plan.idle | {f"base.{name}" for name in of_base}
         options = own_options(self.method, self.answers)
         return frozenset(f"{self.method}.{name}" for name in options.idle) if options else frozenset()

@@ -35,7 +35,7 @@ class PreviewsStep(Step):
         area.cursor_blink = False
         yield area
         yield FactLines(id="previews-facts")
-        more = ("count", "at_start", "steps", "negative", "seed", "width", "height")
+        more = ("count", "at_start", "steps", "negative", "seed", "guidance_rescale", "width", "height")
         yield from self.rows(f"samples.{name}" for name in more)
 
     @on(TextArea.Changed)

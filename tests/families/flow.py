@@ -213,9 +213,14 @@ class NarrowSd3(ModelFamily):
         return cast(Tensor, self.denoiser(noisy, cond.hidden, pooled, timesteps, return_dict=False)[0])
 
     def guided(
-        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+        self,
+        prompt: Conditioning,
+        negative: Conditioning,
+        guidance: float,
+        residuals: ResidualsOf | None,
+        rescale: float = 0.0,
     ) -> Guided:
-        return classifier_free(self, prompt, negative, guidance, residuals)
+        return classifier_free(self, prompt, negative, guidance, residuals, rescale)
 
     def lora_targets(self, part: str, role: str) -> list[str]:
         endings = ("to_q", "to_k", "to_v", "q_proj", "k_proj", "v_proj")
@@ -269,7 +274,12 @@ class NarrowFlux(NarrowSd3):
         return unpack(answer, channels, height, width)
 
     def guided(
-        self, prompt: Conditioning, negative: Conditioning, guidance: float, residuals: ResidualsOf | None
+        self,
+        prompt: Conditioning,
+        negative: Conditioning,
+        guidance: float,
+        residuals: ResidualsOf | None,
+        rescale: float = 0.0,
     ) -> Guided:
         told = torch.full((len(prompt.hidden),), guidance, device=prompt.hidden.device)
         cond = Conditioning(prompt.hidden, {**prompt.extra, "guidance": told})

@@ -25,18 +25,18 @@ def _cond(family: ModelFamily, text: str) -> Conditioning:
     return family.with_geometry(cond, [Geometry((HEIGHT, WIDTH), (0, 0), (HEIGHT, WIDTH))])
 
 
-def _ours(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
+def _ours(folder: Path, rescale: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     family = load_family(folder)
     for part in family.parts.values():
         part.float()
     with torch.no_grad():
         request = PreviewRequest(
-            _cond(family, PROMPT), _cond(family, NEGATIVE), 3, STEPS, GUIDANCE, WIDTH, HEIGHT
+            _cond(family, PROMPT), _cond(family, NEGATIVE), 3, STEPS, GUIDANCE, WIDTH, HEIGHT, rescale
         )
     return draw(family, request, torch.device("cpu")) / 2 + 0.5, initial_noise(family, request)
 
 
-def _theirs(folder: Path, name: str, noise: torch.Tensor) -> torch.Tensor:
+def _theirs(folder: Path, name: str, noise: torch.Tensor, rescale: float = 0.0) -> torch.Tensor:
     kind: Any = StableDiffusionXLPipeline if name == "sdxl" else StableDiffusionPipeline
     pipeline = kind.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
     # SDXL's own scheduler (Euler) does not clip; DDIM would, where the config does not speak of it.
@@ -47,22 +47,31 @@ def _theirs(folder: Path, name: str, noise: torch.Tensor) -> torch.Tensor:
     assert pipeline.scheduler.init_noise_sigma == 1.0
     images = pipeline(
         prompt=PROMPT, negative_prompt=NEGATIVE, num_inference_steps=STEPS, guidance_scale=GUIDANCE,
-        width=WIDTH, height=HEIGHT, latents=noise, output_type="pt",
+        width=WIDTH, height=HEIGHT, latents=noise, guidance_rescale=rescale, output_type="pt",
     ).images  # fmt: skip
     picture: torch.Tensor = images[0]
     return picture
 
 
-@pytest.mark.parametrize("name", ["sd1", "sd2-eps", "sd2-v", "sdxl"])
-def test_a_preview_is_the_picture_of_diffusers_pipeline(name: str, narrow_models: dict[str, Path]) -> None:
-    ours, noise = _ours(narrow_models[name])
-    theirs = _theirs(narrow_models[name], name, noise)
+@pytest.mark.parametrize(
+    ("name", "rescale"), [("sd1", 0.0), ("sd2-eps", 0.0), ("sd2-v", 0.0), ("sdxl", 0.0), ("sd2-v", 0.7)]
+)
+def test_a_preview_is_the_picture_of_diffusers_pipeline(
+    name: str, rescale: float, narrow_models: dict[str, Path]
+) -> None:
+    ours, noise = _ours(narrow_models[name], rescale)
+    theirs = _theirs(narrow_models[name], name, noise, rescale)
     assert ours.shape == theirs.shape == (3, HEIGHT, WIDTH)
     inside = ((theirs > 0.01) & (theirs < 0.99)).float().mean()
     assert inside > 0.2 and theirs.std() > 0.01, "a flat or burnt picture would prove nothing"
     difference = float((ours - theirs).abs().max())
     print(f"{name}: {difference:.2e}")
     assert difference < LIMIT
+
+
+def test_rescaled_guidance_is_another_picture(narrow_models: dict[str, Path]) -> None:
+    plain, rescaled = (_ours(narrow_models["sd2-v"], share)[0] for share in (0.0, 0.7))
+    assert float((plain - rescaled).abs().max()) > 0.01
 
 
 def test_an_epsilon_model_without_signal_at_the_end_draws_finite_pictures(

@@ -49,19 +49,6 @@ def whole_model(ctx: Context) -> Iterator[Problem]:
         yield warning("base.model", "is downloaded when the run starts", "only then can it be looked at", fix)
 
 
-def prediction(ctx: Context) -> Iterator[Problem]:
-    if ctx.base is not None and ctx.base.doubt and ctx.plan.base.prediction == "auto":
-        fix = 'set it to "epsilon" or "v_prediction": the page that the model comes from says which'
-        yield Problem(
-            "base.prediction", "must be set: what the model predicts cannot be told", ctx.base.doubt, fix
-        )
-        return
-    guess = next((text for text in ctx.base.reasons if ": guessed" in text), "") if ctx.base else ""
-    if guess and ctx.plan.base.prediction == "auto":
-        fix = 'set it to "epsilon" (SD 2.x base, 512 px) or "v_prediction" (768 px) where you know'
-        yield warning("base.prediction", "is a guess: a wrong one teaches the model noise", guess, fix)
-
-
 def tokenizer(ctx: Context) -> Iterator[Problem]:
     base, given = ctx.base, ctx.plan.base.tokenizer
     if base is None or base.path is None or tokenizer_folder(base, given) is not None:
@@ -123,7 +110,6 @@ RULES: tuple[Rule, ...] = (
     same_family,
     whole_model,
     lacking_parts,
-    prediction,
     tokenizer,
     clip_skip,
     other_vae,
