@@ -14,6 +14,7 @@ from engine.draws import generator, keyed
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
+from engine.methods.lora_dropout import drop_ranks
 from engine.methods.lora_start import LoraStart
 from engine.models.blocks import parse_values
 from engine.models.family_spec import BASE
@@ -25,8 +26,8 @@ MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")
 
 
 class Lora(Method):
-    """Hu et al. 2021 (arXiv:2106.09685); rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; LoHa (FedPara)
-    arXiv:2108.06098; LoKr (KronA) arXiv:2212.10650 as LyCORIS (arXiv:2309.14859) takes it."""
+    """Hu et al. 2021 (arXiv:2106.09685); LoRA+ arXiv:2402.12354; rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; LoHa
+    (FedPara) arXiv:2108.06098; LoKr (KronA) arXiv:2212.10650 as LyCORIS (arXiv:2309.14859) takes it."""
 
     table = "lora"
     """The plan's table of its options."""
@@ -58,7 +59,7 @@ class Lora(Method):
         return found
 
     def modules(self) -> Mapping[str, nn.Module]:
-        # peft drops ranks and modules with the global generator, which the loop sets by key where it sees a Dropout.
+        # Ranks and modules are dropped by the global generator, which the loop sets by key where it sees a Dropout.
         share = max(self.options.rank_dropout, self.options.module_dropout)
         return {"dropout": nn.Dropout(share)} if share > 0 else {}
 
@@ -108,8 +109,12 @@ class Lora(Method):
                 _fresh(parameter, self.seed, f"{part}.{name}")
             path = name.partition(mark)[0]
             own = self._learning_rate(family, part, path, learning_rate)
+            if mark == ".lora_B." and self.options.plus_ratio != 1:
+                own = self.options.plus_ratio * (self.learning_rate if own is None else own)
             decays = mark != ".lora_magnitude_vector."
             found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
+        if self.options.kind == "lora":
+            drop_ranks(module, ADAPTER, self.options.rank_dropout, self.options.module_dropout)
         if self.start is not None:
             self.start.fill(family, part, targets, ADAPTER)
         if self.options.max_norm > 0:
@@ -118,8 +123,14 @@ class Lora(Method):
 
     def _config(self, family: ModelFamily, part: str, targets: list[str]) -> PeftConfig:
         options = self.options
-        ranks = self._ranks(family, part, targets)
-        alphas = {path: self._alpha(rank) for path, rank in ranks.items()}
+        convolutions = {path for path in targets if convolves(family.parts[part].get_submodule(path))}
+        ranks = self._ranks(family, part, targets, convolutions)
+        apart = ranks.keys() | (convolutions if options.conv_alpha else set())
+        alphas = {
+            path: self._alpha(ranks.get(path, options.rank), path in convolutions)
+            for path in targets
+            if path in apart
+        }
         self.alphas |= {f"{part}.{path}": alpha for path, alpha in alphas.items()}
         shared: dict[str, Any] = {
             "r": options.rank,
@@ -145,17 +156,26 @@ class Lora(Method):
             return LoHaConfig(**shared)
         return LoKrConfig(decompose_factor=options.factor, **shared)
 
-    def _ranks(self, family: ModelFamily, part: str, targets: list[str]) -> dict[str, int]:
+    def _ranks(
+        self, family: ModelFamily, part: str, targets: list[str], convolutions: set[str]
+    ) -> dict[str, int]:
+        """Ranks that are not the plan's: the block's own, or else the convolutions'."""
+        found: dict[str, int] = {}
+        if self.options.conv_rank:
+            found = {path: self.options.conv_rank for path in targets if path in convolutions}
         if part != family.spec.denoiser or not self.options.block_ranks:
-            return {}
+            return found
         ranks = parse_values(self.options.block_ranks, family.spec.name)
         blocks = {path: family.block_of(path) for path in targets}
-        return {path: int(ranks[block]) for path, block in blocks.items() if block in ranks}
+        return found | {path: int(ranks[block]) for path, block in blocks.items() if block in ranks}
 
-    def _alpha(self, rank: int) -> float:
-        """The alpha that keeps the effective scale at another rank."""
-        ratio = rank / self.options.rank
-        return self.options.alpha * (math.sqrt(ratio) if self.options.rslora else ratio)
+    def _alpha(self, rank: int, convolution: bool) -> float:
+        """The alpha that keeps the effective scale at another rank; convolutions may have one of their own."""
+        own, alpha = self.options.rank, self.options.alpha
+        if convolution and self.options.conv_alpha:
+            own, alpha = self.options.conv_rank or own, self.options.conv_alpha
+        ratio = rank / own
+        return alpha * (math.sqrt(ratio) if self.options.rslora else ratio)
 
     @torch.no_grad()
     def after_step(self, family: ModelFamily) -> None:
@@ -186,6 +206,11 @@ class Lora(Method):
         if self.options.kind != "lora":
             facts["scale"] = self.options.alpha / self.options.rank
         return Artifact("lora", tensors, facts)
+
+
+def convolves(layer: nn.Module) -> bool:
+    """Is it a convolution over more than one place?"""
+    return isinstance(layer, nn.Conv2d) and layer.kernel_size != (1, 1)
 
 
 def canonical(part: str, name: str) -> str:

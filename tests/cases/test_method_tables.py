@@ -9,7 +9,8 @@ import pytest
 
 from engine.cost.machine import Machine
 from engine.plan.files import load_plan, load_stored, plan_hash
-from engine.plan.methods.lora import LoraOptions, unit_alpha
+from engine.plan.methods.lora import LoraOptions
+from engine.plan.methods.lora_counts import unit_alpha
 from engine.plan.problems import PlanErrors
 from engine.planning.build import build, gather
 from engine.planning.check import check

@@ -6,7 +6,8 @@ import pytest
 
 from engine.models.layers import Layer
 from engine.plan.methods.context import BaseShape
-from engine.plan.methods.lora import LoraOptions, parameters
+from engine.plan.methods.lora import LoraOptions
+from engine.plan.methods.lora_counts import parameters
 
 PLAIN = Layer("down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", "attention", 320, 320)
 WIDE = Layer("down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k", "attention", 768, 320)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isqrt
 from typing import ClassVar, Literal
 
 from engine.errors import UserError
@@ -11,16 +10,13 @@ from engine.models.blocks import parse_values
 from engine.models.layers import Layer, targeted
 from engine.models.specs import FAMILIES
 from engine.plan.fields import option
-from engine.plan.methods import lora_start
+from engine.plan.methods import lora_rules, lora_start
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
-from engine.plan.problems import Problem, warning
+from engine.plan.methods.lora_counts import Adapted, parameters, unit_alpha
+from engine.plan.problems import Problem
 
 FLAGS = {"--rank": "rank", "--alpha": "alpha"}
-# Above this effective scale the learning rates of recipes overshoot: their alpha is twice the rank at most.
-MOST_SCALE = 2.0
-Adapted = tuple[Layer, int]
-"""A layer and its rank."""
 
 
 class LoraOptions(MethodOptions):
@@ -28,7 +24,16 @@ class LoraOptions(MethodOptions):
 
     block_fields: ClassVar[tuple[str, ...]] = ("block_ranks", "block_rates")
     sizeless_fields: ClassVar[frozenset[str]] = frozenset(
-        {"alpha", "max_norm", "rslora", "text_encoder_learning_rate", "merge_weight", "start"}
+        {
+            "alpha",
+            "conv_alpha",
+            "max_norm",
+            "merge_weight",
+            "plus_ratio",
+            "rslora",
+            "start",
+            "text_encoder_learning_rate",
+        }
     )
     path_fields: ClassVar[tuple[str, ...]] = ("start",)
     path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors",)}
@@ -40,16 +45,24 @@ class LoraOptions(MethodOptions):
     targets: Literal["attention", "attention_ff", "all"] = option(
         "attention", "layers: attention; with feed-forward and projections; with convolutions too"
     )
+    conv_rank: int | None = option(
+        None, "targets all: rank of the convolutions; none takes `rank`", ge=1, le=1024, advanced=True
+    )
+    conv_alpha: float | None = option(
+        None, "alpha of the convolutions; none keeps the effective scale", gt=0, le=65536, advanced=True
+    )
     kind: Literal["lora", "loha", "lokr"] = option(
         "lora", "LoRA; LoHa (Hadamard product of two pairs); LoKr (Kronecker product, the smallest files)"
     )
     dropout: float = option(0.0, "share of the pair's inputs dropped while training", ge=0, lt=1)
     rank_dropout: float = option(
-        0.0, "share of the change's rows dropped while training (LoHa, LoKr)", ge=0, lt=1, advanced=True
+        0.0,
+        "share of a pair's ranks dropped while training, for each picture (LoHa, LoKr: of the change's rows)",
+        ge=0,
+        lt=1,
+        advanced=True,
     )
-    module_dropout: float = option(
-        0.0, "share of adapted layers left out a step (LoHa, LoKr)", ge=0, lt=1, advanced=True
-    )
+    module_dropout: float = option(0.0, "share of adapted layers left out a step", ge=0, lt=1, advanced=True)
     factor: int = option(
         -1, "LoKr: side of the small matrix; -1 takes near the square root", ge=-1, le=256, advanced=True
     )
@@ -67,6 +80,13 @@ class LoraOptions(MethodOptions):
     )
     rslora: bool = option(False, "scale by alpha / sqrt(rank): ranks above 32 learn better")
     dora: bool = option(False, "DoRA: magnitude and direction apart; loads in diffusers only")
+    plus_ratio: float = option(
+        1.0,
+        "LoRA+: how many times the rate the upper halves of the pairs have; 1 is plain LoRA, 16 the paper's",
+        ge=1,
+        le=64,
+        advanced=True,
+    )
     text_encoder: bool = option(False, "adapt the text encoder too")
     text_encoder_learning_rate: float | None = option(
         None, "rate of the text encoder; none takes half of train.learning_rate", gt=0, le=10
@@ -80,8 +100,18 @@ class LoraOptions(MethodOptions):
 
     @property
     def width_field(self) -> str:
-        # LoKr leaves a matrix whole where its rank is large, and block_ranks are ranks of their own.
-        return "" if self.kind == "lokr" or self.block_ranks else "rank"
+        # LoKr leaves a matrix whole where its rank is large, and block_ranks and conv_rank are ranks of their own.
+        return "" if self.kind == "lokr" or self.block_ranks or self.conv_rank else "rank"
+
+    @property
+    def idle(self) -> frozenset[str]:
+        read = {
+            "conv_rank": self.targets == "all",
+            "conv_alpha": self.targets == "all" and self.kind == "lora",
+            "plus_ratio": self.kind == "lora",
+            "factor": self.kind == "lokr",
+        }
+        return frozenset(name for name, used in read.items() if not used)
 
     @property
     def trains_text(self) -> bool:
@@ -104,10 +134,11 @@ class LoraOptions(MethodOptions):
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         table = ctx.plan.method
-        yield from _scale(self, table)
-        yield from _rank(self, ctx)
+        yield from lora_rules.scale(self, table)
+        yield from lora_rules.rank(self, ctx)
         yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
-        yield from _kind(self, table)
+        yield from lora_rules.kind(self, table)
+        yield from lora_rules.convolutions(self, table)
         if self.dora and ctx.plan.hardware.base_weights != "full":
             why = "its magnitudes are norms of the base's own weights, which are not kept then"
             fix = f'set hardware.base_weights = "full", or {table}.dora = false'
@@ -179,74 +210,17 @@ class LoraOptions(MethodOptions):
         ranks, factors = _values(self.block_ranks, shape.family), _values(self.block_rates, shape.family)
         chosen = self.chosen_blocks(shape.family)
         if chosen is None and not ranks and not factors:
-            yield from ((layer, self.rank) for layer in layers)
+            yield from ((layer, self.rank_of(layer)) for layer in layers)
             return
         block_of = FAMILIES[shape.family].block_finder(shape.config)
         for layer in layers:
             block = block_of(layer.path)
             if (chosen is None or block in chosen) and factors.get(block, 1.0) > 0:
-                yield layer, int(ranks.get(block, self.rank))
+                yield layer, int(ranks.get(block, self.rank_of(layer)))
 
-
-def unit_alpha(rank: int, rslora: bool) -> float:
-    """The alpha whose effective scale is 1: the rank, or its square root for rsLoRA (arXiv:2312.03732)."""
-    return rank**0.5 if rslora else float(rank)
-
-
-def _scale(options: LoraOptions, table: str) -> Iterator[Problem]:
-    scale, unit = options.effective_scale, unit_alpha(options.rank, options.rslora)
-    # kohya's alpha of 1 at rank 64 is the smallest that recipes take.
-    if scale > MOST_SCALE or scale < 1 / 64:
-        formula = "alpha / sqrt(rank)" if options.rslora else "alpha / rank"
-        what = f"the effective scale is {scale:.3g} ({formula}, {options.alpha:g} and {options.rank})"
-        why = "it multiplies the learning rate's effect: " + (
-            "steps overshoot" if scale > MOST_SCALE else "little is learnt"
-        )
-        fix = f"set {table}.alpha between {unit / 2:.4g} and {unit:.4g} for the usual rates"
-        yield warning(f"{table}.alpha", what, why, fix)
-
-
-def _rank(options: LoraOptions, ctx: PlanContext) -> Iterator[Problem]:
-    base = ctx.base
-    if base is None or base.path is None or not base.path.is_dir() or not ctx.denoiser_config:
-        return
-    if ctx.family is None:
-        return
-    layers = targeted(ctx.family.layers(ctx.denoiser_config), options.targets)
-    widest = max(min(layer.inputs, layer.outputs) for layer in layers)
-    if options.rank > widest:
-        why = f"the widest layer it adapts has {widest} channels, so the pair is larger than the layer"
-        fix = f"set {max(1, widest // 4)} or less"
-        yield warning(f"{ctx.plan.method}.rank", f"{options.rank} is no low rank here", why, fix)
-
-
-def _kind(options: LoraOptions, table: str) -> Iterator[Problem]:
-    other = options.kind != "lora"
-    plain = {"dora": options.dora, "rslora": options.rslora, "dropout": options.dropout > 0}
-    for name, used in plain.items():
-        if other and used:
-            fix = f'turn it off, or set {table}.kind = "lora"'
-            yield Problem(f"{table}.{name}", f"does not go with {options.kind}", "only LoRA has it", fix)
-    own = {"rank_dropout": options.rank_dropout > 0, "module_dropout": options.module_dropout > 0}
-    for name, used in own.items():
-        if not other and used:
-            why, fix = "only LoHa and LoKr have it", f"set {table}.dropout"
-            yield Problem(f"{table}.{name}", "does not go with LoRA", why, fix)
-    if options.factor != -1 and options.kind != "lokr":
-        yield warning(f"{table}.factor", "has no effect", f"{table}.kind is {options.kind}", "leave it out")
-    if options.factor == 0:
-        yield Problem(f"{table}.factor", "0 divides nothing", "it is the side of a matrix", "set -1")
-    if options.max_norm and (other or options.dora):
-        what = "goes with plain LoRA only"
-        yield Problem(f"{table}.max_norm", what, "the norm is taken of one pair's product", "set 0")
-
-
-def parameters(options: LoraOptions, layers: Sequence[Adapted]) -> int:
-    """Both matrices of every pair and DoRA's magnitudes; LoHa's two pairs; LoKr's matrices."""
-    if options.kind == "lokr":
-        return sum(_lokr(layer, rank, options.factor) for layer, rank in layers)
-    pairs = sum(layer.lora_parameters(rank) for layer, rank in layers) * (2 if options.kind == "loha" else 1)
-    return pairs + (sum(layer.outputs for layer, _ in layers) if options.dora else 0)
+    def rank_of(self, layer: Layer) -> int:
+        """The rank of a layer whose block has none of its own."""
+        return self.conv_rank if self.conv_rank and layer.kernel > 1 else self.rank
 
 
 def _values(entries: Sequence[str], family: str) -> Mapping[str, float]:
@@ -255,24 +229,6 @@ def _values(entries: Sequence[str], family: str) -> Mapping[str, float]:
         return parse_values(entries, family) if entries else {}
     except UserError:
         return {}
-
-
-def _lokr(layer: Layer, rank: int, factor: int) -> int:
-    out, into = _small(layer.outputs, factor), _small(layer.inputs, factor)
-    rows, columns = layer.outputs // out, layer.inputs // into
-    area = layer.kernel**2
-    # The large matrix is a pair of its own only where that is smaller (LyCORIS, arXiv:2309.14859).
-    whole = rank >= max(rows, columns) / 2
-    return out * into + (rows * columns * area if whole else rank * (rows + columns * area))
-
-
-def _small(side: int, factor: int) -> int:
-    """LyCORIS' smaller factor of a side: `factor` where it divides it, else the largest divisor up to that and to
-    the square root; -1 asks for the square root alone."""
-    if factor > 0 and side % factor == 0:
-        return factor
-    most = isqrt(side) if factor <= 0 else min(factor, isqrt(side))
-    return max(number for number in range(1, most + 1) if side % number == 0)
 
 
 def style_lesson(pictures: int, teaches: str) -> Lesson:
