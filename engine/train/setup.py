@@ -22,6 +22,7 @@ from engine.models.bases import locate
 from engine.plan.schema import Plan
 from engine.train.autoencoder import VAE, Autoencoder, Warn, unheard
 from engine.train.checkpointing import keep_checkpointed
+from engine.train.direct_forward import shorten
 from engine.train.idle_parts import IdleParts
 from engine.train.offload import Offload
 
@@ -120,8 +121,10 @@ def prepare(plan: Plan, family: ModelFamily, device: torch.device, warn: Warn = 
         part.requires_grad_(False)
         _cast(part, torch.float32 if name == VAE else compute, training)
         part.train(any(id(value) in training for value in part.parameters()))
+        shorten(part)
     for module in method.modules().values():
         module.float().train()
+        shorten(module)
     for item in trainables:
         item.parameter.data = item.parameter.data.to(DTYPES[plan.train.weights])
         item.parameter.requires_grad_(True)
