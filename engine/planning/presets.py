@@ -1,4 +1,10 @@
-"""Starting values by method, family and card, read from presets.toml, each with its source."""
+"""Starting values by method, family and card, each with its source: one file a family in `presets/`.
+
+`like` names a family, whose recipe of the same method is meant, or a method, whose recipe for the same family (its
+table's fields under this method's name): what follows replaces its source, single values and whole cards. `rates`
+are the lowest and the highest learning rate of published recipes for the method, with their sources. A figure
+that nobody published or measured is called a choice; sizes for cards follow the forecast of `engine/cost/estimate.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,7 @@ from engine.errors import UserError
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.schema import plan_fields
 
-FILE = Path(__file__).with_name("presets.toml")
+FOLDER = Path(__file__).with_name("presets")
 # Beside a choice of ours that names no published range: a tenth and ten times of it.
 AROUND = 10
 # Cards report a little less than they are sold as: a 12 GB card has 11.6 to 12.0 GiB.
@@ -44,10 +50,12 @@ class Preset:
 
 
 Recipe = dict[str, Any]
+Key = tuple[str, str, bool]
+"""Method, family, and whether the recipe is for a tiny model."""
 
 
 def recipes() -> tuple[Recipe, ...]:
-    """Every recipe, whole: those of the file, then those of methods that bring theirs by their declaration."""
+    """Every recipe, whole: those of the files, then those of methods that bring theirs by their declaration."""
     written = _written()
     there = {recipe["method"] for recipe in written}
     brought = [spec for name, spec in METHODS.items() if name not in there and spec.like]
@@ -57,15 +65,23 @@ def recipes() -> tuple[Recipe, ...]:
 
 @lru_cache(maxsize=1)
 def _written() -> tuple[Recipe, ...]:
-    """The recipes of the file, each with what it takes from the one that it is like."""
-    whole: dict[tuple[str, str, bool], Recipe] = {}
-    for recipe in tomllib.loads(FILE.read_text(encoding="utf-8"))["recipe"]:
-        method, family, tiny = recipe["method"], recipe["family"], recipe.get("tiny", False)
-        if like := recipe.pop("like", ""):
-            of = (method, like, tiny) if (method, like, tiny) in whole else (like, family, tiny)
-            recipe = _merged(whole[of], recipe)
-        whole[method, family, tiny] = recipe
-    return tuple(whole.values())
+    """The recipes of the files, each with what it takes from the one that it is like."""
+    stated: dict[Key, Recipe] = {}
+    for file in sorted(FOLDER.glob("*.toml")):
+        for recipe in tomllib.loads(file.read_text(encoding="utf-8"))["recipe"]:
+            stated[recipe["method"], file.stem, recipe.get("tiny", False)] = {**recipe, "family": file.stem}
+    methods = list(METHODS)
+    return tuple(_whole(stated, key) for key in sorted(stated, key=lambda key: methods.index(key[0])))
+
+
+def _whole(stated: dict[Key, Recipe], key: Key) -> Recipe:
+    method, family, tiny = key
+    own = dict(stated[key])
+    like = own.pop("like", "")
+    if not like:
+        return own
+    of = (method, like, tiny) if (method, like, tiny) in stated else (like, family, tiny)
+    return _merged(_whole(stated, of), own)
 
 
 def _merged(recipe: Recipe, changes: Recipe) -> Recipe:
