@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import errno
 import io
 import os
@@ -97,6 +96,8 @@ def _dispatch(words: list[str]) -> int:
         return _with_parser(name, module.arguments, module.run, words[1:])
     parser = _top_parser()
     if not name.startswith("-"):
+        import difflib  # most of a millisecond that no command needs
+
         close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
         fix = f"did you mean `sdtrain {close[0]}`?" if close else "see `sdtrain --help`"
         raise UserError(f"there is no command {name!r}", fix=fix)

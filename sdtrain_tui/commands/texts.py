@@ -6,7 +6,6 @@ import io
 import math
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, TextIO
@@ -24,6 +23,8 @@ def clean(text: str) -> str:
 
 
 def _plain_char(char: str) -> str:
+    import unicodedata
+
     if char.isprintable() or unicodedata.category(char) == "Zs":
         return char
     return " " if char in "\t\n" else "\ufffd"
