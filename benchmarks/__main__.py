@@ -14,17 +14,17 @@ from benchmarks.figures import Figure, Report, machine, markdown, read_report, t
 from benchmarks.gpu_report import gpu_markdown
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("paint", "traffic", "loop_overhead", "direct_forward", "launch", "saving", "forecast")
+NAMES = ("paint", "traffic", "loop_overhead", "direct_forward", "caching", "launch", "saving", "forecast")
 # A figure's key begins with this word; the rest is the measure's own.
 _MODULES = {
     "paint": "paint",
     "traffic": "traffic",
     "loop": "loop_overhead",
     "direct": "direct_forward",
+    "caching": "caching",
     "launch": "launch",
     "forecast": "forecast",
     "saving": "saving",
-    "feeding": "feeding",
 }
 
 

@@ -7,10 +7,8 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -27,7 +25,6 @@ VERSION = 1
 """Part of every key: raise it when the same inputs would be encoded differently."""
 
 Tensors = Mapping[str, Tensor]
-T = TypeVar("T")
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _STALE_SECONDS = 24 * 3600
@@ -109,96 +106,6 @@ class TensorCache:
             with contextlib.suppress(FileNotFoundError):
                 if left.stat().st_mtime < oldest:
                     left.unlink()
-
-
-@dataclass(frozen=True, slots=True)
-class Ensured:
-    """What `CachedEncoder.ensure` did; `stopped` where it left early because it was asked to."""
-
-    total: int
-    hits: int
-    encoded: int
-    stopped: bool
-
-
-class CachedEncoder(Generic[T]):
-    """Encodes items through a TensorCache.
-
-    `key_of(item)` names an item's result, `encode_batch(items)` makes one dict of tensors an item, in order;
-    all items of a call have the same `group_of(item)`, so that they can be stacked. With `batch_size` 1 an
-    item's result cannot depend on which others happened to be missing; larger batches may change last bits.
-    """
-
-    def __init__(
-        self,
-        cache: TensorCache,
-        key_of: Callable[[T], str],
-        encode_batch: Callable[[Sequence[T]], Sequence[Tensors]],
-        *,
-        group_of: Callable[[T], Hashable] | None = None,
-        batch_size: int = 1,
-    ) -> None:
-        self._cache = cache
-        self._key_of = key_of
-        self._encode_batch = encode_batch
-        self._group_of = group_of
-        self._batch_size = batch_size
-
-    def ensure(
-        self,
-        items: Iterable[T],
-        on_progress: Callable[[int, int], None] | None = None,
-        stop: Callable[[], bool] | None = None,
-    ) -> Ensured:
-        """Encodes each item that is not in the cache, once a key.
-
-        `on_progress(done, total)` counts items, hits first, then after each batch. `stop()` is asked before
-        each batch; what was encoded until then stays. Errors of `encode_batch` pass through.
-        """
-        missing: dict[Hashable, dict[str, list[T]]] = {}
-        total = done = 0
-        for item in items:
-            total += 1
-            key = self._key_of(item)
-            group = self._group_of(item) if self._group_of else None
-            if key in self._cache:
-                done += 1
-            else:
-                missing.setdefault(group, {}).setdefault(key, []).append(item)
-        hits, encoded = done, 0
-        if on_progress is not None:
-            on_progress(done, total)
-        for todo in missing.values():
-            names = list(todo)
-            for start in range(0, len(names), self._batch_size):
-                if stop is not None and stop():
-                    return Ensured(total, hits, encoded, True)
-                batch = names[start : start + self._batch_size]
-                self._encode({name: todo[name][0] for name in batch})
-                encoded += len(batch)
-                done += sum(len(todo[name]) for name in batch)
-                if on_progress is not None:
-                    on_progress(done, total)
-        return Ensured(total, hits, encoded, False)
-
-    def get(self, item: T) -> dict[str, Tensor]:
-        """The item's tensors, from the cache, or encoded and put there where it is missing or damaged."""
-        key = self._key_of(item)
-        found = self._cache.get(key)
-        return self._encode({key: item})[0] if found is None else found
-
-    def peek(self, item: T) -> dict[str, Tensor] | None:
-        """The item's tensors where the cache has them whole; encodes nothing. Safe in several threads."""
-        return self._cache.get(self._key_of(item))
-
-    def _encode(self, batch: Mapping[str, T]) -> list[dict[str, Tensor]]:
-        made = self._encode_batch(list(batch.values()))
-        assert len(made) == len(batch), f"{len(made)} results for {len(batch)} items"
-        results: list[dict[str, Tensor]] = []
-        for key, tensors in zip(batch, made, strict=True):
-            self._cache.put(key, tensors)
-            results.append({name: tensor.detach().cpu() for name, tensor in tensors.items()})
-        return results
 
 
 def _digest(tensors: Tensors) -> str:

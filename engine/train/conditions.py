@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from engine.dataset.annotators import VERSION, identity, maker
-from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
+from engine.dataset.cache import TensorCache, Tensors, cache_key
+from engine.dataset.cached_encoder import CachedEncoder
 from engine.dataset.images import Pixels, load_rgb, placement
 from engine.dataset.pairs import fit_condition, load_condition, pair_up
 from engine.dataset.report import DatasetReport, Item
@@ -103,15 +104,15 @@ class MadeMaps:
                 "condition", kind, VERSION, *weights, cache.contents.sha256(item.source), *covering(item)
             )
 
-        def encode(items: Sequence[Item]) -> list[dict[str, Tensor]]:
-            ((item),) = items
+        def begin(item: Item) -> Callable[[], Tensors]:
             picture = Image.fromarray(load_rgb(item.source))
             wanted = covering(item)
             if picture.size != wanted:
                 picture = picture.resize(wanted, Image.Resampling.LANCZOS)
-            return [{"map": torch.from_numpy(_thin(make(np.array(picture))))}]
+            pixels = np.array(picture)
+            return lambda: {"map": torch.from_numpy(_thin(make(pixels)))}
 
-        self._encoder: CachedEncoder[Item] = CachedEncoder(cache, key_of, encode)
+        self._encoder: CachedEncoder[Item] = CachedEncoder(cache, key_of, begin)
 
     def ensure(self, items: Sequence[Item], progress: Callable[[int, int], None]) -> None:
         """Make what is not in the cache yet."""

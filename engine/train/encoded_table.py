@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import psutil
 from torch import Tensor
 
-from engine.dataset.cache import CachedEncoder
+from engine.dataset.cached_encoder import CachedEncoder
 
 RESIDENT_BYTES = 4 << 30
 """The most that one table keeps in memory; at 512 px that is 32,000 pictures."""

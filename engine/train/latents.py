@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.dataset.cache import CachedEncoder, TensorCache, latent_key
+from engine.dataset.cache import TensorCache, Tensors, latent_key
+from engine.dataset.cached_encoder import CachedEncoder
 from engine.dataset.images import fit, load_rgb
 from engine.dataset.report import Item
 from engine.train.ahead import held, sent
@@ -75,12 +76,12 @@ class LatentTable:
             item = items[entry[0]]
             return latent_key(cache.contents.sha256(item.source), item.size, CENTRE, entry[1], model)
 
-        def encode_one(batch: Sequence[LatentId]) -> list[dict[str, Tensor]]:
-            ((index, side),) = batch
-            mean, std = adapted.autoencoder.encode(pixels(items[index], side, CENTRE)[None])
-            return [{"latent": torch.cat([mean, std]).cpu()}]
+        def begin(entry: LatentId) -> Callable[[], Tensors]:
+            index, side = entry
+            picture = held(pixels(items[index], side, CENTRE)[None], adapted.device)
+            return lambda: {"latent": torch.cat(adapted.autoencoder.encode(picture)).cpu()}
 
-        encoder: CachedEncoder[LatentId] = CachedEncoder(cache, key_of, encode_one)
+        encoder: CachedEncoder[LatentId] = CachedEncoder(cache, key_of, begin)
         with adapted.idle.staying():
             return cls(EncodedTable.build(encoder, entries, progress), adapted.device)
 

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from engine.dataset.cache import CachedEncoder, TensorCache, cache_key
+from engine.dataset.cache import TensorCache, cache_key
+from engine.dataset.cached_encoder import CachedEncoder
 from engine.families.base import Conditioning
 from engine.families.clip_text import TextReading
 from engine.train.ahead import held, sent
@@ -49,7 +50,7 @@ class TextTable:
         encoder: CachedEncoder[str] = CachedEncoder(
             cache,
             lambda text: cache_key("text", text, *about),
-            lambda texts: [embed(adapted, text) for text in texts],
+            lambda text: partial(embed, adapted, text),
         )
         with adapted.idle.staying():
             return cls(EncodedTable.build(encoder, distinct, progress), adapted.device)

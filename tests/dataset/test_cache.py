@@ -6,8 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from engine.dataset import contents
-from engine.dataset.cache import CachedEncoder, TensorCache, cache_key, latent_key
+from engine.dataset.cache import TensorCache, cache_key, latent_key
+from engine.dataset.cached_encoder import CachedEncoder
 from engine.dataset.contents import ContentIndex
 from engine.dataset.sources import Stamp
 from engine.errors import UserError
@@ -229,71 +231,73 @@ def pictures(folder: Path, count: int) -> list[Path]:
 class Encoder:
     """A CachedEncoder over files, which remembers what it was asked to encode."""
 
-    def __init__(self, root: Path, batch_size: int = 1) -> None:
-        self.calls: list[list[str]] = []
+    def __init__(self, root: Path) -> None:
+        self.calls: list[str] = []
         self.cache = TensorCache(root)
-        self.encoder = CachedEncoder(
-            self.cache, self.key_of, self.encode, group_of=self.group_of, batch_size=batch_size
-        )
+        self.encoder = CachedEncoder(self.cache, self.key_of, self.begin)
 
     def key_of(self, path: Path) -> str:
         return latent_key(self.cache.contents.sha256(path), (16, 16), (0.5, 0.5), False, "vae")
 
-    def group_of(self, path: Path) -> bool:
-        return int(path.stem) % 2 == 0
+    def begin(self, path: Path) -> Callable[[], dict[str, Tensor]]:
+        pixels = np.array(Image.open(path))
 
-    def encode(self, paths: Sequence[Path]) -> list[dict[str, Tensor]]:
-        self.calls.append([path.name for path in paths])
-        return [{"latents": torch.from_numpy(np.array(Image.open(path))).float()} for path in paths]
+        def rest() -> dict[str, Tensor]:
+            assert threading.current_thread() is threading.main_thread()
+            self.calls.append(path.name)
+            return {"latents": torch.from_numpy(pixels).float()}
+
+        return rest
 
 
 def test_only_an_edited_picture_is_encoded_again(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "data", 6)
-    done = Encoder(tmp_path / "cache").encoder.ensure(paths)
-    assert (done.total, done.hits, done.encoded, done.stopped) == (6, 0, 6, False)
+    assert Encoder(tmp_path / "cache").encoder.ensure(paths) == 6
     again = Encoder(tmp_path / "cache")
-    assert again.encoder.ensure(paths).encoded == 0 and not again.calls
+    assert again.encoder.ensure(paths) == 0 and not again.calls
     Image.new("RGB", (16, 16), (1, 2, 3)).save(paths[2])
     edited = Encoder(tmp_path / "cache")
-    assert edited.encoder.ensure(paths).encoded == 1 and edited.calls == [["2.png"]]
+    assert edited.encoder.ensure(paths) == 1 and edited.calls == ["2.png"]
     assert edited.encoder.get(paths[2])["latents"][0, 0].tolist() == [1, 2, 3]
     paths[3].rename(paths[3].with_name("7.png"))
-    assert Encoder(tmp_path / "cache").encoder.ensure([tmp_path / "data" / "7.png"]).encoded == 0
+    assert Encoder(tmp_path / "cache").encoder.ensure([tmp_path / "data" / "7.png"]) == 0
 
 
-def test_batches_are_of_one_group_and_of_the_size_and_copies_are_encoded_once(tmp_path: Path) -> None:
-    paths = pictures(tmp_path / "data", 9)
-    shutil.copy(paths[0], tmp_path / "data" / "10.png")
-    encoder, seen = Encoder(tmp_path / "cache", batch_size=2), list[tuple[int, int]]()
-    done = encoder.encoder.ensure(
-        [*paths, tmp_path / "data" / "10.png"],
-        on_progress=lambda finished, total: seen.append((finished, total)),
+def test_items_are_encoded_in_their_order_and_copies_once(tmp_path: Path) -> None:
+    paths = pictures(tmp_path / "data", 30)
+    copy = Path(shutil.copy(paths[0], tmp_path / "data" / "copy.png"))
+    encoder, seen = Encoder(tmp_path / "cache"), list[tuple[int, int]]()
+    encoded = encoder.encoder.ensure(
+        [*paths, copy], on_progress=lambda finished, total: seen.append((finished, total))
     )
-    assert done.encoded == 9 and done.total == 10
-    assert encoder.calls == [
-        ["0.png", "2.png"],
-        ["4.png", "6.png"],
-        ["8.png"],
-        ["1.png", "3.png"],
-        ["5.png", "7.png"],
-    ]
-    assert seen == [(0, 10), (3, 10), (5, 10), (6, 10), (8, 10), (10, 10)]
+    assert encoded == 30 and encoder.calls == [path.name for path in paths]
+    assert seen == [(0, 31), *((count, 31) for count in range(2, 32))]
+
+
+class Left(Exception):
+    """Somebody asked to leave."""
 
 
 def test_what_was_encoded_before_a_stop_is_not_encoded_again(tmp_path: Path) -> None:
-    paths = pictures(tmp_path / "data", 5)
-    encoder = Encoder(tmp_path / "cache")
-    done = encoder.encoder.ensure(paths, stop=lambda: len(encoder.calls) == 2)
-    assert done.stopped and done.encoded == 2
-    assert Encoder(tmp_path / "cache").encoder.ensure(paths).encoded == 3
+    paths = pictures(tmp_path / "data", 20)
+    encoder, before = Encoder(tmp_path / "cache"), threading.active_count()
+
+    def told(done: int, total: int) -> None:
+        if done == 2:
+            raise Left
+
+    with pytest.raises(Left):
+        encoder.encoder.ensure(paths, told)
+    assert len(encoder.calls) == 2 and threading.active_count() == before
+    assert Encoder(tmp_path / "cache").encoder.ensure(paths) == 18
 
 
-def test_an_error_while_encoding_passes_through_and_keeps_what_was_done(tmp_path: Path) -> None:
+def test_an_error_while_encoding_comes_at_its_turn_and_keeps_what_was_done(tmp_path: Path) -> None:
     paths = pictures(tmp_path / "data", 4)
     paths[3].write_bytes(b"torn")
     with pytest.raises(OSError):
         Encoder(tmp_path / "cache").encoder.ensure(paths)
-    assert Encoder(tmp_path / "cache").encoder.ensure(paths[:3]).hits >= 1
+    assert Encoder(tmp_path / "cache").encoder.ensure(paths[:3]) == 0
 
 
 def test_a_damaged_entry_is_encoded_again_when_it_is_read(tmp_path: Path) -> None:
@@ -304,7 +308,7 @@ def test_a_damaged_entry_is_encoded_again_when_it_is_read(tmp_path: Path) -> Non
     file = encoder.cache.path(encoder.key_of(paths[0]))
     file.write_bytes(file.read_bytes()[:-3])
     assert same(encoder.encoder.get(paths[0]), good)
-    assert encoder.calls[-1] == ["0.png"] and encoder.cache.get(encoder.key_of(paths[0])) is not None
+    assert encoder.calls[-1] == "0.png" and encoder.cache.get(encoder.key_of(paths[0])) is not None
 
 
 @pytest.fixture
