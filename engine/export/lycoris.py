@@ -1,4 +1,4 @@
-"""LoHa and LoKr as LyCORIS names them: what ComfyUI and AUTOMATIC1111 rebuild alike."""
+"""LoHa, LoKr and OFT as LyCORIS names them: what ComfyUI and AUTOMATIC1111 rebuild alike."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Changed:
 
 
 def kind_of(artifact: Artifact) -> str:
-    """lora, loha or lokr."""
+    """lora, loha, lokr or oft."""
     return str(artifact.facts.get("kind", "lora"))
 
 
@@ -34,9 +34,9 @@ def changes_of(artifact: Artifact) -> list[Changed]:
     """Every adapted module in the artifact's order. UserError where a value is not finite.
 
     The strength alpha / rank is multiplied into one tensor and `alpha` is the width: readers agree then,
-    whatever they take for a LoKr whose both matrices are whole (1, or alpha / rank).
+    whatever they take for a LoKr whose both matrices are whole (1, or alpha / rank). OFT's alpha is no strength: it
+    would hold the rotation back, and 0 leaves it free.
     """
-    strong, wide = _KINDS[kind_of(artifact)]
     grouped: dict[tuple[str, str], dict[str, Tensor]] = {}
     for name, value in artifact.tensors.items():
         if not torch.isfinite(value).all():
@@ -44,14 +44,19 @@ def changes_of(artifact: Artifact) -> list[Changed]:
         part, _, rest = name.partition(".")
         module, _, kind = rest.rpartition(".")
         grouped.setdefault((part, module), {})[kind] = value
-    found = []
-    for (part, module), tensors in grouped.items():
-        scale = _scale(artifact)
-        own = {name: value * scale if name == strong else value for name, value in tensors.items()}
-        width = tensors[wide].shape[0] if wide in tensors else 1
-        own["alpha"] = torch.tensor(float(width))
-        found.append(Changed(part, module, own))
-    return found
+    return [Changed(part, module, _strong(artifact, tensors)) for (part, module), tensors in grouped.items()]
+
+
+def _strong(artifact: Artifact, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A module's tensors with the trained strength in them, and alpha."""
+    kind = kind_of(artifact)
+    if kind == "oft":
+        return {**tensors, "alpha": torch.tensor(0.0)}
+    strong, wide = _KINDS[kind]
+    scale = _scale(artifact)
+    own = {name: value * scale if name == strong else value for name, value in tensors.items()}
+    width = tensors[wide].shape[0] if wide in tensors else 1
+    return {**own, "alpha": torch.tensor(float(width))}
 
 
 def _scale(artifact: Artifact) -> float:
@@ -62,6 +67,13 @@ def _scale(artifact: Artifact) -> float:
 def network_facts(artifact: Artifact) -> dict[str, str]:
     """What the ss_* metadata says of the network."""
     kind = kind_of(artifact)
+    if kind == "oft":
+        return {
+            "ss_network_module": "lycoris.kohya",
+            "ss_network_dim": str(artifact.facts["rank"]),
+            "ss_network_alpha": "0",
+            "ss_network_args": json.dumps({"algo": "diag-oft"}),
+        }
     arguments = {"algo": kind}
     if any(value.dim() == 4 for value in artifact.tensors.values()):
         arguments |= {"conv_dim": str(artifact.facts["rank"]), "conv_alpha": str(artifact.facts["alpha"])}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -15,6 +17,10 @@ from engine.export.lycoris import changes_of, kind_of
 from engine.export.single_file_format import SingleFileFormat
 from engine.export.whole_model import OPENS_IN, no_table, whole_model
 from engine.methods.artifact import Artifact
+from engine.methods.oft import beyond_identity
+
+Change = Callable[[Tensor], Tensor]
+"""From a module's weight in the base, in fp32, to what it changes by, with as many numbers."""
 
 
 class MergedFormat(SingleFileFormat):
@@ -25,16 +31,35 @@ class MergedFormat(SingleFileFormat):
         weight = float(cast(float, request.artifact.facts.get("merge_weight", 1.0)))
         base = whole_model(replace(request, artifact=Artifact("full", {}, {})))
         parts = {part: dict(state) for part, state in base.parts.items()}
-        for path, change in deltas(request.artifact).items():
+        for path, change in changes(request.artifact).items():
             part, _, module = path.partition(".")
             name = f"{module}.weight"
-            old = parts[part][name]
-            parts[part][name] = old.float() + weight * change.reshape(old.shape)
+            old = parts[part][name].float()
+            parts[part][name] = old + weight * change(old).reshape(old.shape)
         return self.write_model(request, replace(base, parts=parts))
 
 
+def changes(artifact: Artifact) -> dict[str, Change]:
+    """What each adapted module's weight changes by, by "PART.MODULE"."""
+    if kind_of(artifact) == "oft":
+        return {
+            f"{one.part}.{one.module}": partial(_turned, one.tensors["oft_blocks"])
+            for one in changes_of(artifact)
+        }
+    return {path: partial(_added, delta) for path, delta in deltas(artifact).items()}
+
+
+def _added(delta: Tensor, old: Tensor) -> Tensor:
+    return delta
+
+
+def _turned(blocks: Tensor, old: Tensor) -> Tensor:
+    turned = torch.einsum("knm,kni->kmi", beyond_identity(blocks), old.reshape(*blocks.shape[:2], -1))
+    return turned.reshape(old.shape)
+
+
 def deltas(artifact: Artifact) -> dict[str, Tensor]:
-    """What each adapted module's weight changes by, fp32, with as many numbers as the weight, by "PART.MODULE"."""
+    """What each adapted module adds to the weight, fp32, with as many numbers, by "PART.MODULE"."""
     if is_dora(artifact):
         raise UserError(
             "a DoRA is not merged",

@@ -16,13 +16,14 @@ from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
 from engine.methods.lora_dropout import drop_ranks
 from engine.methods.lora_start import LoraStart
+from engine.methods.oft import rotate
 from engine.models.blocks import parse_values
 from engine.models.family_spec import BASE
 from engine.plan.methods.lora import LoraOptions
 from engine.plan.schema import Plan
 
 ADAPTER = "default"
-MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_")
+MARKS = (".lora_A.", ".lora_B.", ".lora_magnitude_vector.", ".hada_", ".lokr_", ".oft_blocks")
 
 
 class Lora(Method):
@@ -96,9 +97,7 @@ class Lora(Method):
         if self.options.dora:
             # DoRA's magnitudes are norms of the base weights, which fp16 would round to three digits.
             module.float()
-        # LoHa's and LoKr's first weights come from the global generator.
-        with keyed(self.seed, "init", part, self.options.kind):
-            inject_adapter_in_model(self._config(family, part, targets), module, adapter_name=ADAPTER)
+        self._adapt(family, part, targets)
         found = []
         for name, parameter in module.named_parameters():
             mark = next((mark for mark in MARKS if mark in f".{name}"), None)
@@ -113,13 +112,28 @@ class Lora(Method):
                 own = self.options.plus_ratio * (self.learning_rate if own is None else own)
             decays = mark != ".lora_magnitude_vector."
             found.append(Trainable(f"{part}.{name}", parameter, part, own, decays))
-        if self.options.kind == "lora":
-            drop_ranks(module, ADAPTER, self.options.rank_dropout, self.options.module_dropout)
         if self.start is not None:
             self.start.fill(family, part, targets, ADAPTER)
         if self.options.max_norm > 0:
             self.pairs += _pairs(module)
         return found
+
+    def _adapt(self, family: ModelFamily, part: str, targets: list[str]) -> None:
+        """Put the adapter beside, or around, each of a part's layers."""
+        module, options = family.parts[part], self.options
+        if options.kind == "oft":
+            rotate(module, self._blocks(family, part, targets))
+            return
+        # LoHa's and LoKr's first weights come from the global generator.
+        with keyed(self.seed, "init", part, options.kind):
+            inject_adapter_in_model(self._config(family, part, targets), module, adapter_name=ADAPTER)
+        if options.kind == "lora":
+            drop_ranks(module, ADAPTER, options.rank_dropout, options.module_dropout)
+
+    def _blocks(self, family: ModelFamily, part: str, targets: list[str]) -> dict[str, int]:
+        """The side of OFT's blocks for each layer, at most."""
+        convolutions = {path for path in targets if convolves(family.parts[part].get_submodule(path))}
+        return dict.fromkeys(targets, self.options.rank) | self._ranks(family, part, targets, convolutions)
 
     def _config(self, family: ModelFamily, part: str, targets: list[str]) -> PeftConfig:
         options = self.options
@@ -203,7 +217,7 @@ class Lora(Method):
             "alphas": dict(self.alphas),
             "merge_weight": self.options.merge_weight,
         }
-        if self.options.kind != "lora":
+        if self.options.kind in ("loha", "lokr"):
             facts["scale"] = self.options.alpha / self.options.rank
         return Artifact("lora", tensors, facts)
 

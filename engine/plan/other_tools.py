@@ -211,6 +211,7 @@ VALUES: dict[str, dict[str, str]] = {
         "illustrious": 'set "sdxl"',
     },
     "base.prediction": {"v": 'set "v_prediction"', "vpred": 'set "v_prediction"', "eps": 'set "epsilon"'},
+    "lora.kind": {"locon": 'set "lora", with lora.targets = "all"', "diag_oft": 'set "oft"'},
     "method": {
         "embedding": 'set "textual_inversion"',
         "ti": 'set "textual_inversion"',
@@ -220,6 +221,7 @@ VALUES: dict[str, dict[str, str]] = {
         "loha": 'set "lora", with lora.kind = "loha"',
         "lokr": 'set "lora", with lora.kind = "lokr"',
         "dora": 'set "lora", with lora.dora = true',
+        "oft": 'set "lora", with lora.kind = "oft"',
         "db": 'set "dreambooth"',
         "b_lora": 'set "style_lora"',
     },

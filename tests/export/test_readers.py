@@ -28,6 +28,7 @@ def _readers(form: str, family: str, kind: str = "lora", prediction: str = "epsi
         ("kohya", "sdxl", "lora", ALL),
         ("kohya", "sd1", "loha", ALL[:2]),
         ("kohya", "sdxl", "lokr", ALL[:2]),
+        ("kohya", "sdxl", "oft", ALL[:2]),
         ("diffusers", "sd2", "lora", ("diffusers",)),
         ("controlnet", "sd1", "", ("ComfyUI", "AUTOMATIC1111", "diffusers")),
         ("controlnet", "sd2", "", ("ComfyUI", "diffusers")),

@@ -54,7 +54,13 @@ ROWS: dict[str, Row] = {
     "style_lora": Row("style_lora", {"style_lora__block_weights": ["OUT01=0.5"]}),
     "loha": Row("lora", {"lora__kind": "loha", "lora__targets": "all", "lora__rank_dropout": 0.2}),
     "lokr": Row("lora", {"lora__kind": "lokr", "lora__targets": "all", "lora__module_dropout": 0.2}),
+    "oft": Row("lora", {"lora__kind": "oft", "lora__targets": "all"}),
     "lora": Row("lora", {"lora__text_encoder": True}),
+    "lora with all that drops": Row(
+        "lora",
+        {"lora__targets": "all", "lora__conv_rank": 2, "lora__plus_ratio": 4.0}
+        | {"lora__rank_dropout": 0.2, "lora__module_dropout": 0.2},
+    ),
     "full": Row("full", {"full__text_encoder": True, "train__learning_rate": 1e-4}),
     "full frozen in part, averaged": Row("full", {"full__freeze": ["MID", "OUT00"], "train__ema": 0.9}),
     "dreambooth": Row(

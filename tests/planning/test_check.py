@@ -123,7 +123,7 @@ def test_a_wrong_plan_is_named_by_its_key(
     assert found[0].what and found[0].fix
 
 
-@pytest.mark.parametrize("kind", ["lora", "loha", "lokr"])
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "oft"])
 def test_no_kind_of_adapter_has_a_problem_with_the_defaults(
     pictures: Path, no_gpu: Machine, kind: str
 ) -> None:

@@ -51,8 +51,10 @@ class LoraOptions(MethodOptions):
     conv_alpha: float | None = option(
         None, "alpha of the convolutions; none keeps the effective scale", gt=0, le=65536, advanced=True
     )
-    kind: Literal["lora", "loha", "lokr"] = option(
-        "lora", "LoRA; LoHa (Hadamard product of two pairs); LoKr (Kronecker product, the smallest files)"
+    kind: Literal["lora", "loha", "lokr", "oft"] = option(
+        "lora",
+        "LoRA; LoHa (Hadamard product of two pairs); LoKr (Kronecker product, the smallest files); OFT (rotates "
+        "outputs in blocks of `rank`)",
     )
     dropout: float = option(0.0, "share of the pair's inputs dropped while training", ge=0, lt=1)
     rank_dropout: float = option(
@@ -101,7 +103,7 @@ class LoraOptions(MethodOptions):
     @property
     def width_field(self) -> str:
         # LoKr leaves a matrix whole where its rank is large, and block_ranks and conv_rank are ranks of their own.
-        return "" if self.kind == "lokr" or self.block_ranks or self.conv_rank else "rank"
+        return "" if self.kind in ("lokr", "oft") or self.block_ranks or self.conv_rank else "rank"
 
     @property
     def idle(self) -> frozenset[str]:
@@ -109,6 +111,7 @@ class LoraOptions(MethodOptions):
             "conv_rank": self.targets == "all",
             "conv_alpha": self.targets == "all" and self.kind == "lora",
             "plus_ratio": self.kind == "lora",
+            "alpha": self.kind != "oft",
             "factor": self.kind == "lokr",
         }
         return frozenset(name for name, used in read.items() if not used)
@@ -128,8 +131,10 @@ class LoraOptions(MethodOptions):
         return ""
 
     @property
-    def effective_scale(self) -> float:
-        """What the trained pair is multiplied with: alpha/rank, or alpha/sqrt(rank) for rsLoRA."""
+    def effective_scale(self) -> float | None:
+        """What the trained pair is multiplied with: alpha/rank, or alpha/sqrt(rank) for rsLoRA; none for a rotation."""
+        if self.kind == "oft":
+            return None
         return float(self.alpha / unit_alpha(self.rank, self.rslora))
 
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
@@ -137,8 +142,8 @@ class LoraOptions(MethodOptions):
         yield from lora_rules.scale(self, table)
         yield from lora_rules.rank(self, ctx)
         yield from unused_text_rate(ctx, self.text_encoder, self.text_encoder_learning_rate)
-        yield from lora_rules.kind(self, table)
-        yield from lora_rules.convolutions(self, table)
+        for rule in (lora_rules.kind, lora_rules.dropouts, lora_rules.rotation, lora_rules.convolutions):
+            yield from rule(self, table)
         if self.dora and ctx.plan.hardware.base_weights != "full":
             why = "its magnitudes are norms of the base's own weights, which are not kept then"
             fix = f'set hardware.base_weights = "full", or {table}.dora = false'
@@ -177,7 +182,7 @@ class LoraOptions(MethodOptions):
     def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
         found = list(lora_start.derived(plan))
         yield from found
-        if found:
+        if found or plan.given.get(f"{plan.method}.kind") == "oft":
             return
         stable = plan.given.get(f"{plan.method}.rslora") is True
         if stable or f"{plan.method}.rank" in plan.given:

@@ -21,11 +21,18 @@ def unit_alpha(rank: int, rslora: bool) -> float:
 
 
 def parameters(options: LoraOptions, layers: Sequence[Adapted]) -> int:
-    """Both matrices of every pair and DoRA's magnitudes; LoHa's two pairs; LoKr's matrices."""
+    """Both matrices of every pair and DoRA's magnitudes; LoHa's two pairs; LoKr's matrices; OFT's blocks."""
     if options.kind == "lokr":
         return sum(_lokr(layer, rank, options.factor) for layer, rank in layers)
+    if options.kind == "oft":
+        return sum(layer.outputs * block_side(layer.outputs, rank) for layer, rank in layers)
     pairs = sum(layer.lora_parameters(rank) for layer, rank in layers) * (2 if options.kind == "loha" else 1)
     return pairs + (sum(layer.outputs for layer, _ in layers) if options.dora else 0)
+
+
+def block_side(outputs: int, rank: int) -> int:
+    """The side of OFT's blocks: the largest number up to the rank that divides the outputs."""
+    return max(side for side in range(1, min(rank, outputs) + 1) if outputs % side == 0)
 
 
 def _lokr(layer: Layer, rank: int, factor: int) -> int:

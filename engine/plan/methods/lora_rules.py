@@ -18,6 +18,8 @@ MOST_SCALE = 2.0
 
 
 def scale(options: LoraOptions, table: str) -> Iterator[Problem]:
+    if options.kind == "oft":
+        return
     yield from _scale(options, f"{table}.alpha", options.alpha, options.rank)
     if options.conv_alpha is not None and options.targets == "all":
         rank = options.conv_rank or options.rank
@@ -59,13 +61,6 @@ def kind(options: LoraOptions, table: str) -> Iterator[Problem]:
         if other and used:
             fix = f'turn it off, or set {table}.kind = "lora"'
             yield Problem(f"{table}.{name}", f"does not go with {options.kind}", "only LoRA has it", fix)
-    if options.dora:
-        for name in ("rank_dropout", "module_dropout"):
-            if getattr(options, name) > 0:
-                why = (
-                    "DoRA's magnitudes belong to the whole change, so that a part of it is another direction"
-                )
-                yield Problem(f"{table}.{name}", "does not go with DoRA", why, f"set {table}.dropout")
     if other and options.plus_ratio != 1:
         why = f"{options.kind} has no upper and lower half"
         yield Problem(f"{table}.plus_ratio", f"does not go with {options.kind}", why, "set 1")
@@ -76,6 +71,33 @@ def kind(options: LoraOptions, table: str) -> Iterator[Problem]:
     if options.max_norm and (other or options.dora):
         what = "goes with plain LoRA only"
         yield Problem(f"{table}.max_norm", what, "the norm is taken of one pair's product", "set 0")
+
+
+def dropouts(options: LoraOptions, table: str) -> Iterator[Problem]:
+    """Ranks and modules cannot be left out of every kind."""
+    if options.dora:
+        for name in ("rank_dropout", "module_dropout"):
+            if getattr(options, name) > 0:
+                why = (
+                    "DoRA's magnitudes belong to the whole change, so that a part of it is another direction"
+                )
+                yield Problem(f"{table}.{name}", "does not go with DoRA", why, f"set {table}.dropout")
+
+
+def rotation(options: LoraOptions, table: str) -> Iterator[Problem]:
+    """OFT turns what a layer answers, as a whole, and is trained in the denoiser alone."""
+    if options.kind != "oft":
+        return
+    for name in ("rank_dropout", "module_dropout"):
+        if getattr(options, name) > 0:
+            yield Problem(
+                f"{table}.{name}", "does not go with oft", "a rotation has no parts to leave out", "set 0"
+            )
+    if options.text_encoder:
+        why = "AUTOMATIC1111 has no place for rotations in the text encoders of SD 2.x and SDXL"
+        yield Problem(
+            f"{table}.text_encoder", "does not go with oft", why, f"set {table}.text_encoder = false"
+        )
 
 
 def convolutions(options: LoraOptions, table: str) -> Iterator[Problem]:
