@@ -20,3 +20,9 @@ class Artifact:
     kind: str
     tensors: dict[str, torch.Tensor]
     facts: dict[str, object] = field(default_factory=dict)
+    beside: tuple["Artifact", ...] = ()
+    """What was learned with it and goes into files of its own: the word of a pivotal tuning."""
+
+    def of(self, kind: str) -> "Artifact":
+        """The part of the result that files of a kind hold; itself where nothing is of that kind."""
+        return next((each for each in (self, *self.beside) if each.kind == kind), self)

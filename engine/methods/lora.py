@@ -17,6 +17,7 @@ from engine.methods.base import Method, Trainable, options_of
 from engine.methods.lora_dropout import drop_ranks
 from engine.methods.lora_start import LoraStart
 from engine.methods.oft import rotate
+from engine.methods.pivotal import Word
 from engine.models.blocks import parse_values
 from engine.models.family_spec import BASE
 from engine.plan.methods.lora import LoraOptions
@@ -33,8 +34,11 @@ class Lora(Method):
     table = "lora"
     """The plan's table of its options."""
 
-    def __init__(self, options: LoraOptions, learning_rate: float, seed: int) -> None:
+    def __init__(
+        self, options: LoraOptions, learning_rate: float, seed: int, word: Word | None = None
+    ) -> None:
         self.options = options
+        self.word = word
         self.learning_rate = learning_rate
         self.seed = seed
         self.alphas: dict[str, float] = {}
@@ -44,7 +48,7 @@ class Lora(Method):
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
         options = options_of(plan, LoraOptions)
-        return cls(options, plan.train.learning_rate, plan.seed)
+        return cls(options, plan.train.learning_rate, plan.seed, Word.of(plan, options))
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         if self.options.start:
@@ -57,7 +61,7 @@ class Lora(Method):
         if self.start is not None:
             self.start.close()
             self.start = None
-        return found
+        return [*found, *self.word.prepare(family)] if self.word is not None else found
 
     def modules(self) -> Mapping[str, nn.Module]:
         # Ranks and modules are dropped by the global generator, which the loop sets by key where it sees a Dropout.
@@ -193,7 +197,7 @@ class Lora(Method):
 
     @torch.no_grad()
     def after_step(self, family: ModelFamily) -> None:
-        """Scale pairs down whose product is longer than max_norm; both halves take the same share."""
+        """Scale pairs down whose product is longer than max_norm: both halves by one share. A word keeps its norm."""
         for down, up, scale in self.pairs:
             a, b = down.flatten(1), up.flatten(1)
             # |BA|^2 = sum((B'B) * (AA')): two small matrices instead of one as large as the layer.
@@ -201,6 +205,8 @@ class Lora(Method):
             share = (self.options.max_norm / norm).clamp(max=1.0).sqrt()
             down.mul_(share)
             up.mul_(share)
+        if self.word is not None:
+            self.word.after_step(family)
 
     def artifact(self, family: ModelFamily) -> Artifact:
         tensors: dict[str, Tensor] = {}
@@ -219,7 +225,8 @@ class Lora(Method):
         }
         if self.options.kind in ("loha", "lokr"):
             facts["scale"] = self.options.alpha / self.options.rank
-        return Artifact("lora", tensors, facts)
+        beside = () if self.word is None else (self.word.artifact(family),)
+        return Artifact("lora", tensors, facts, beside)
 
 
 def convolves(layer: nn.Module) -> bool:

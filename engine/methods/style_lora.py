@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Self
 
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import options_of
 from engine.methods.lora import Lora
+from engine.methods.pivotal import Word
 from engine.models.blocks import carrying, parse_blocks, parse_values
 from engine.models.family_spec import BASE
 from engine.plan.methods.style_lora import StyleLoraOptions
@@ -21,14 +23,16 @@ class StyleLora(Lora):
 
     table = "style_lora"
 
-    def __init__(self, options: StyleLoraOptions, learning_rate: float, seed: int) -> None:
-        super().__init__(options, learning_rate, seed)
+    def __init__(
+        self, options: StyleLoraOptions, learning_rate: float, seed: int, word: Word | None = None
+    ) -> None:
+        super().__init__(options, learning_rate, seed, word)
         self.style = options
 
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
         options = options_of(plan, StyleLoraOptions)
-        return cls(options, plan.train.learning_rate, plan.seed)
+        return cls(options, plan.train.learning_rate, plan.seed, Word.of(plan, options))
 
     def targets(self, family: ModelFamily, part: str) -> list[str]:
         found = super().targets(family, part)
@@ -55,4 +59,4 @@ class StyleLora(Lora):
             weight = weights.get(BASE if part != family.spec.denoiser else family.block_of(rest), 1.0)
             if weight:
                 tensors[name] = value * weight if name.endswith(UP) else value
-        return Artifact(whole.kind, tensors, whole.facts)
+        return replace(whole, tensors=tensors)

@@ -24,6 +24,9 @@ SETTLED = 1e-6
 class TextualInversion(Method):
     """Gal et al. 2022 (arXiv:2208.01618). A family with two text encoders gets rows in both."""
 
+    initial_key = "textual_inversion.initial"
+    """The plan's field of what words start from."""
+
     def __init__(self, options: TextualInversionOptions, trigger: str, seed: int) -> None:
         self.options = options
         self.words = options.words(trigger)
@@ -63,7 +66,7 @@ class TextualInversion(Method):
         known = family.tokenizers[part].inner(text, add_special_tokens=False).input_ids if text else []
         if text and not known:
             raise UserError(
-                f"textual_inversion.initial: {text!r} has no token", fix="give an ordinary word, or none"
+                f"{self.initial_key}: {text!r} has no token", fix="give an ordinary word, or none"
             )
         draw = generator(self.seed, "init", part, self.words[index])
         return first_rows(weight, known, self.options.vectors, norm, draw)

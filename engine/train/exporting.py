@@ -37,10 +37,18 @@ def target(plan: Plan, name: str, folder: Path, weights: str = "", label: str = 
     which it is. So do the last step's own weights where there are averages too.
     """
     form = get_format(name)
-    stem = plan.file_stem + label + (f"-{RAW}" if weights == RAW else "")
+    word = plan.options.stem_beside(form.kind, plan.data.trigger)
+    stem = (word or _own_stem(plan, form.kind)) + label + (f"-{RAW}" if weights == RAW else "")
     together = [other for other in plan.export_formats if not get_format(other).folder]
-    plain = form.folder or name in together[:1]
+    plain = form.folder or word or name in together[:1]
     return folder / form.folder / f"{stem if plain else f'{stem}-{name}'}{form.extension}"
+
+
+def _own_stem(plan: Plan, kind: str) -> str:
+    """What the result's own files are called: not like those beside it, which may go into the same folder."""
+    kinds = {get_format(name).kind for name in plan.export_formats}
+    beside = {plan.options.stem_beside(each, plan.data.trigger).casefold() for each in kinds}
+    return f"{plan.file_stem}-{kind}" if plan.file_stem.casefold() in beside else plan.file_stem
 
 
 def learned(adapted: AdaptedModel, asked: str, averaged: Averaged | None) -> Iterator[tuple[str, Artifact]]:
@@ -103,7 +111,7 @@ def export_one(
         extra={"sdtrain.weights": weights} if weights else {},
     )
     request = ExportRequest(
-        artifact,
+        artifact.of(get_format(name).kind),
         facts,
         about,
         step,

@@ -56,6 +56,12 @@ ROWS: dict[str, Row] = {
     "lokr": Row("lora", {"lora__kind": "lokr", "lora__targets": "all", "lora__module_dropout": 0.2}),
     "oft": Row("lora", {"lora__kind": "oft", "lora__targets": "all"}),
     "lora": Row("lora", {"lora__text_encoder": True}),
+    "lora with a word": Row("lora", {"data__trigger": "<cat>", "lora__word_vectors": 2}),
+    "style lora with a word, averaged": Row(
+        "style_lora",
+        {"data__trigger": "<cat>", "style_lora__word_vectors": 1, "train__ema": 0.9}
+        | {"style_lora__block_weights": ["OUT01=0.5"], "output__weights": "both"},
+    ),
     "lora with all that drops": Row(
         "lora",
         {"lora__targets": "all", "lora__conv_rank": 2, "lora__plus_ratio": 4.0}

@@ -80,7 +80,7 @@ def test_a_plan_survives_writing_and_reading_and_writing_changes_nothing_twice(p
 def test_every_field_is_in_the_canonical_text_except_those_that_are_unset() -> None:
     text = dumps(loads(SMALLEST))
     missing = [field.key for field in plan_fields("lora") if f"{field.key.split('.')[-1]} = " not in text]
-    unset = ["lora.conv_rank", "lora.conv_alpha", "lora.text_encoder_learning_rate"]
+    unset = ["lora.conv_rank", "lora.conv_alpha", "lora.text_encoder_learning_rate", "lora.word_rate"]
     assert missing == ["base.tokenizer", "base.vae", *unset]
 
 

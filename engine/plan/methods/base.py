@@ -100,6 +100,10 @@ class MethodOptions(Section):
         """What output files are called where the plan names none; empty takes the plan's name."""
         return ""
 
+    def stem_beside(self, kind: str, trigger: str) -> str:
+        """What files are called that hold something of another kind beside the result; empty is like all others."""
+        return ""
+
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         """What is wrong or doubtful about these options in the plan of `ctx`."""
         return iter(())

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from engine.errors import UserError
+from engine.files import file_word
 from engine.models.blocks import parse_values
 from engine.models.layers import Layer, targeted
 from engine.models.specs import FAMILIES
 from engine.plan.fields import option
-from engine.plan.methods import lora_rules, lora_start
+from engine.plan.methods import lora_rules, lora_start, pivotal
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext, unused_text_rate
 from engine.plan.methods.lora_counts import Adapted, parameters, unit_alpha
@@ -33,6 +34,8 @@ class LoraOptions(MethodOptions):
             "rslora",
             "start",
             "text_encoder_learning_rate",
+            "word_initial",
+            "word_rate",
         }
     )
     path_fields: ClassVar[tuple[str, ...]] = ("start",)
@@ -93,6 +96,17 @@ class LoraOptions(MethodOptions):
     text_encoder_learning_rate: float | None = option(
         None, "rate of the text encoder; none takes half of train.learning_rate", gt=0, le=10
     )
+    word_vectors: int = option(
+        0,
+        "pivotal tuning: also teach data.trigger as a new word of so many vectors, in a file of its own; 0 is off",
+        ge=0,
+        le=16,
+        advanced=True,
+    )
+    word_initial: str = option("", "what the new word starts from; none is random", advanced=True)
+    word_rate: float | None = option(
+        None, "rate of the new word; none takes 5 times train.learning_rate", gt=0, le=10, advanced=True
+    )
     start: str = option(
         "", "a LoRA's file to go on from, in kohya's or diffusers' form; none begins at zero", advanced=True
     )
@@ -111,6 +125,8 @@ class LoraOptions(MethodOptions):
             "conv_rank": self.targets == "all",
             "conv_alpha": self.targets == "all" and self.kind == "lora",
             "plus_ratio": self.kind == "lora",
+            "word_initial": self.word_vectors > 0,
+            "word_rate": self.word_vectors > 0,
             "alpha": self.kind != "oft",
             "factor": self.kind == "lokr",
         }
@@ -118,9 +134,16 @@ class LoraOptions(MethodOptions):
 
     @property
     def trains_text(self) -> bool:
-        return self.text_encoder
+        # A word's vectors go through the whole text encoder.
+        return self.text_encoder or self.word_vectors > 0
+
+    def stem_beside(self, kind: str, trigger: str) -> str:
+        # Programs take the file's name for the word in a prompt.
+        return file_word(trigger) if self.word_vectors and kind == "embedding" else ""
 
     def format_obstacle(self, name: str) -> str:
+        if name in pivotal.FORMATS and not self.word_vectors:
+            return "no word is taught: word_vectors is 0"
         # Only diffusers reproduces peft's output-axis DoRA; the readers of kohya files take another norm.
         if self.dora and name == "kohya":
             return "no reader of kohya files reproduces DoRA"
@@ -148,6 +171,7 @@ class LoraOptions(MethodOptions):
             why = "its magnitudes are norms of the base's own weights, which are not kept then"
             fix = f'set hardware.base_weights = "full", or {table}.dora = false'
             yield Problem(f"{table}.dora", "does not go with a quantised base", why, fix)
+        yield from pivotal.problems(self, ctx)
         blocks = list(self.block_problems(table, ctx.family.name)) if ctx.family is not None else []
         yield from blocks
         if self.start and not any(problem.level == "error" for problem in blocks):
@@ -195,7 +219,7 @@ class LoraOptions(MethodOptions):
         return None
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
-        return parameters(self, self._adapted(shape))
+        return parameters(self, self._adapted(shape)) + self.word_vectors * shape.text_width
 
     def trained_shapes(self, shape: BaseShape) -> tuple[tuple[int, ...], ...]:
         if self.kind != "lora":
@@ -251,8 +275,8 @@ SPEC = MethodSpec(
     use="styles, faces, clothing, objects, cinematic tones; the usual choice",
     options=LoraOptions,
     behaviour="engine.methods.lora:Lora",
-    formats=("kohya", "diffusers", "merged"),
-    default_formats=2,
+    formats=("kohya", "diffusers", *pivotal.FORMATS, "merged"),
+    default_formats=4,
     flags=FLAGS,
     lesson=style_lesson(48, "a style: gold frame, dark violet ground, objects as outlines"),
 )

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from engine.errors import UserError
 from engine.models.blocks import carrying, parse_blocks
 from engine.plan.fields import option
+from engine.plan.methods import pivotal
 from engine.plan.methods.base import MethodSpec
 from engine.plan.methods.context import PlanContext
 from engine.plan.methods.lora import FLAGS, LoraOptions, style_lesson
@@ -73,8 +74,8 @@ SPEC = MethodSpec(
     use="a director's look, lens effects, lighting, tone; strong for style",
     options=StyleLoraOptions,
     behaviour="engine.methods.style_lora:StyleLora",
-    formats=("kohya", "diffusers", "merged"),
-    default_formats=2,
+    formats=("kohya", "diffusers", *pivotal.FORMATS, "merged"),
+    default_formats=4,
     flags=FLAGS,
     typical_pictures=(20, 100),
     lesson=style_lesson(24, "a style, in the decoder's blocks alone"),

@@ -51,8 +51,8 @@ class TextualInversionOptions(MethodOptions):
         words = self.words(ctx.plan.data.trigger)
         yield from _named(words)
         yield from _started(self, words)
-        yield from _in_captions(words, ctx)
-        yield from _made_up(words, ctx)
+        yield from in_captions(words, ctx, KEY)
+        yield from made_up(words, ctx, KEY)
 
     @classmethod
     def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
@@ -90,7 +90,8 @@ def _started(options: TextualInversionOptions, words: Sequence[str]) -> Iterator
         yield warning("textual_inversion.vectors", f"{options.vectors} vectors a word", why, fix)
 
 
-def _in_captions(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
+def in_captions(words: Sequence[str], ctx: PlanContext, key: str) -> Iterator[Problem]:
+    """Words of which no caption, or only some, have one; `key` is the field that names them."""
     from engine.dataset.captions import has_trigger
 
     if ctx.report is None or not words:
@@ -100,16 +101,17 @@ def _in_captions(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
     if items and len(without) == len(items):
         why = "what is not in a caption is not learnt"
         fix = f"set data.trigger = {words[0]!r}, which puts it in front, or write it into the captions"
-        yield Problem(KEY, f"no caption has {' or '.join(words)}", why, fix)
+        yield Problem(key, f"no caption has {' or '.join(words)}", why, fix)
     elif without:
         what = f"{len(without)} of {len(items)} captions have none of the words"
-        yield warning(KEY, what, "those pictures teach nothing", "write a word into them")
+        yield warning(key, what, "those pictures teach nothing", "write a word into them")
     for word in words if len(words) > 1 else ():
         if len(without) < len(items) and not any(has_trigger(item.caption, word) for item in items):
-            yield Problem(KEY, f"no caption has {word!r}", "it would stay as it starts", "use it, or drop it")
+            yield Problem(key, f"no caption has {word!r}", "it would stay as it starts", "use it, or drop it")
 
 
-def _made_up(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
+def made_up(words: Sequence[str], ctx: PlanContext, key: str) -> Iterator[Problem]:
+    """Words that the model's tokenizer has already."""
     from engine.models.bases import tokenizer_folder
 
     if ctx.base is None or ctx.base.path is None:
@@ -124,7 +126,7 @@ def _made_up(words: Sequence[str], ctx: PlanContext) -> Iterator[Problem]:
     for word in words if isinstance(known, dict) else ():
         if f"{word.lower()}</w>" in known:
             why = "the new word hides the old one, and diffusers refuses to load it under that name"
-            yield warning(KEY, f"{word!r} is a word that the model knows", why, f"take <{word}>")
+            yield warning(key, f"{word!r} is a word that the model knows", why, f"take <{word}>")
 
 
 SPEC = MethodSpec(
