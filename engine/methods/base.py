@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -53,6 +53,13 @@ class Method(Protocol):
         batch: Mapping[str, Any],
     ) -> Residuals:
         """Extra inputs of the denoiser; mostly none."""
+        return {}
+
+    contrast: ClassVar[str] = ""
+    """What the loss without `residuals` is called in a validation; empty for a method that adds none."""
+
+    def signals(self, family: ModelFamily) -> Mapping[str, float]:
+        """What is worth knowing of the weights as they are, by its name: norms, distances. Asked at validations."""
         return {}
 
     def after_step(self, family: ModelFamily) -> None:

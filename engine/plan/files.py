@@ -161,6 +161,7 @@ def path_keys(method: str) -> tuple[str, ...]:
         "data.path",
         "data.class_path",
         "captions.folder",
+        "validation.path",
         *(f"{method}.{name}" for name in own),
     )
 
@@ -211,7 +212,14 @@ def resolve(plan: Plan, folder: Path) -> Plan:
         if isinstance(value, str) and is_path(value, folder)
     }
     captions = plan.captions.model_copy(update={"folder": _absolute(plan.captions.folder, folder)})
-    tables = {"data": data, "base": base.model_copy(update=changes), "captions": captions, plan.method: own}
+    validation = plan.validation.model_copy(update={"path": _absolute(plan.validation.path, folder)})
+    tables = {
+        "data": data,
+        "base": base.model_copy(update=changes),
+        "captions": captions,
+        "validation": validation,
+        plan.method: own,
+    }
     plan = plan.model_copy(update=tables)
     _refuse_paths(plan, folder)  # a folder on the way, or where a link leads, may have another kind of name
     return plan

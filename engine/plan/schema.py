@@ -21,6 +21,7 @@ from engine.plan.picture_sets import PictureSet, SetKind
 from engine.plan.results import Checkpoints, Output, Samples
 from engine.plan.tables import METHOD_HELP, declare_tables
 from engine.plan.train import Train
+from engine.plan.validation import Validation
 
 SCHEMA_VERSION = 1
 CacheChoice = Literal["auto", "on", "off"]
@@ -157,6 +158,7 @@ class Plan(Section):
     optimizer: Optimizer = option(Optimizer(), "")
     objective: Objective = option(Objective(), "")
     samples: Samples = option(Samples(), "")
+    validation: Validation = option(Validation(), "")
     checkpoints: Checkpoints = option(Checkpoints(), "")
     hardware: Hardware = option(Hardware(), "")
     output: Output = option(Output(), "")
@@ -226,10 +228,11 @@ class Plan(Section):
 
     @property
     def folders_apart(self) -> tuple[Path, ...]:
-        """The folder of condition pictures, which are not trained on as pictures although it may lie in data.path."""
+        """Folders whose pictures are not trained on although they may lie in data.path: of conditions, and that to
+        validate on."""
         source = self.options.conditions
-        given = source is not None and source.maker == "files" and source.path
-        return (Path(given).expanduser(),) if given else ()
+        conditions = source.path if source is not None and source.maker == "files" else ""
+        return tuple(Path(path).expanduser() for path in (conditions, self.validation.path) if path)
 
     @property
     def caches_text(self) -> bool:

@@ -135,7 +135,8 @@ def _apart(given: Mapping[str, object]) -> list[Path]:
     options = own_options(str(given.get("method", DEFAULT_METHOD)), given)
     source = options.conditions if options is not None else None
     path = source.path if source is not None and source.maker == "files" else ""
-    return [Path(path).expanduser()] if path and unusable("", path) is None else []
+    found = [each for each in (path, given.get("validation.path")) if isinstance(each, str) and each]
+    return [Path(each).expanduser() for each in found if unusable("", each) is None]
 
 
 def _pairs(given: Mapping[str, object], method: str, report: DatasetReport) -> Pairs | None:

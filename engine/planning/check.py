@@ -27,6 +27,7 @@ from engine.planning.rules import (
     sets,
     training,
     updates,
+    validation,
 )
 from engine.planning.rules.context import Context, Rule
 
@@ -42,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     *objective.RULES,
     *optimizers.RULES,
     *updates.RULES,
+    *validation.RULES,
     *hardware.RULES,
     *memory.RULES,
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.combined import combined
+from engine.dataset.held_out import apart, ranked
 from engine.dataset.report import DatasetReport, Item
 from engine.dataset.scan import scan
 from engine.dataset.treatment import Treatment, repeats_for
@@ -90,12 +91,44 @@ def treatments(plan: Plan, items: Sequence[Item]) -> list[Treatment]:
     return [own if item.treatment is None else item.treatment for item in items]
 
 
+def trained_on(plan: Plan, report: DatasetReport) -> tuple[Item, ...]:
+    """The pictures of a report of the plan's sets less those that it holds out."""
+    return _split(plan, report)[0]
+
+
+def validated_on(plan: Plan, report: DatasetReport) -> tuple[Item, ...]:
+    """The pictures that the plan validates on, in the order of their keys; none where it does not validate.
+
+    `report` is that of the plan's sets. UserError for a folder without a picture that can be used.
+    """
+    validation = plan.validation
+    if validation.every and validation.path:
+        return tuple(ranked(scan_validation(plan).require().items, validation.seed)[: validation.pictures])
+    return _split(plan, report)[1]
+
+
+def scan_validation(plan: Plan) -> DatasetReport:
+    """The plan's folder to validate on, looked at as its pictures are."""
+    own, source = plan.validation.path, plan.options.conditions
+    files = source.path if source is not None and source.maker == "files" else ""
+    conditions = [Path(files).expanduser()] if files else []
+    return scan_folder(plan.data, own, plan.data.trigger, conditions, rules=plan.caption_rules)
+
+
+def _split(plan: Plan, report: DatasetReport) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    validation = plan.validation
+    if not validation.every or validation.path or not validation.share:
+        return report.items, ()
+    return apart(report.items, validation.share, validation.pictures, validation.seed)
+
+
 def draws_by_size(plan: Plan, report: DatasetReport) -> Mapping[tuple[int, int], int]:
     """How many draws of an epoch each size has, repeats counted."""
-    if not report.sets:
+    items = trained_on(plan, report)
+    if not report.sets and items is report.items:
         return {size: count * plan.data.repeats for size, count in report.buckets.items()}
     draws: Counter[tuple[int, int]] = Counter()
-    for item, shown_as in zip(report.items, treatments(plan, report.items), strict=True):
+    for item, shown_as in zip(items, treatments(plan, items), strict=True):
         draws[item.size] += shown_as.repeats
     return draws
 

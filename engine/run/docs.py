@@ -57,4 +57,10 @@ def _row(field: Declared) -> str:
     return f"| `{field.name}` | {_TYPES[field.type]}{optional} | {meaning} |"
 
 
-_TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
+_TYPES = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "dict": "numbers by name",
+}

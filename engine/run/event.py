@@ -14,6 +14,7 @@ from typing import (
     TypeVar,
     dataclass_transform,
     get_args,
+    get_origin,
     get_type_hints,
 )
 
@@ -55,6 +56,10 @@ def as_int(value: object) -> int | None:
     return value if type(value) is int and abs(value) < 1 << 53 else None
 
 
+def _numbers(value: object) -> dict[str, float]:
+    return {str(name): as_float(each) for name, each in value.items()} if isinstance(value, dict) else {}
+
+
 T = TypeVar("T")
 
 
@@ -71,15 +76,15 @@ def line(cls: type[T]) -> type[T]:
 class Fields:
     """Named values of one line of JSON, declared once for who writes and who reads them.
 
-    A field is `name: Annotated[type, About(...)]` with a type of str, int, float or bool, or `| None` where a
-    reader must tell a missing value from an empty one. A field that holds its default is not written.
+    A field is `name: Annotated[type, About(...)]` with a type of str, int, float, bool or dict (numbers by name), or
+    `| None` where a reader must tell a missing value from an empty one. A field that holds its default is not written.
     """
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
 
     def __hash__(self) -> int:
-        return hash((type(self), *vars(self).values()))
+        return hash((type(self), *map(str, vars(self).values())))
 
     def __repr__(self) -> str:
         return (
@@ -97,7 +102,8 @@ class Fields:
 
         A text or whole number that is missing or of a wrong type is the field's default, else None where its
         type allows that, else "" or 0. A float that is missing is its default, None or NaN, one of a wrong type
-        NaN. A bool is true for `true` alone. Fields that are not declared are passed over.
+        NaN. A bool is true for `true` alone. Numbers by name are read as floats are, each, and none where there is no
+        object. Fields that are not declared are passed over.
         """
         readers = _READERS.get(cls)
         if readers is None:
@@ -135,6 +141,8 @@ def _readers(cls: type[Fields]) -> tuple[tuple[str, Reader], ...]:
 
 def _kind(hint: Any) -> tuple[type, bool]:
     """The type of a field and whether None is allowed."""
+    if get_origin(hint) is dict:
+        return dict, False
     parts = get_args(hint)
     return (next(part for part in parts if part is not type(None)), True) if parts else (hint, False)
 
@@ -145,6 +153,8 @@ def _reader(kind: type, nullable: bool, default: object) -> Reader:
         empty = None if nullable else math.nan if kind is float else kind()
     if kind is float:
         return lambda record, name: as_float(record[name]) if name in record else empty
+    if kind is dict:
+        return lambda record, name: _numbers(record.get(name))
     if kind is bool:
         return lambda record, name: record.get(name) is True
     if kind is int:

@@ -55,6 +55,7 @@ _BY_KIND: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
     kinds.Finished: course.finished,
     kinds.TrainablePart: results.trainable,
     kinds.Sample: results.preview,
+    kinds.Validation: results.validation,
     kinds.Checkpoint: results.checkpoint,
     kinds.Exported: results.exported,
     kinds.Warned: results.warning,

@@ -9,6 +9,7 @@ from engine.run.run_view import (
     PreviewInfo,
     RunView,
     TrainableInfo,
+    ValidationInfo,
     WarningInfo,
     say,
     time_of,
@@ -46,6 +47,30 @@ def preview(draft: RunView, event: kinds.Sample) -> None:
     if new.path and any(old.path == new.path for old in again):
         draft.previews = draft.previews.cut(first).added(*(old for old in again if old.path != new.path))
     draft.previews = draft.previews.added(new)
+
+
+def validation(draft: RunView, event: kinds.Validation) -> None:
+    """A loss of held-out pictures; a second one of the same step has replaced the first."""
+    new = ValidationInfo(
+        t=time_of(draft),
+        step=event.step,
+        loss=event.loss,
+        pictures=event.pictures,
+        bands=event.bands,
+        signals=event.signals,
+        best_step=event.best_step,
+        best_loss=event.best_loss,
+        raw=event.raw,
+        error=event.error,
+    )
+    if draft.validations and draft.validations[-1].step == new.step:
+        draft.validations = draft.validations.cut(len(draft.validations) - 1)
+    draft.validations = draft.validations.added(new)
+    if new.error:
+        say(draft, "warning", f"validation at step {new.step} failed: {new.error}")
+    else:
+        mark = ", the lowest so far" if new.best_step == new.step else ""
+        say(draft, "info", f"validation loss {new.loss:.5g} at step {new.step}{mark}")
 
 
 def checkpoint(draft: RunView, event: kinds.Checkpoint) -> None:

@@ -73,5 +73,7 @@ def drop_after(draft: RunView, step: int) -> None:
     draft.pace_from = min(draft.pace_from, len(draft.steps))
     while draft.previews and draft.previews[-1].step > step:
         draft.previews = draft.previews.cut(len(draft.previews) - 1)
+    while draft.validations and draft.validations[-1].step > step:
+        draft.validations = draft.validations.cut(len(draft.validations) - 1)
     while draft.checkpoints and draft.checkpoints[-1].step > step:
         draft.checkpoints = draft.checkpoints.cut(len(draft.checkpoints) - 1)

@@ -45,7 +45,10 @@ class Phase(Event):
 
     kind: ClassVar[str] = "phase"
     phase: Annotated[
-        str, About("downloading, loading, caching, compiling, training, sampling, saving or exporting")
+        str,
+        About(
+            "downloading, loading, caching, compiling, training, sampling, validating, saving or exporting"
+        ),
     ]
     text: Annotated[str, About("what exactly, for people; may be empty")]
 
@@ -96,6 +99,29 @@ class Sample(Event):
     path: Annotated[str, About("the picture, relative to the run's folder")] = ""
     thumb: Annotated[str, About("its thumbnail of 256 px at most, relative to the run's folder")] = ""
     error: Annotated[str, About("why there is no picture; then path and thumb are missing")] = ""
+
+
+@line
+class Validation(Event):
+    """The loss of the held-out pictures was measured, or could not be; its draws are the same at every step."""
+
+    kind: ClassVar[str] = "validation"
+    step: Done
+    loss: Annotated[float, About("mean squared error over all pictures, bands and draws")]
+    pictures: Annotated[int, About("how many pictures were measured")]
+    seconds: Annotated[float, About("how long it took", "seconds")]
+    bands: Annotated[dict[str, float], About("the loss of each band of timesteps, the cleanest first")]
+    signals: Annotated[
+        dict[str, float],
+        About("what the method says of its weights, and its loss without what it adds, by name"),
+    ]
+    best_step: Annotated[int | None, About("the step with the lowest loss so far, this one included")] = None
+    best_loss: Annotated[float | None, About("that loss")] = None
+    raw: Annotated[
+        float | None,
+        About("with train.ema: the loss of the last step's own weights, where `loss` is the averages'"),
+    ] = None
+    error: Annotated[str, About("why nothing was measured; the loss is not a number then")] = ""
 
 
 @line
@@ -255,6 +281,7 @@ KINDS: Final[dict[str, type[Event]]] = {
         Resumed,
         Step,
         Sample,
+        Validation,
         Checkpoint,
         Exported,
         Warned,

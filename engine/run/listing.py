@@ -23,7 +23,10 @@ MOST_DOTS = 200
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run in a list; `loss` is None before the first step, `updated` the unix time of its last event."""
+    """A run in a list; `loss` is None before the first step, `updated` the unix time of its last event.
+
+    `best_step` is the one with the lowest loss of held-out pictures, `best_loss`; none where nothing was validated.
+    """
 
     name: str
     path: Path
@@ -33,6 +36,8 @@ class RunSummary:
     total: int
     loss: float | None
     updated: float
+    best_step: int | None = None
+    best_loss: float | None = None
 
 
 def summaries(root: Path | None = None) -> list[RunSummary]:
@@ -66,6 +71,8 @@ def summary(run: RunDir, now: float | None = None) -> RunSummary:
         total=total,
         loss=loss,
         updated=view.last_event_at or _changed(run.plan_file),
+        best_step=None if view.best is None else view.best[0],
+        best_loss=None if view.best is None else view.best[1],
     )
 
 

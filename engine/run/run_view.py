@@ -23,6 +23,26 @@ class PreviewInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationInfo:
+    """The loss of held-out pictures after a step, NaN with the `error` where it could not be measured.
+
+    `bands` and `signals` are numbers by name; `raw` is the loss of the last step's own weights beside an average's.
+    `best_step` and `best_loss` are the best so far, none while there is none.
+    """
+
+    t: float
+    step: int
+    loss: float
+    pictures: int = 0
+    bands: Mapping[str, float] = field(default_factory=dict)
+    signals: Mapping[str, float] = field(default_factory=dict)
+    best_step: int | None = None
+    best_loss: float | None = None
+    raw: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckpointInfo:
     """A checkpoint that was committed; an old one may have been pruned from the disk since."""
 
@@ -153,6 +173,7 @@ class RunView:
     """Place in `steps` from which the speed is measured: pauses and restarts move it."""
     steps: StepSeries = field(default_factory=StepSeries)
     previews: Grown[PreviewInfo] = field(default_factory=Grown)
+    validations: Grown[ValidationInfo] = field(default_factory=Grown)
     checkpoints: Grown[CheckpointInfo] = field(default_factory=Grown)
     exports: Grown[ExportInfo] = field(default_factory=Grown)
     warnings: Grown[WarningInfo] = field(default_factory=Grown)
@@ -164,6 +185,12 @@ class RunView:
     finished: Finish | None = None
     stopped: Stop | None = None
     paused: Pause | None = None
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """The step with the lowest loss of held-out pictures, and that loss."""
+        last = self.validations[-1] if self.validations else None
+        return None if last is None or last.best_step is None else (last.best_step, last.best_loss or 0.0)
 
 
 def time_of(draft: RunView) -> float:

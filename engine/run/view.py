@@ -17,6 +17,7 @@ from engine.run.run_view import (
     RunView,
     Stop,
     TrainableInfo,
+    ValidationInfo,
     WarningInfo,
 )
 from engine.run.series import Column, Grown, StepSeries
@@ -37,6 +38,7 @@ __all__ = [
     "StepSeries",
     "Stop",
     "TrainableInfo",
+    "ValidationInfo",
     "WarningInfo",
     "eta_s",
     "fold",

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,8 +173,11 @@ def _unreadable(saved: Saved, error: Exception) -> UserError:
     return UserError(f"cannot read the checkpoint {saved.path}", why, "remove it to use an older one")
 
 
-def prune(folder: Path, keep: int, whole: Path | None = None) -> list[Path]:
-    """Remove all but the newest `keep` (0 keeps all) and leftovers of killed saves; never the only verified one.
+def prune(
+    folder: Path, keep: int, whole: Path | None = None, also: Collection[int] = frozenset()
+) -> list[Path]:
+    """Remove all but the newest `keep` (0 keeps all), the steps `also` and leftovers of killed saves; never the only
+    verified one.
 
     The newest is read once more before that, unless it is `whole`: the one that was just written or verified.
     """
@@ -183,7 +186,7 @@ def prune(folder: Path, keep: int, whole: Path | None = None) -> list[Path]:
     found = [saved for saved in complete(folder) if _belongs(saved)]
     if keep == 0 or len(found) <= keep or (found[-1].path != whole and verify(found[-1])):
         return []
-    gone = [saved.path for saved in found[:-keep]]
+    gone = [saved.path for saved in found[:-keep] if saved.step not in also]
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
     return gone

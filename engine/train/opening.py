@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from engine.plan import files
 from engine.plan.problems import PlanErrors
 from engine.plan.schema import Plan
 from engine.planning.check import check, errors_of
-from engine.planning.data import scan_data
+from engine.planning.data import scan_data, trained_on
 from engine.planning.fit_at_start import kept
 from engine.run.create import create_run
 from engine.run.lock import RunLock
@@ -24,6 +25,7 @@ from engine.train.caption_length import warn_of_cut
 from engine.train.class_pictures import class_items
 from engine.train.feeding import make_feed
 from engine.train.fetching import fetch_missing
+from engine.train.held_out import HeldOut
 from engine.train.settling import settle
 from engine.train.setup import (
     choose_device,
@@ -113,9 +115,11 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     warn_of_cut(report.items, adapted.family, watch.warning)
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
-    feed = make_feed(plan, adapted, report, cache, watch.progress, prior, world)
+    shown = replace(report, items=trained_on(plan, report))
+    feed = make_feed(plan, adapted, shown, cache, watch.progress, prior, world)
+    held_out = HeldOut.of(plan, adapted, report, cache, watch.progress)
     settle(plan, adapted, watch.warning)
-    return Training(plan, adapted, feed, report, watch, world)
+    return Training(plan, adapted, feed, report, watch, world, held_out)
 
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:

@@ -15,6 +15,7 @@ from engine.families.base import Conditioning, Geometry, Residuals, ResidualsOf
 from engine.files import write_atomic
 from engine.plan.schema import Plan
 from engine.run.kinds import Sample
+from engine.train.evaluating import evaluating
 from engine.train.sampling import PreviewRequest, draw
 from engine.train.setup import AdaptedModel
 
@@ -61,39 +62,23 @@ class Painter:
     def picture(self, prompt: Prompt) -> Image.Image:
         """One picture; nothing is written. The gradients of the last update leave: nothing needs them any more."""
         adapted, samples = self.adapted, self.plan.samples
-        for item in adapted.trainables:
-            item.parameter.grad = None
-        own = adapted.method.modules().values()
-        modules = [part for part in (*adapted.family.parts.values(), *own) if part.training]
-        for module in modules:
-            module.eval()
-        try:
-            with (
-                self.averaged(),
-                torch.no_grad(),
-                torch.autocast(
-                    adapted.device.type, dtype=adapted.autocast, enabled=adapted.autocast is not None
-                ),
-            ):
-                request = PreviewRequest(
-                    self._cond(prompt.text),
-                    self._cond(samples.negative),
-                    prompt.seed,
-                    samples.steps,
-                    samples.guidance,
-                    *self.size,
-                    samples.guidance_rescale,
-                )
-                pixels = draw(
-                    adapted.family,
-                    request,
-                    adapted.device,
-                    self._residuals(prompt),
-                    adapted.autoencoder.decode,
-                )
-        finally:
-            for module in modules:
-                module.train()
+        with evaluating(adapted), self.averaged():
+            request = PreviewRequest(
+                self._cond(prompt.text),
+                self._cond(samples.negative),
+                prompt.seed,
+                samples.steps,
+                samples.guidance,
+                *self.size,
+                samples.guidance_rescale,
+            )
+            pixels = draw(
+                adapted.family,
+                request,
+                adapted.device,
+                self._residuals(prompt),
+                adapted.autoencoder.decode,
+            )
         return to_image(pixels)
 
     def _residuals(self, prompt: Prompt) -> ResidualsOf:

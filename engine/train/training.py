@@ -25,10 +25,13 @@ from engine.train import checkpoint
 from engine.train.exporting import export_all, run_exports
 from engine.train.extras import preview_extras
 from engine.train.feeding import SampleFeed
+from engine.train.held_out import HeldOut
 from engine.train.loop import Loop, StepReport
 from engine.train.measures import sparing_of
 from engine.train.previews import Painter, Prompt, listed
 from engine.train.setup import AdaptedModel
+from engine.train.validation import Validated, Validator
+from engine.train.validation_history import History
 from engine.train.watch import Watch
 from engine.train.world import ALONE, World
 
@@ -81,7 +84,9 @@ class Training:
         data: DatasetReport,
         watch: Watch,
         world: World = ALONE,
+        held_out: HeldOut | None = None,
     ) -> None:
+        """`held_out` are the pictures of a plan that validates."""
         self.plan = plan
         self.adapted = adapted
         self.feed = feed
@@ -95,6 +100,8 @@ class Training:
         self.reports: list[StepReport] = []
         self._lock: RunLock | None = None
         self.items: Sequence[Item] = feed.items
+        self.validator = None if held_out is None else Validator(plan, adapted, held_out, self.loop)
+        self.history = History()
         self._painter = Painter(plan, adapted, self.loop.averaged)
         self._prompts: list[Prompt] | None = None
 
@@ -167,6 +174,18 @@ class Training:
         chosen = Prompt(0, prompt or first.text, first.seed if seed is None else seed, first.extra)
         return self._painter.picture(chosen)
 
+    def validate(self) -> Validated:
+        """The loss of the held-out pictures with the weights as they are; UserError without `validation.every`."""
+        if self.validator is None:
+            raise UserError(
+                "this plan holds no pictures out",
+                "validation.every is 0",
+                "set validation.every, and validation.share or validation.path",
+            )
+        found = self.validator.measure(self.step)
+        self.history.add(found.step, found.loss)
+        return found
+
     def save(self, folder: Path | str | None = None) -> Path:
         """Write a checkpoint below `folder`, by default the run's; returns its own folder.
 
@@ -181,7 +200,7 @@ class Training:
         with _call_again("save"):
             saved, _ = checkpoint.save(target, self.step, items, optimizer, self.state(), self.averages())
         if target == own:
-            checkpoint.prune(target, self.plan.checkpoints.keep)
+            checkpoint.prune(target, self.plan.checkpoints.keep, None, self.history.kept(self.plan))
         return saved.path
 
     def state(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import torch
 from engine.errors import UserError
 from engine.export.registry import get_format
 from engine.plan.files import load_stored
-from engine.planning.data import scan_data
+from engine.planning.data import scan_data, trained_on
 from engine.run.paths import RunDir
 from engine.train import checkpoint
 from engine.train.ema import Ema
@@ -57,7 +57,7 @@ def _export(run: RunDir, name: str, step: int | None, weights: str | None, out: 
     averages = checkpoint.load_averages(saved)
     _refuse(weights, averages is not None, out)
     ema = None if averages is None else Ema(adapted.trainables, plan.train.ema, averages)
-    items = scan_data(plan).items
+    items = trained_on(plan, scan_data(plan))
     label = "" if step is None else f"-{saved.step:08d}"
     for which, artifact in learned(adapted, asked, None if ema is None else ema.averaged):
         to = out or target(plan, name, run.exports, which, label)

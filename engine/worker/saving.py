@@ -7,6 +7,7 @@ import contextlib
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -137,8 +138,17 @@ class Saver:
     def _tell(self, saved: Saved, size: int, since: float, stalled: float) -> None:
         self.saved_step = saved.step
         self.telling.checkpoint(saved, size, time.monotonic() - since, stalled)
-        keep = self.training.plan.checkpoints.keep
-        self._pruned = self._thread.submit(checkpoint.prune, self.run.checkpoints, keep, saved.path)
+        self._pruned = self._thread.submit(self._prune, saved.path, self._kept())
+
+    def prune(self, whole: Path) -> None:
+        """Remove what need not be kept; `whole` is the newest checkpoint, which was verified."""
+        self._prune(whole, self._kept())
+
+    def _prune(self, whole: Path, also: frozenset[int]) -> None:
+        checkpoint.prune(self.run.checkpoints, self.training.plan.checkpoints.keep, whole, also)
+
+    def _kept(self) -> frozenset[int]:
+        return self.training.history.kept(self.training.plan)
 
     def _snapshot(self, copies: HostCopies | None) -> Snapshot:
         training = self.training

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from engine.plan.previews import preview_prompts
@@ -18,11 +18,12 @@ from engine.train.loop import StepReport
 from engine.train.opening import open_training
 from engine.train.previews import Previewer
 from engine.train.training import Training
-from engine.train.watch import Watch
 from engine.worker.commands import Commands
+from engine.worker.run_watch import RunWatch
 from engine.worker.saving import Saver
 from engine.worker.telling import Telling
 from engine.worker.told import Told, told_of
+from engine.worker.validating import Validations
 
 POLL_S = 0.2
 
@@ -103,26 +104,6 @@ class State:
             self.breathe()
 
 
-class RunWatch(Watch):
-    """Writes what a training tells into the run's events. Progress is where people are listened to, by the state
-    that the worker is in: resolution stages are cached while the training goes on."""
-
-    def __init__(self, state: State) -> None:
-        self.state = state
-
-    def phase(self, phase: str, text: str = "") -> None:
-        self.state.telling.phase(phase, text)
-
-    def progress(self, text: str, done: int, total: int) -> None:
-        self.state.progress(text, done, total)
-
-    def trainables(self, table: Mapping[str, tuple[int, int]]) -> None:
-        self.state.telling.trainables(table)
-
-    def warning(self, code: str, text: str) -> None:
-        self.state.telling.warning(code, text)
-
-
 class Opening(State):
     """Loading and caching: there is nothing to save or to draw with."""
 
@@ -145,6 +126,7 @@ class Running(State):
         self.training = training
         self.saver = Saver(run.folder, training, self.telling)
         self._told = Told(-1)
+        self.validations = Validations(run.plan, training, self.telling)
         self._stage_ends = {stage.last for stage in run.plan.options.stages_of_resolution}
         plan, previews = run.plan, run.folder.previews
         prompts = preview_prompts(plan, tuple(training.items))
@@ -169,15 +151,19 @@ class Running(State):
         self.training.restore(saved)
         self.saver.saved_step = saved.step
         self._told = told_of(self.run.folder.events_file, saved.step)
+        validated = self.validations.restore(self.run.folder.events_file)
         self.telling.resumed(saved.step)
-        checkpoint.prune(self.run.folder.checkpoints, self.plan.checkpoints.keep, saved.path)
-        self._make_up(saved, self._told)
+        self.saver.prune(saved.path)
+        self._make_up(saved, self._told, validated)
 
-    def _make_up(self, saved: Saved, told: Told) -> None:
-        """What an attempt that was ended between a checkpoint and its previews and exports has left undone."""
+    def _make_up(self, saved: Saved, told: Told, validated: bool) -> None:
+        """What an attempt that was ended between a checkpoint and its previews, exports and validation has left
+        undone."""
         if not told.checkpoint:
             self.telling.checkpoint(saved, checkpoint.bytes_of(saved))
         self._export_each()
+        if self.validations.due() and not validated:
+            self.validations.measure()
         if self._preview_due() and any(
             prompt.index not in told.previews for prompt in self.previewer.prompts
         ):
@@ -190,6 +176,8 @@ class Running(State):
     def train(self) -> None:
         """All updates that are left, with their previews and checkpoints; raises StopRequested."""
         plan = self.plan
+        if self.step == 0 and self.validations.due():
+            self.validations.measure()
         if self.step == 0 and plan.samples.at_start and plan.samples.every:
             self._preview()
         compiling = plan.hardware.compile
@@ -197,26 +185,32 @@ class Running(State):
             *(("compiling", "the denoiser, during the first step") if compiling else ("training",))
         )
         polled = 0.0
-        for group in self.training.loop.run(self.step, self._boundary):
+        for group in () if self.validations.spent else self.training.loop.run(self.step, self._boundary):
             self._take(group)
             if compiling:
                 compiling = False
                 self.telling.phase("training")
             if self._due(plan.checkpoints.every):
                 self._then_export(self.saver.begin())
+            if self.validations.due():
+                self.validations.measure()
+                self.telling.phase("training")
             if self._preview_due():
                 self._preview()
                 self.telling.phase("training")
+            if self.validations.spent:
+                break
             now = time.monotonic()
             if now - polled >= POLL_S:
                 self.breathe()
                 polled = now
+        self.validations.tell_end()
         self.breathe()
 
     def _boundary(self, step: int) -> bool:
         # A stage is encoded before its first update, and people are listened to meanwhile: a save must find no update
         # that was not told.
-        every = (self.plan.checkpoints.every, self.plan.samples.every)
+        every = (self.plan.checkpoints.every, self.plan.samples.every, self.plan.validation.every)
         return step in self._stage_ends or any(number and step % number == 0 for number in every)
 
     def _preview_due(self) -> bool:

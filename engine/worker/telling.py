@@ -140,6 +140,10 @@ class Telling:
         """One picture, or why there is none."""
         self.writer.emit(sample)
 
+    def validation(self, measured: kinds.Validation) -> None:
+        """The loss of the held-out pictures, or why there is none."""
+        self.writer.emit(measured)
+
     def exported(self, done: Exported) -> None:
         """What was written and read back, an event a file; the file that a resume asks for is told last."""
         for one in reversed(done.files):

@@ -20,13 +20,17 @@ def run(args: argparse.Namespace) -> int:
         print_json(runs)
     elif runs:
         now = time.time()
-        rows = [("run", "state", "method", "step", "loss", "last event"), *(_row(item, now) for item in runs)]
-        print("\n".join(table(rows, right=frozenset({3, 4}))))
+        best = any(item.best_step is not None for item in runs)
+        titles = ("run", "state", "method", "step", "loss", *(("best step",) if best else ()), "last event")
+        rows = [titles, *(_row(item, now, best) for item in runs)]
+        print("\n".join(table(rows, right=frozenset({3, 4, *((5,) if best else ())}))))
     else:
         print("there are no runs yet; start with: sdtrain new")
     return DONE
 
 
-def _row(item: RunSummary, now: float) -> tuple[str, ...]:
+def _row(item: RunSummary, now: float, best: bool) -> tuple[str, ...]:
     steps = f"{item.step}/{item.total}" if item.total else "-"
-    return clean(item.name), item.state, clean(item.method), steps, number(item.loss), ago(now - item.updated)
+    lowest = ("-" if item.best_step is None else str(item.best_step),) if best else ()
+    told = (clean(item.name), item.state, clean(item.method), steps, number(item.loss))
+    return (*told, *lowest, ago(now - item.updated))

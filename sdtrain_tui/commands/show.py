@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from engine.plan.units import duration, size_text
@@ -51,6 +52,8 @@ def as_json(run: RunDir, view: RunView, current: str, left: float | None) -> dic
         **{name: getattr(view, name) for name in names.split()},
         "trainables": list(view.trainables),
         "samples": list(view.previews),
+        "validations": list(view.validations),
+        "best": view.best,
         "checkpoints": [
             {**_plain(item), "there": (run.path / item.path).exists()} for item in view.checkpoints
         ],
@@ -61,6 +64,21 @@ def as_json(run: RunDir, view: RunView, current: str, left: float | None) -> dic
 
 def _plain(item: Any) -> dict[str, Any]:
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
+
+
+def _validation(view: RunView) -> str:
+    if not view.validations:
+        return ""
+    last = view.validations[-1]
+    if last.error:
+        return f"failed at step {last.step}: {last.error}"
+    best = f", lowest {number(view.best[1])} at step {view.best[0]}" if view.best is not None else ""
+    raw = f", {number(last.raw)} without average" if last.raw is not None else ""
+    return f"loss {number(last.loss)} at step {last.step}{raw}{best}; timesteps {_numbers(last.bands)}"
+
+
+def _numbers(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {number(value)}" for name, value in found.items())
 
 
 def lines(run: RunDir, view: RunView, current: str, left: float | None) -> list[str]:
@@ -76,6 +94,8 @@ def lines(run: RunDir, view: RunView, current: str, left: float | None) -> list[
             + (f", {view.skipped_steps} skipped" if view.skipped_steps else ""),
         ),
         ("loss", f"{number(view.loss)}, rate {number(view.lr)}, gradient norm {number(view.grad_norm)}"),
+        ("validation", _validation(view)),
+        ("signals", _numbers(view.validations[-1].signals) if view.validations else ""),
         ("speed", f"{number(view.images_per_s)} pictures a second"),
         ("started", when(view.started_at)),
         ("last event", when(view.last_event_at)),

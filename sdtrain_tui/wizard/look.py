@@ -45,6 +45,7 @@ LOOK_KEYS = frozenset(
         "data.trigger",
         "data.bucket",
         "data.recursive",
+        "validation.path",
         "hardware.device",
     )
 )

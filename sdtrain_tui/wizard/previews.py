@@ -8,6 +8,7 @@ from textual.widgets import TextArea
 
 from sdtrain_tui.wizard.facts_view import Fact, FactLines
 from sdtrain_tui.wizard.messages import Answered
+from sdtrain_tui.wizard.more_fields import MoreFields
 from sdtrain_tui.wizard.step import Step, note
 
 KEY = "samples.prompts"
@@ -24,7 +25,7 @@ class PreviewsStep(Step):
         "so that pictures can be compared.",
     )
     KEYS = ("samples.every", "samples.guidance", "samples.steps", "samples.prompts", "samples.negative")
-    PREFIXES = ("samples",)
+    PREFIXES = ("samples", "validation")
 
     def content(self) -> ComposeResult:
         yield from self.rows(("samples.every", "samples.guidance"))
@@ -37,6 +38,10 @@ class PreviewsStep(Step):
         yield FactLines(id="previews-facts")
         more = ("count", "at_start", "steps", "negative", "seed", "guidance_rescale", "width", "height")
         yield from self.rows(f"samples.{name}" for name in more)
+        yield MoreFields(self._validation, self.rows, id="validation", name="validation")
+
+    def _validation(self) -> list[str]:
+        return [key for key in self.draft.fields() if key.startswith("validation.")]
 
     @on(TextArea.Changed)
     def _typed(self, event: TextArea.Changed) -> None:

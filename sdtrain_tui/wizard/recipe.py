@@ -25,7 +25,7 @@ FIRST_OF_METHOD = 3
 LABELS = {"train.gradient_accumulation": "grad. accumulation"} | {
     f"{name}.text_encoder_learning_rate": "text encoder rate" for name in METHODS
 }
-ELSEWHERE = ("base", "samples", "hardware", "checkpoints", "output")
+ELSEWHERE = ("base", "samples", "validation", "hardware", "checkpoints", "output")
 ELSEWHERE_KEYS = ("version", "name", "method", "seed", "train.precision", "train.weights")
 
 

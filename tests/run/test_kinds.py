@@ -36,6 +36,7 @@ from engine.run.kinds import (
     Stopped,
     TrainablePart,
     Unpaused,
+    Validation,
     Warned,
 )
 from engine.run.kinds import Sample as Preview
@@ -73,6 +74,16 @@ LINES: list[tuple[Event, str]] = [
     (
         Preview(4, 1, "", 43, error="OSError: full"),
         '"sample","step":4,"index":1,"prompt":"","seed":43,"error":"OSError: full"',
+    ),
+    (
+        Validation(4, 0.25, 8, 1.5, {"0-499": 0.5, "500-999": math.nan}, {}, 4, 0.25, 0.5),
+        '"validation","step":4,"loss":0.25,"pictures":8,"seconds":1.5,"bands":{"0-499":0.5,"500-999":"nan"},"signals":{},'
+        '"best_step":4,"best_loss":0.25,"raw":0.5',
+    ),
+    (
+        Validation(4, math.nan, 0, 0.5, {}, {"norm MID": 1.0}, error="short of memory"),
+        '"validation","step":4,"loss":"nan","pictures":0,"seconds":0.5,"bands":{},"signals":{"norm MID":1.0},'
+        '"error":"short of memory"',
     ),
     (
         Checkpoint(4, "checkpoints/step-00000004", 9600, 0.25),
@@ -146,6 +157,7 @@ READ: dict[str, dict[str, Any]] = {
     "int": {"-1": -1},
     "float": {"-1": -1.0, "1.5": 1.5, "True": 1.0, repr(10**30): 1e30},
     "bool": {"True": True},
+    "dict": {"{}": {}},
 }
 """How those of ODD are read that a field of the type takes; a float takes anything, if only as NaN."""
 
@@ -157,7 +169,9 @@ def test_fields_that_are_missing_or_of_a_wrong_type_are_read_as_nothing(kind: ty
         nothing = getattr(empty, declared.name)
         assert (
             repr(nothing)
-            in {"str": "''", "int": "0 None", "float": "nan None", "bool": "False"}[declared.type]
+            in {"str": "''", "int": "0 None", "float": "nan None", "bool": "False", "dict": "{}"}[
+                declared.type
+            ]
         )
         for odd in ODD:
             got = getattr(kind.read({declared.name: odd, "unknown": odd}), declared.name)

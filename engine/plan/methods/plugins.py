@@ -22,6 +22,7 @@ RESERVED = frozenset(
         "optimizer",
         "objective",
         "samples",
+        "validation",
         "checkpoints",
         "hardware",
         "output",

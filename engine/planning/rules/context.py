@@ -19,7 +19,7 @@ from engine.models.specs import FAMILIES, USUAL
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
-from engine.planning.data import scan_classes
+from engine.planning.data import scan_classes, scan_validation
 from engine.planning.presets import Preset, preset
 
 
@@ -85,6 +85,12 @@ class Context:
     def classes(self) -> DatasetReport | None:
         """The pictures of the plan's sets of class pictures, if it has such sets and they can be looked at."""
         return None if any(side % 8 for side in self.plan.data.sides) else scan_classes(self.plan.data)
+
+    @cached_property
+    def validated(self) -> DatasetReport | None:
+        """The plan's folder to validate on, if it has one and it can be looked at."""
+        wrong = any(side % 8 for side in self.plan.data.sides)
+        return None if wrong or not self.plan.validation.path else scan_validation(self.plan)
 
     @cached_property
     def preset(self) -> Preset:
