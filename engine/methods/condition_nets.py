@@ -34,6 +34,8 @@ class ConditionNet(Method):
     name: str
     """The method's own name, which is the artifact's kind too."""
 
+    contrast = "loss without the condition"
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.net: nn.Module | None = None

@@ -15,6 +15,7 @@ from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
 from engine.methods.lora_dropout import drop_ranks
+from engine.methods.lora_norms import norms_by_block
 from engine.methods.lora_start import LoraStart
 from engine.methods.oft import rotate
 from engine.methods.pivotal import Word
@@ -194,6 +195,10 @@ class Lora(Method):
             own, alpha = self.options.conv_rank or own, self.options.conv_alpha
         ratio = rank / own
         return alpha * (math.sqrt(ratio) if self.options.rslora else ratio)
+
+    def signals(self, family: ModelFamily) -> Mapping[str, float]:
+        own = {} if self.word is None else self.word.signals(family)
+        return {**norms_by_block(family, ADAPTER), **own}
 
     @torch.no_grad()
     def after_step(self, family: ModelFamily) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -49,6 +49,10 @@ class Word:
     def after_step(self, family: ModelFamily) -> None:
         """Each vector keeps the vocabulary's median norm."""
         self.learner.after_step(family)
+
+    def signals(self, family: ModelFamily) -> Mapping[str, float]:
+        """How long the vectors are, and how far from where they began."""
+        return self.learner.signals(family)
 
     def artifact(self, family: ModelFamily) -> Artifact:
         """The word as an embedding."""

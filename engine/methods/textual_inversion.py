@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, cast
 
 import torch
@@ -32,6 +32,7 @@ class TextualInversion(Method):
         self.words = options.words(trigger)
         self.seed = seed
         self.norms: dict[str, float] = {}
+        self.starts: dict[str, Tensor] = {}
 
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
@@ -57,6 +58,7 @@ class TextualInversion(Method):
         rows = torch.cat(
             [self._start(family, part, old.weight, norm, index) for index in range(len(self.words))]
         )
+        self.starts[part] = rows.detach().float().cpu().clone()
         embedding = WordEmbedding(old, rows)
         encoder.set_input_embeddings(embedding)
         return Trainable(f"{part}.words", embedding.rows, part)
@@ -70,6 +72,18 @@ class TextualInversion(Method):
             )
         draw = generator(self.seed, "init", part, self.words[index])
         return first_rows(weight, known, self.options.vectors, norm, draw)
+
+    @torch.no_grad()
+    def signals(self, family: ModelFamily) -> Mapping[str, float]:
+        """Of each word in each text encoder the mean norm of its vectors, and their mean distance to their start."""
+        found: dict[str, float] = {}
+        for part in family.spec.text_parts:
+            rows = self._parameter(family, part).detach().float().cpu()
+            for index, word in enumerate(self.words):
+                own, start = rows[self._rows(index)], self.starts[part][self._rows(index)]
+                found[f"norm {part}/{word}"] = float(own.norm(dim=-1).mean())
+                found[f"distance {part}/{word}"] = float((own - start).norm(dim=-1).mean())
+        return found
 
     @torch.no_grad()
     def after_step(self, family: ModelFamily) -> None:
