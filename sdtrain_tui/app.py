@@ -16,12 +16,14 @@ os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
 os.environ.setdefault("TEXTUAL_FPS", "20")
 
 from rich.console import Console
+from textual import events
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.driver import Driver
 from textual.screen import Screen
 
 from sdtrain_tui import terminal
+from sdtrain_tui.keyboard import Keyboard
 from sdtrain_tui.themes import DEFAULT, load_themes
 from sdtrain_tui.widgets.glyphs import SETS
 from sdtrain_tui.widgets.sparse_output import SparseApp
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from engine.run.paths import RunDir
 
 Start = Literal["home", "wizard", "monitor"]
+LEAVING = ("ctrl+c", "ctrl+q")
+"""Keys that wait for no screen."""
 
 
 def glyph_set() -> str:
@@ -49,7 +53,7 @@ class SdtrainApp(SparseApp[int]):
     HORIZONTAL_BREAKPOINTS = [(0, "-compact"), (110, "-normal"), (170, "-large")]
     VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall")]
     BINDINGS = [
-        Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False, priority=True, id="quit"),
+        Binding(",".join(LEAVING), "quit", "Quit", show=False, priority=True, id="quit"),
         Binding("question_mark,f1", "help", "Help", show=False, id="help"),
     ]
 
@@ -65,7 +69,15 @@ class SdtrainApp(SparseApp[int]):
         self._run = run
         self._answers = dict(answers or {})
         self._farewell = ""
+        self._keyboard = Keyboard(self, super().on_event)
         self.glyph_set = glyph_set()
+
+    async def on_event(self, event: events.Event) -> None:
+        leaving = isinstance(event, events.Key) and event.key in LEAVING
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and not leaving:
+            self._keyboard.take(event)
+        else:
+            await super().on_event(event)
 
     def get_driver_class(self) -> type[Driver]:
         return terminal.safe_driver(super().get_driver_class())

@@ -132,6 +132,8 @@ class FamilySpec:
     """Every parameter's name of a denoiser of this config; none where they are only known to its class."""
     recognise: Callable[[Config], str] = lambda config: ""
     """Why a denoiser's config is this family's; empty where it is not."""
+    hub_id: str = ""
+    """The family's usual base model on the Hugging Face hub, to be offered to who has none."""
     pipeline: str = ""
     """diffusers' class of the whole."""
     index: Mapping[str, object] = field(default_factory=dict)

@@ -57,6 +57,8 @@ class HomeScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.ready = False
+        """Have the runs been looked at? Keys wait for it."""
         self._end = threading.Event()
         self._now = threading.Event()
 
@@ -105,6 +107,7 @@ class HomeScreen(Screen[None]):
         table.display = self.query_one(RunDetail).display = bool(runs)
         self.query_one("#welcome").display = not runs
         self._show_current()
+        self.ready = True
 
     @on(RunTable.Moved)
     def _show_current(self) -> None:

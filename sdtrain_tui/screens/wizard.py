@@ -80,6 +80,12 @@ class WizardScreen(Screen[None]):
         )
 
     @property
+    def ready(self) -> bool:
+        """Is the page there? Keys wait for it."""
+        step = self._steps.get(self._current)
+        return step is not None and step.is_mounted and step.ready
+
+    @property
     def draft(self) -> Draft:
         """The answers and what follows from them."""
         assert self._draft is not None, "the wizard has not begun"

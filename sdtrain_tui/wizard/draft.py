@@ -26,7 +26,7 @@ class Draft:
 
     def __init__(self, answers: Mapping[str, object]) -> None:
         self.answers: dict[str, object] = dict(answers)
-        self.touched = False
+        self._begun = dict(answers)
         self.facts: Facts | None = None
         """None until somebody has looked."""
         self._built: Built | None = None
@@ -43,6 +43,12 @@ class Draft:
         """The method answered, else the schema's default."""
         method = str(self.answers.get("method", DEFAULT_METHOD))
         return method if method in METHODS else DEFAULT_METHOD
+
+    @property
+    def touched(self) -> bool:
+        """Has the user answered something that the draft did not begin with?"""
+        usual = {"method": DEFAULT_METHOD}
+        return usual | self.answers != usual | self._begun
 
     @property
     def built(self) -> Built | None:
@@ -91,7 +97,6 @@ class Draft:
             self.answers[key] = value
         if not changed and key not in self._wrong:
             return False
-        self.touched = True
         from engine.plan.files import path_keys, unusable
 
         problem = None if value is None else validate(key, value)

@@ -20,7 +20,7 @@ class MethodStep(Step):
 
     NAME = "method"
     LEAD = "What do you want to train?"
-    ABOUT = ("Up and Down look around, Enter takes it.",)
+    ABOUT = ("Up and Down choose, Enter goes on.",)
     PREFIXES = ("method",)
 
     def content(self) -> ComposeResult:
@@ -35,18 +35,18 @@ class MethodStep(Step):
             options.highlighted = list(METHODS).index(self.draft.method)
 
     @on(OptionList.OptionHighlighted)
-    def _looked_at(self, event: OptionList.OptionHighlighted) -> None:
+    def _chosen(self, event: OptionList.OptionHighlighted) -> None:
         event.stop()
-        if event.option_id is not None:
+        # A list highlights its first line by itself before the draft's own; only where it stands now counts.
+        if event.option_id is not None and event.option_index == event.option_list.highlighted:
             self.query_one(".card", Static).update(card(METHODS[event.option_id]))
+            if event.option_id != self.draft.method:
+                self.post_message(Answered("method", event.option_id))
 
     @on(OptionList.OptionSelected)
-    def _taken(self, event: OptionList.OptionSelected) -> None:
+    def _go_on(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        if event.option_id is not None:
-            if event.option_id != self.draft.method or "method" in self.draft.answers:
-                self.post_message(Answered("method", event.option_id))
-            self.post_message(GoNext())
+        self.post_message(GoNext())
 
 
 def card(spec: MethodSpec) -> Table:

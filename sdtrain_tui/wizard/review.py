@@ -48,8 +48,11 @@ class ReviewStep(Step):
         problems = self.draft.problems
         errors = len(self.draft.errors)
         warnings = len(problems) - errors
-        self.query_one("#start", Button).disabled = bool(errors) or self.draft.plan is None
-        said = [f"{errors} to mend first" if errors else "ready to start"]
+        # While model and pictures are looked at it can be pressed and says so, or the focus would stay on another page.
+        self.query_one("#start", Button).disabled = bool(errors)
+        said = [
+            f"{errors} to mend first" if errors else "ready to start" if self.draft.plan else "looking ..."
+        ]
         said += [f"{warnings} to consider"] if warnings else []
         self.query_one("#verdict", Static).update(Text(", ".join(said)))
         options = self.query_one("#problems", OptionList)

@@ -34,6 +34,9 @@ class Step(VerticalScroll, can_focus=False):
     PREFIXES: ClassVar[tuple[str, ...]] = ()
     """Keys that begin so belong here when a problem names them."""
 
+    ready = True
+    """Is everything on the page that keys may be for? They wait for it."""
+
     def __init__(self, draft: Draft) -> None:
         super().__init__(id=f"step-{self.NAME}")
         self.draft = draft

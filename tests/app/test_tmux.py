@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.plan.files import load_plan
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, list_runs, runs_root
 from tests.support.runs import kill, view_of, wait_until
@@ -80,7 +81,7 @@ def answer_the_wizard(tmux: Tmux, pictures: Path) -> None:
     tmux.wait("What do you want to train?", "LoRA")
     tmux.keys("Enter")
     tmux.wait("builtin:tiny")
-    tmux.keys("Enter")
+    tmux.keys("Enter", "Enter")
     tmux.wait("Where are the pictures?")
     tmux.keys("-l", str(pictures)[:-4])
     tmux.keys("Tab")
@@ -103,6 +104,26 @@ def answer_the_wizard(tmux: Tmux, pictures: Path) -> None:
     tmux.keys("C-n")
     tmux.wait("ready to start")
     tmux.keys("Enter")
+
+
+def test_the_wizard_is_answered_by_keys_that_wait_for_nothing(
+    home: Path, pictures: Path, servers: list[Tmux]
+) -> None:
+    tmux = Tmux("ahead", APP, home)
+    servers.append(tmux)
+    tmux.keys("n", "Up", "Enter", "Enter", "Enter")
+    tmux.keys("-l", str(pictures))
+    tmux.keys("Tab", "Tab")
+    tmux.keys("-l", "zwx")
+    tmux.keys("C-n", "C-n", "C-n", "C-n")
+    tmux.wait("ready to start")
+    tmux.keys("C-s", "C-u")
+    tmux.keys("-l", str(home / "ahead.toml"))
+    tmux.keys("Enter")
+    wait_until((home / "ahead.toml").is_file, what="the saved plan")
+    plan = load_plan(home / "ahead.toml")
+    assert (plan.method, plan.base.model) == ("dreambooth", "builtin:tiny")
+    assert (plan.data.path, plan.data.trigger) == (str(pictures), "zwx")
 
 
 def test_a_run_started_by_keys_outlives_its_terminal_and_is_met_again_from_another(

@@ -65,7 +65,7 @@ async def test_keys_alone_plan_every_method_as_the_command_does(
         away = list(METHODS).index(method) - list(METHODS).index("lora")
         await pilot.press(*["down" if away > 0 else "up"] * abs(away), "enter")
         await wait_text(pilot, "builtin:tiny")
-        await pilot.press("enter")
+        await pilot.press("enter", "enter")
         await wait_text(pilot, "Where are the pictures?")
         await type_text(pilot, f"{pictures}/")
         await pilot.press("tab")

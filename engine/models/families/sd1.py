@@ -70,6 +70,7 @@ SD1 = FamilySpec(
     layout=unet.LAYOUT,
     parameter_names=unet_names,
     recognise=_recognise,
+    hub_id="stable-diffusion-v1-5/stable-diffusion-v1-5",
     pipeline="StableDiffusionPipeline",
     index={"requires_safety_checker": False, "safety_checker": [None, None]},
     architectures={"epsilon": "stable-diffusion-v1", "v_prediction": "stable-diffusion-v1"},

@@ -28,6 +28,7 @@ SD2 = replace(
     name="sd2",
     title="Stable Diffusion 2.x",
     short="SD 2.x",
+    hub_id="",
     resolutions={"v_prediction": 768},
     text=(
         TextPart(

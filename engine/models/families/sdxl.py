@@ -72,6 +72,7 @@ SDXL = replace(
     file=unet.file_marks(("conditioner.embedders.",)),
     layout=replace(unet.LAYOUT, complete=_complete),
     recognise=_recognise,
+    hub_id="stabilityai/stable-diffusion-xl-base-1.0",
     pipeline="StableDiffusionXLPipeline",
     # diffusers would lead away from zeros, which no dropped caption trained and no preview shows.
     index={"force_zeros_for_empty_prompt": False},
