@@ -153,7 +153,7 @@ class Canvas:
     def _char(self, bits: int, layer: int) -> str:
         if self.kind == "braille":
             return chr(0x2800 + bits)
-        return _HALVES[bits] if self.kind == "block" else ":*"[min(layer, 1)]
+        return _HALVES[bits] if self.kind == "block" else ":*o"[min(layer, 2)]
 
 
 def _dots(pair: Extremes, scale: Scale, rows: int) -> tuple[int, int] | None:

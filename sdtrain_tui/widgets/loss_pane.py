@@ -17,6 +17,7 @@ from sdtrain_tui.widgets.loss_plot import LABEL, LossPlot
 from sdtrain_tui.widgets.monitor_pane import MonitorPane
 from sdtrain_tui.widgets.news import News
 from sdtrain_tui.widgets.numbers import learning_rate, short
+from sdtrain_tui.widgets.validation_curve import columns, latest
 from sdtrain_tui.widgets.window import Window, fixed_window, live_window, whole_window
 
 SMOOTHING = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -95,6 +96,10 @@ class LossPane(MonitorPane):
         smooth = self._history.last_smooth
         if smooth is not None:
             parts += [("  smooth ", palette.quiet), (short(smooth), palette.line)]
+        best = view.best
+        if best is not None:
+            lowest = [(" lowest at ", palette.quiet), (f"{best[0]:,}", palette.ok)]
+            parts += [*self._held_out(view.step), *lowest]
         if view.lr is not None:
             parts += [("  lr ", palette.quiet), (learning_rate(view.lr), palette.text)]
         return parts
@@ -121,9 +126,17 @@ class LossPane(MonitorPane):
             (short(loss), palette.text),
             ("  smooth ", palette.quiet),
             (short(smooth), palette.line),
+            *self._held_out(step),
             ("  lr ", palette.quiet),
             (learning_rate(lr), palette.text),
         ]
+
+    def _held_out(self, step: int) -> list[StyledText]:
+        """The loss of the held-out pictures as it was known at a step; nothing before there was one."""
+        found = latest(self._view.validations, step)
+        if found is None:
+            return []
+        return [("  held out ", self.palette.quiet), (short(found.loss), self.palette.ok)]
 
     # The chart
 
@@ -134,11 +147,13 @@ class LossPane(MonitorPane):
         canvas = Canvas(plot_width, height - 1, self.glyphs.chart)
         window = self._window = self._current_window(canvas.columns)
         raw, smooth = self._history.columns(window)
-        shown = typical_range(raw if self._show_raw else [], smooth)
+        validated = columns(self._view.validations, self._history.index_of, window)
+        shown = typical_range(raw if self._show_raw else [], [*smooth, *validated])
         if shown is None:
             return self._empty(width, height)
         self._scale = fit_scale(*shown, self._log, self._scale)
         self._draw(canvas, raw, smooth)
+        canvas.curve(validated, self._scale, 2)
         plot = LossPlot(canvas, window, width, self.palette, self.glyphs)
         saved = [self._history.index_of(checkpoint.step) for checkpoint in self._view.checkpoints]
         return [*plot.rows(self._scale, self._cross), plot.step_axis(self._history.reach, saved)]

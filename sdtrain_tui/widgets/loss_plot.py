@@ -41,7 +41,7 @@ class LossPlot:
             parts: list[StyledText] = [
                 (f"{label or '':>{LABEL}}", palette.quiet),
                 (edge, palette.faint),
-                *canvas.row(y, [palette.ghost, palette.line], palette.text, cell, line),
+                *canvas.row(y, [palette.ghost, palette.line, palette.ok], palette.text, cell, line),
             ]
             rows.append(row(parts, self.width, palette.text))
         return rows

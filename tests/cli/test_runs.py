@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine.run.events import EventWriter
+from engine.run.kinds import Validation
 from engine.run.paths import RunDir
 from tests.cli.conftest import Cli, FakeEngine, fabricate
 
@@ -73,6 +76,32 @@ def test_show_as_json_has_the_views_fields(cli: Cli, pictures: Path) -> None:
     assert data["samples"][0]["path"] == "samples/a.png"
     assert data["checkpoints"] == [] and data["exports"] == []
     assert data["trainables"] == [{"module": "unet", "parameters": 1000, "tensors": 2}]
+
+
+def test_validations_and_the_best_step_are_told(cli: Cli, pictures: Path) -> None:
+    run = fabricate("held", pictures, steps=4, total=8)
+    other = fabricate("plain", pictures)
+    assert "best step" not in cli("list").out and "\nvalidation" not in cli("show", "held").out
+    with EventWriter(run.events_file) as writer:
+        writer.emit(Validation(2, 0.25, 3, 0.1, {"0-499": 0.3, "500-999": 0.2}, {"norm MID": 0.5}, 2, 0.25))
+        writer.emit(
+            Validation(4, 0.5, 3, 0.1, {"0-499": 0.6, "500-999": 0.4}, {"norm MID": 1.5}, 2, 0.25, 0.75)
+        )
+    shown = cli("show", "held").out
+    assert "loss 0.5 at step 4, 0.75 without average, lowest 0.25 at step 2" in shown
+    assert "timesteps 0-499 0.6, 500-999 0.4" in shown and "norm MID 1.5" in shown
+    data = cli("show", "held", "--json").json
+    assert data["best"] == [2, 0.25] and [each["loss"] for each in data["validations"]] == [0.25, 0.5]
+    rows = {row["name"]: row for row in cli("list", "--json").json}
+    assert (rows["held"]["best_step"], rows["held"]["best_loss"]) == (2, 0.25)
+    assert rows[other.name]["best_step"] is None
+    lines = cli("list").out.splitlines()
+    assert "best step" in lines[0]
+    best = lines[0].index("best step") + len("best step")
+    assert {line.split()[0]: line[best - 1] for line in lines[1:]} == {"held": "2", "plain": "-"}
+    with EventWriter(run.events_file) as writer:
+        writer.emit(Validation(6, math.nan, 0, 0.1, {}, {}, 2, 0.25, error="short of memory"))
+    assert "failed at step 6: short of memory" in cli("show", "held").out
 
 
 def test_a_run_is_found_by_a_part_of_its_name_and_by_its_folder(cli: Cli, pictures: Path) -> None:
