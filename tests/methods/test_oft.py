@@ -167,6 +167,32 @@ def test_a_merged_model_is_rotated_by_the_weight_that_is_asked_for(
     assert count == len(made.adapted.trainables) > 50
 
 
+@pytest.mark.parametrize(
+    "saving", [{"hardware__gradient_checkpointing": True}, {"hardware__swapped_blocks": 100}]
+)
+def test_what_saves_memory_changes_no_bit(
+    saving: dict[str, Any], small_sd1: Path, pictures: Path, tmp_path: Path
+) -> None:
+    asked = {"lora__kind": "oft", "lora__targets": "all", "train__steps": 3}
+    losses = [
+        [
+            report.loss
+            for report in run_steps(prepared(quick_plan(small_sd1, pictures, **asked, **more), tmp_path))
+        ]
+        for more in ({}, saving)
+    ]
+    assert losses[0] == losses[1]
+
+
+def test_it_learns_around_a_base_in_eight_bits(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
+    asked = {"lora__kind": "oft", "hardware__base_weights": "int8", "train__steps": 3}
+    made = prepared(quick_plan(small_sd1, pictures, **asked), tmp_path)
+    run_steps(made)
+    layers = [layer for layer in made.adapted.family.denoiser.modules() if isinstance(layer, Rotated)]
+    assert layers and all(type(layer.base_layer).__name__ == "QuantisedLinear" for layer in layers)
+    assert all(bool(layer.oft_blocks.any()) for layer in layers)
+
+
 def test_numbers_are_counted(sd1_folder: Path, pictures: Path, tmp_path: Path) -> None:
     made = _made(sd1_folder, pictures, tmp_path, targets="all", conv_rank=2)
     config = made.adapted.family.configs["unet"]

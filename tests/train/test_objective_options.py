@@ -9,16 +9,14 @@ from statistics import NormalDist
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
 
 from engine.families.variance_preserving import VariancePreserving
 from engine.keys import uniform
 from engine.models.published import published
 from engine.train import checkpoint
-from engine.train.loss_weights import timestep_weights
-from engine.train.objective import sample_losses
 from tests.support.draws import normal
 from tests.support.first_step import FirstStep, first_step
+from tests.support.loss_formulas import WEIGHTS
 from tests.support.runs import quick_plan
 from tests.support.sessions import Prepared, prepared, run_steps, weights
 
@@ -48,30 +46,6 @@ def test_the_defaults_are_mean_squared_errors_of_plain_noise(look: Look) -> None
         assert float(plain.losses[at]) == float((plain.errors()[at] ** 2).mean())
 
 
-WEIGHTS: dict[str, tuple[dict[str, object], Callable[[float, int], float]]] = {
-    # Hang et al. 2023 (arXiv:2303.09556).
-    "min-SNR": ({"min_snr_gamma": 5.0}, lambda snr, time: min(snr, 5.0) / snr),
-    # Crowson et al. 2024 (arXiv:2401.11605): 1 / (sigma^2 + 1/gamma) of the picture's error, the noise's / SNR.
-    "soft_min_snr": (
-        {"min_snr_gamma": 4.0, "soft_min_snr": True},
-        lambda snr, time: 1 / (1 / snr + 1 / 4.0) / snr,
-    ),
-    # kohya's apply_debiased_estimation.
-    "debiased": ({"weighting": "debiased"}, lambda snr, time: 1 / math.sqrt(min(snr, 1000.0))),
-    # Choi et al. 2022 (arXiv:2204.00227), equation 8 with k = 1.
-    "p2": ({"weighting": "p2"}, lambda snr, time: 1 / (1 + snr)),
-    "p2_gamma": ({"weighting": "p2", "p2_gamma": 0.5}, lambda snr, time: 1 / (1 + snr) ** 0.5),
-    "band_weights": (
-        {"band_weights": "0-499:0.25, 900-999:0"},
-        lambda snr, time: 0.25 if time < 500 else (0.0 if time >= 900 else 1.0),
-    ),
-    "bands and min-SNR": (
-        {"band_weights": "0-999:3", "min_snr_gamma": 5.0},
-        lambda snr, time: 3 * min(snr, 5.0) / snr,
-    ),
-}
-
-
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_a_weight_of_the_timestep_multiplies_the_loss_alone(name: str, look: Look) -> None:
     changes, weight = WEIGHTS[name]
@@ -81,29 +55,6 @@ def test_a_weight_of_the_timestep_multiplies_the_loss_alone(name: str, look: Loo
     for at, snr in enumerate(plain.snr):
         expected = float(plain.losses[at]) * weight(snr, int(plain.times[at]))
         assert float(weighed.losses[at]) == pytest.approx(expected, rel=1e-4)
-
-
-@pytest.mark.parametrize("zero", [False, True])
-@pytest.mark.parametrize("name", WEIGHTS)
-def test_weights_of_a_velocity_are_finite_down_to_no_signal(name: str, zero: bool) -> None:
-    """debiased: kohya's 1 / (SNR + 1); p2: OneTrainer's, SNR + 1 in the place of SNR; min-SNR's weights of the noise's
-    error times SNR / (SNR + 1)."""
-    config = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": zero}
-    config = published("sd1", "scheduler") | config
-    schedule, times = VariancePreserving.from_config(config), torch.tensor([0, 300, 600, 950, 999])
-    changes, weight = WEIGHTS[name]
-    found = timestep_weights(schedule, times, quick_plan("base", Path("data"), **_named(changes)).objective)
-    assert found is not None and found.dtype == torch.float32
-    alphas = DDPMScheduler.from_config(config).alphas_cumprod.double()
-    for time, value in zip(times.tolist(), found.tolist(), strict=True):
-        snr = max(float(alphas[time] / (1 - alphas[time])), 1e-12)
-        expected = {
-            "debiased": 1 / (min(max(snr, 1e-3), 1000.0) + 1),
-            "p2": 1 / (2 + snr),
-            "p2_gamma": 1 / (2 + snr) ** 0.5,
-            "band_weights": weight(snr, time),
-        }.get(name, weight(snr, time) * snr / (snr + 1))
-        assert value == pytest.approx(expected, rel=1e-3, abs=1e-9)
 
 
 def _named(changes: dict[str, object]) -> dict[str, object]:
@@ -124,17 +75,6 @@ def test_hubers_delta_follows_its_schedule(schedule: str, look: Look) -> None:
         sizes = plain.errors()[at].abs().double().flatten().tolist()
         expected = sum(e**2 if e <= delta else 2 * delta * e - delta**2 for e in sizes) / len(sizes)
         assert float(huber.losses[at]) == pytest.approx(expected, rel=1e-5)
-
-
-def test_hubers_delta_has_an_end_where_there_is_no_signal() -> None:
-    config = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-    schedule = VariancePreserving.from_config(published("sd1", "scheduler") | config)
-    objective = quick_plan(
-        "base", Path("data"), objective__loss="huber", objective__huber_schedule="snr"
-    ).objective
-    target = torch.zeros(1, 4, 2, 2)
-    found = sample_losses(target + 0.5, target, torch.tensor([999]), schedule, objective, torch.ones(1))
-    assert float(found) == pytest.approx(2 * 0.1 * 0.5 - 0.01, rel=1e-5)
 
 
 def test_l1_is_the_mean_distance(look: Look) -> None:
