@@ -31,6 +31,7 @@ WIZARD: tuple[HelpPart, ...] = (
             ("PgDn  PgUp", "the rest of a page that is longer than the screen"),
             ("Ctrl+N", "next step (also Alt+Right)"),
             ("Esc", "step back; on the first step leave"),
+            ("/  F3", "find a field by its name, key or explanation; / is a letter in a text"),
             ("Ctrl+S", "save the plan to a file"),
         ),
     ),

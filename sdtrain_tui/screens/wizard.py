@@ -45,6 +45,7 @@ class WizardScreen(Screen[None]):
         Binding("alt+left", "back", "Previous step", show=False, id="wizard.previous"),
         Binding("tab,down", "app.focus_next", show=False),
         Binding("shift+tab,up", "app.focus_previous", show=False),
+        Binding("slash,f3", "find", "Find a field", show=False, id="wizard.find"),
         Binding("ctrl+s", "save", "Save the plan to a file", show=False, id="wizard.save"),
     ]
     HELP_PARTS = help_texts.WIZARD
@@ -220,11 +221,9 @@ class WizardScreen(Screen[None]):
             self._leave(True)
 
     def _leave(self, sure: bool | None) -> None:
-        if not sure:
-            return
-        if self._alone:
+        if sure and self._alone:
             self.app.exit(0)
-        else:
+        elif sure:
             self.app.pop_screen()
 
     @on(GoNext)
@@ -247,6 +246,18 @@ class WizardScreen(Screen[None]):
 
         await self._go(step_of(event.key, self.draft.method), event.key)
 
+    def action_find(self) -> None:
+        if self._draft is None:
+            return
+        from sdtrain_tui.screens.field_search import FieldSearch
+
+        fields = list(self.draft.fields().values())
+        self.app.push_screen(FieldSearch(fields), self._found)
+
+    def _found(self, key: str | None) -> None:
+        if key:
+            self.post_message(Jump(key))
+
     @on(Save)
     def action_save(self) -> None:
         if self._draft is None:
@@ -259,10 +270,8 @@ class WizardScreen(Screen[None]):
         self.app.push_screen(Ask("save the plan as", lines, f"{plan.name}.toml"), self._save_to)
 
     def _save_to(self, name: str | None) -> None:
-        plan = self.draft.plan
-        if not name or plan is None:
-            return
-        self.app.push_screen(saved_as(name, plan))
+        if name and (plan := self.draft.plan) is not None:
+            self.app.push_screen(saved_as(name, plan))
 
     @on(StartRun)
     def _start(self) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import Input
 
 from sdtrain_tui.widgets.cells import StyledText, clean, row
 from sdtrain_tui.widgets.diff_lines import DiffedLines
-from sdtrain_tui.wizard.paths import complete
+from sdtrain_tui.wizard.paths import complete, is_there, unquoted
 
 if TYPE_CHECKING:
     _Base = Widget
@@ -72,7 +72,8 @@ class TextInput(InOrder, Input):
 
 
 class PathInput(TextInput):
-    """A path. Tab completes as in a shell; where nothing is left to complete it goes to the next part."""
+    """A path. Tab completes as in a shell, and stays where several names are possible and none is there; where nothing
+    is left to complete it goes on. Quotes and escapes of a pasted path are undone when it is left."""
 
     class Candidates(Message):
         """What the text could become, to be shown near the input."""
@@ -89,16 +90,22 @@ class PathInput(TextInput):
         self._files = files
 
     def leave(self, key: str) -> None:
+        plain = unquoted(self.value)
+        if plain != self.value:
+            self._put(plain)
         if key != "tab" or not self._completed():
             super().leave(key)
+
+    def _put(self, text: str) -> None:
+        self.value = text
+        self.cursor_position = len(text)
 
     def _completed(self) -> bool:
         completed, names = complete(self.value, self._files)
         self.post_message(self.Candidates(names if len(names) > 1 else []))
         if completed == self.value:
-            return False
-        self.value = completed
-        self.cursor_position = len(completed)
+            return len(names) > 1 and not is_there(completed)
+        self._put(completed)
         return True
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 
 def expanded(text: str) -> Path:
@@ -12,6 +14,29 @@ def expanded(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         return Path(text)
+
+
+def is_there(text: str) -> bool:
+    """Is there something under that path? What no path can be is not there."""
+    return os.path.exists(expanded(text))  # noqa: PTH110  (Path's raises for names that are too long)
+
+
+_ESCAPED = re.compile(r"""\\([ '"()&\[\]{}$;!*?<>|`#~\\])""")
+
+
+def unquoted(text: str) -> str:
+    """A path as it is meant that was pasted as a shell or a file manager writes it: in quotes, with escapes, as a URL.
+
+    What is there under the name as typed stays as it is.
+    """
+    plain = text.strip()
+    if not plain or is_there(plain):
+        return plain
+    if plain.startswith("file://"):
+        return unquote(plain.removeprefix("file://"))
+    if len(plain) > 1 and plain[0] == plain[-1] and plain[0] in "'\"":
+        return plain[1:-1]
+    return _ESCAPED.sub(r"\1", plain)
 
 
 def complete(text: str, files: tuple[str, ...] = ()) -> tuple[str, list[str]]:

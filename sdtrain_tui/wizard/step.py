@@ -78,6 +78,8 @@ class Step(VerticalScroll, can_focus=False):
                 target = next((child for child in field_row.children if child.focusable), None)
                 if target is not None:
                     target.focus()
+                    # Rows that were made for it have no place until the page is laid out.
+                    self.call_after_refresh(target.scroll_visible, animate=False)
                     return True
         for more in self.query(MoreFields):
             if not more.shown and key in more.fields():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sdtrain_tui.wizard.paths import complete, expanded
+from sdtrain_tui.wizard.paths import complete, expanded, unquoted
 
 
 @pytest.fixture
@@ -66,3 +66,21 @@ def test_a_folder_that_may_not_be_read_completes_to_nothing(tree: Path) -> None:
 
 def test_an_unknown_user_stays_as_typed() -> None:
     assert str(expanded("~nobody-here/x")) == "~nobody-here/x"
+
+
+def test_what_a_shell_or_a_file_manager_wrote_is_undone(tree: Path) -> None:
+    for text in (
+        f"'{tree}/my cats'",
+        f'"{tree}/my cats"',
+        f"{tree}/my\\ cats",
+        f"  {tree}/my cats ",
+        f"file://{tree}/my%20cats",
+    ):
+        assert unquoted(text) == f"{tree}/my cats", text
+    assert unquoted("") == "" and unquoted("'") == "'" and unquoted("org/model") == "org/model"
+
+
+def test_a_name_that_is_there_as_it_was_typed_stays(tree: Path) -> None:
+    for name in ("'quoted'", "back\\ slash"):
+        (tree / name).mkdir()
+        assert unquoted(f"{tree}/{name}") == f"{tree}/{name}"

@@ -91,3 +91,14 @@ async def test_what_is_highlighted_is_what_is_chosen(pictures: Path) -> None:
         await pilot.press("tab", "x")
         await wait_for(pilot, lambda: draft_of(app).answers["base.model"] == "builtin:tinyx", "another model")
         assert app.screen.query_one("#bases").highlighted is None  # type: ignore[attr-defined]
+
+
+async def test_tab_stays_where_several_names_are_possible(tmp_path: Path) -> None:
+    for name in ("cats", "cats2", "castle"):
+        (tmp_path / name).mkdir()
+    app = SdtrainApp(start="wizard", answers={"base.model": "builtin:tiny"})
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_text(pilot, "What do you want to train?")
+        typed(app, "ctrl+n", "ctrl+n", *f"{tmp_path}/c", "tab", "tab", *"t", "tab", "tab", *"zwx")
+        await wait_for(pilot, lambda: draft_of(app).answers.get("data.trigger") == "zwx", "the trigger")
+        assert draft_of(app).answers["data.path"] == f"{tmp_path}/cats"
