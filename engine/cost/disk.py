@@ -50,6 +50,7 @@ def written(plan: Plan, model: ModelSize) -> Amounts:
     """What a run writes below its own folder: checkpoints, exports and previews."""
     state = model.trainable * (plan.train.weight_bytes + (4 if plan.train.ema else 0)) + model.states
     keep = plan.checkpoints.keep or max(1, -(-plan.train.steps // max(1, plan.checkpoints.every)))
+    best = int(plan.validation.every > 0 and plan.validation.keep_best and plan.checkpoints.keep > 0)
     copies = 2 if plan.train.ema and plan.output.weights == "both" else 1
     # Exports stay when their checkpoint is removed; the last step's have the plain name beside.
     every = plan.checkpoints.every or plan.train.steps
@@ -58,7 +59,10 @@ def written(plan: Plan, model: ModelSize) -> Amounts:
     exports = copies * len(plan.export_formats)
     parts: list[tuple[str, int]] = [
         # One more than is kept: the new one is whole before the oldest is removed.
-        (f"checkpoints ({keep} kept, 1 being written)", state * (keep + 1)),
+        (
+            f"checkpoints ({keep} kept{', 1 the best' if best else ''}, 1 being written)",
+            state * (keep + best + 1),
+        ),
         (f"exported files ({exports})", export * copies),
         ("previews", _sample_bytes(plan)),
     ]

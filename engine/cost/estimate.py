@@ -15,6 +15,7 @@ from engine.cost.model_size import ModelSize
 from engine.cost.numbers import computes_in_half, device_of
 from engine.cost.peak import forecast_memory
 from engine.cost.roofline import forecast_time
+from engine.cost.validation_time import steps_worth
 from engine.dataset.report import DatasetReport
 from engine.files import expanded
 from engine.models.bases import BaseInfo
@@ -100,7 +101,9 @@ def estimate(
     available = gpu.memory_total if gpu else machine.memory_total if device == "cpu" else None
     half = computes_in_half(plan, machine)
     memory = forecast_memory(plan, model, report, device != "cpu", half, available)
-    time = forecast_time(plan, memory.setting, gpu.name if gpu else "")
+    pictures = report.counts.images if report is not None else 0
+    validation = steps_worth(plan, pictures, bool(plan.options.whole_parts(model.spec)))
+    time = forecast_time(plan, memory.setting, gpu.name if gpu else "", validation)
     own, caches = written(plan, model), () if report is None else tuple(cached(plan, model, report))
     place = runs_root() if directory is None else expanded(directory).absolute()
     disks = disks_of(((place, own), (cache_root(), caches)))

@@ -14,6 +14,8 @@ from engine.cost.memory import Setting
 from engine.cost.throughput import DEVICE, Run, measured_throughput, runs_here
 from engine.plan.schema import Plan
 
+NEGLIGIBLE = 0.01
+
 
 @dataclass(frozen=True)
 class TimeForecast:
@@ -24,14 +26,18 @@ class TimeForecast:
     least: float | None
 
 
-def forecast_time(plan: Plan, setting: Setting, gpu: str) -> TimeForecast:
-    """For a plan on the GPU of this name; none is a CPU, or a card that is not here."""
-    images = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+def forecast_time(plan: Plan, setting: Setting, gpu: str, validation: float = 0.0) -> TimeForecast:
+    """For a plan on the GPU of this name; none is a CPU, or a card that is not here. `validation` is how many trained
+    pictures its validations take as long as."""
+    trained = plan.train.steps * plan.train.batch_size * plan.train.gradient_accumulation
+    images = trained + validation
+    share = f", {validation / images:.0%} of it for validation" if validation > NEGLIGIBLE * images else ""
     least = _least(setting, gpu)
     limit = None if least is None else images * least
     speed = measured_throughput(plan)
     if speed is not None:
-        why = f"{speed.images_per_s:.3g} pictures a second in run {speed.name}; previews and checkpoints come on top"
+        told = f"{speed.images_per_s:.3g} pictures a second in run {speed.name}{share}"
+        why = f"{told}; previews and checkpoints come on top"
         return TimeForecast(images / speed.images_per_s, why, limit)
     other = _likest(plan, setting)
     if other is None:
@@ -42,7 +48,7 @@ def forecast_time(plan: Plan, setting: Setting, gpu: str) -> TimeForecast:
     seconds = images * flops_per_image(setting) / rate
     why = (
         f"by its operations, at the {rate / 1e9:.3g} GFLOP/s of run {run.name}, which is another kind of run: "
-        "half or twice that is as likely"
+        f"half or twice that is as likely{share}"
     )
     return TimeForecast(seconds, why, limit)
 
