@@ -33,7 +33,7 @@ def test_a_format_is_written_by_a_run_and_by_the_command(tmp_path: Path) -> None
     registry = "engine/export/registry.py"
     tree.edit(registry, "    condition_nets,\n", "    bare,\n    condition_nets,\n")
     tree.edit(registry, "        kohya.FORMAT,\n", "        kohya.FORMAT,\n        bare.FORMAT,\n")
-    tree.edit("engine/plan/methods/lora.py", '"diffusers", "merged")', '"diffusers", "merged", "bare")')
+    tree.edit("engine/plan/methods/lora.py", 'FORMATS, "merged")', 'FORMATS, "merged", "bare")')
 
     new = ["new", "--base", "builtin:tiny", "--data", str(pictures), "--name", "cat", "-o", "plan.toml"]
     few = ["train.steps=1", "samples.every=0", "checkpoints.every=1", "data.resolution=64"]
