@@ -15,7 +15,7 @@ from engine.cost.model_size import ModelSize
 from engine.cost.numbers import computes_in_half, device_of
 from engine.cost.peak import forecast_memory
 from engine.cost.roofline import forecast_time
-from engine.cost.validation_time import steps_worth
+from engine.cost.validations import steps_worth
 from engine.dataset.report import DatasetReport
 from engine.files import expanded
 from engine.models.bases import BaseInfo

@@ -35,6 +35,7 @@ from engine.train.setup import (
     prepare,
 )
 from engine.train.training import Training
+from engine.train.validation_history import told_in
 from engine.train.watch import Watch
 from engine.train.world import ALONE, World
 
@@ -75,6 +76,7 @@ def open_training(
         training.hold(run, lock)
         if saved is not None:
             training.restore(saved)
+            training.history = told_in(run.events_file, saved.step).history
     except BaseException:
         lock.release()
         raise

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
 
 from engine.plan.schema import Plan
+from engine.run import kinds
+from engine.run.jsonl import select
+
+PAST_BEST: Final = "past-best"
+"""The code of the warning that a run says once when there was no better step for long."""
 
 
 @dataclass
@@ -42,3 +49,37 @@ class History:
         """How many validations came after the best one."""
         best = self.best
         return 0 if best is None else sum(step > best[0] for step in self.losses)
+
+
+@dataclass
+class ToldValidations:
+    """What a run's events have told up to a step; `here` is whether that step was validated, `advised` whether the
+    advice was given."""
+
+    history: History
+    here: bool = False
+    advised: bool = False
+
+
+def told_in(events_file: Path, step: int) -> ToldValidations:
+    """What counts of it: nothing that an attempt told which went on from an earlier step afterwards."""
+    told = ToldValidations(History())
+    for record in select(
+        events_file, {each.kind for each in (kinds.Validation, kinds.Warned, kinds.Resumed, kinds.Started)}
+    ):
+        kind = record["kind"]
+        if kind == kinds.Warned.kind:
+            told.advised = told.advised or record.get("code") == PAST_BEST
+        elif kind == kinds.Started.kind:
+            told = told if kinds.Started.read(record).resumed else ToldValidations(History())
+        elif kind == kinds.Resumed.kind:
+            first = kinds.Resumed.read(record).from_step or 0
+            told.history.forget_after(first)
+            told.here = told.here and first >= step
+        else:
+            found = kinds.Validation.read(record)
+            told.here = told.here or found.step == step
+            if not found.error:
+                told.history.add(found.step, found.loss)
+    told.history.forget_after(step)
+    return told

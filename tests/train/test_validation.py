@@ -31,7 +31,7 @@ def opened(plan: Plan, cache: Path, run: Path | None = None) -> Training:
 
 
 def bits(made: Training) -> dict[str, bytes]:
-    return {item.name: item.parameter.detach().numpy().tobytes() for item in made.adapted.trainables}
+    return {item.name: item.parameter.detach().float().numpy().tobytes() for item in made.adapted.trainables}
 
 
 def trained_names(made: Training, steps: int = 12) -> set[str]:

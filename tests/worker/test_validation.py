@@ -15,8 +15,7 @@ from engine.run.events import EventWriter
 from engine.run.kinds import Resumed, Started, Validation, Warned
 from engine.run.paths import RunDir
 from engine.train.validation import Validated, Validator
-from engine.train.validation_history import History
-from engine.worker.validating import PAST_BEST, told_in
+from engine.train.validation_history import PAST_BEST, History, told_in
 from tests.support.forked import run_forked
 from tests.support.runs import events_of, new_run, quick_plan, run_to_end, work_to_end
 
