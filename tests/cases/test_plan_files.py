@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from engine.errors import UserError
+from engine.plan import other_tools
 from engine.plan.files import load_plan
+from engine.plan.methods import METHODS
 from engine.plan.problems import PlanErrors
+from engine.plan.schema import plan_fields
 from tests.cli.conftest import Cli
 
 TEXT = 'name = "x"\n[base]\nmodel = "builtin:tiny"\n[data]\npath = "pictures"\ntrigger = "caf\u00e9"\n'
@@ -169,6 +172,14 @@ def test_what_is_no_plain_file_is_never_read(tmp_path: Path) -> None:
         ('[train]\nlr-scheduler = "cosine"', "did you mean train.schedule?"),
         ('[base]\npretrained_model_name_or_path = "x"', "did you mean base.model?"),
         ("[train]\nclip_skip = 2", "did you mean base.clip_skip?"),
+        ("[objective]\nmultires_noise_iterations = 6", "did you mean objective.pyramid_noise?"),
+        ("[objective]\nip_noise_gamma = 0.1", "did you mean objective.input_perturbation?"),
+        ("[train]\nzero_terminal_snr = true", "base.zero_terminal_snr"),
+        ("[lora]\nconv_dim = 8", "did you mean lora.conv_rank?"),
+        ("[lora]\nloraplus_lr_ratio = 16", "did you mean lora.plus_ratio?"),
+        ('[objective]\nloss = "smooth_l1"', 'set "huber"'),
+        ('[objective]\ntimesteps = "content"', 'set "cubic"'),
+        ('[lora]\nkind = "diag-oft"', 'set "oft"'),
         ("[train]\nmax_token_length = 225", "did you mean captions.max_tokens?"),
     ],
 )
@@ -182,6 +193,16 @@ def test_names_of_other_tools_say_what_a_plan_has(tmp_path: Path, line: str, sai
 )
 def test_keys_of_other_tools_in_the_data_table(tmp_path: Path, key: str, said: str) -> None:
     assert said in refused(tmp_path, f'{TEXT}{key} = "x"\n')
+
+
+def test_every_key_and_value_that_a_hint_names_is_one() -> None:
+    fields = {field.key: field for method in METHODS for field in plan_fields(method)}
+    plain = [key for key in other_tools.KEYS.values() if " " not in key]
+    named = {key.format(method=method) for key in plain for method in METHODS}
+    missing = {key for key in plain if not {key.format(method=method) for method in METHODS} & fields.keys()}
+    assert not missing and named & fields.keys()
+    for key, values in other_tools.VALUES.items():
+        assert not set(values) & set(fields[key].choices), f"{key}: a hint for a value that is right"
 
 
 def test_a_hint_never_names_a_key_that_the_method_has_not(tmp_path: Path) -> None:
