@@ -12,7 +12,9 @@ from engine.run import kinds
 from engine.run.jsonl import select
 
 PAST_BEST: Final = "past-best"
-"""The code of the warning that a run says once when there was no better step for long."""
+"""The code of the warning that there was no better step for long; a run says it once."""
+STOPPED_EARLY: Final = "stopped-early"
+"""The code of the warning that a run ends because of that."""
 
 
 @dataclass
@@ -53,12 +55,12 @@ class History:
 
 @dataclass
 class ToldValidations:
-    """What a run's events have told up to a step; `here` is whether that step was validated, `advised` whether the
-    advice was given."""
+    """What a run's events have told up to a step; `here` is whether that step was validated, `warned` has the
+    codes of the warnings that came of validations."""
 
     history: History
     here: bool = False
-    advised: bool = False
+    warned: set[str] = field(default_factory=set)
 
 
 def told_in(events_file: Path, step: int) -> ToldValidations:
@@ -69,7 +71,7 @@ def told_in(events_file: Path, step: int) -> ToldValidations:
     ):
         kind = record["kind"]
         if kind == kinds.Warned.kind:
-            told.advised = told.advised or record.get("code") == PAST_BEST
+            told.warned |= {PAST_BEST, STOPPED_EARLY} & {record.get("code")}
         elif kind == kinds.Started.kind:
             told = told if kinds.Started.read(record).resumed else ToldValidations(History())
         elif kind == kinds.Resumed.kind:

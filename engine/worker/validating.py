@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +12,7 @@ from engine.plan.schema import Plan
 from engine.run import kinds
 from engine.train.sparing import free_cache
 from engine.train.training import Training
-from engine.train.validation_history import PAST_BEST, told_in
+from engine.train.validation_history import PAST_BEST, STOPPED_EARLY, told_in
 from engine.worker.telling import Telling
 
 PATIENCE: Final = 5
@@ -26,8 +26,8 @@ class Validations:
     plan: Plan
     training: Training
     telling: Telling
-    advised: bool = False
-    """Was the advice given?"""
+    warned: set[str] = field(default_factory=set)
+    """The codes of what was said already: each is said once in a run."""
 
     def due(self) -> bool:
         """Is this step one to validate at? Every so many, at the beginning and at the end."""
@@ -37,7 +37,7 @@ class Validations:
     def restore(self, events_file: Path) -> bool:
         """Take in what the run's events tell up to this step; True where this step is among them."""
         told = told_in(events_file, self.training.step)
-        self.training.history, self.advised = told.history, told.advised
+        self.training.history, self.warned = told.history, told.warned
         return told.here
 
     def measure(self) -> None:
@@ -63,26 +63,29 @@ class Validations:
         return 0 < most <= self.training.history.since_best
 
     def tell_end(self) -> None:
-        """Why the run ends here."""
-        best = self.training.history.best
-        if best is not None and self.training.step < self.plan.train.steps:
-            self.telling.warning(
-                "stopped-early",
-                f"the run ends at step {self.training.step} of {self.plan.train.steps}, as validation.stop_after asks: "
-                f"the loss of held-out pictures was lowest at step {best[0]}{self._export(best[0])}",
+        """Why the run ends here, if it ends early."""
+        step, steps, best = self.training.step, self.plan.train.steps, self.training.history.best
+        if best is not None and step < steps:
+            self._warn(
+                STOPPED_EARLY,
+                f"the run ends at step {step} of {steps}, as validation.stop_after asks: the loss of held-out pictures "
+                f"was lowest at step {best[0]}{self._export(best[0])}",
             )
 
     def _advise(self) -> None:
         best = self.training.history.best
-        if self.advised or self.spent or best is None or self.training.history.since_best < PATIENCE:
-            return
-        self.advised = True
-        self.telling.warning(
-            PAST_BEST,
-            f"the loss of held-out pictures was lowest at step {best[0]} and has not been lower in the {PATIENCE} "
-            "validations since: more steps may teach the pictures by heart. Compare the previews, and stop the run if "
-            f"they agree{self._export(best[0])}",
-        )
+        if best is not None and self.training.history.since_best >= PATIENCE and not self.spent:
+            self._warn(
+                PAST_BEST,
+                f"the loss of held-out pictures was lowest at step {best[0]} and has not been lower in the {PATIENCE} "
+                "validations since: more steps may teach the pictures by heart. Compare the previews, and stop the run "
+                f"if they agree{self._export(best[0])}",
+            )
+
+    def _warn(self, code: str, text: str) -> None:
+        if code not in self.warned:
+            self.warned.add(code)
+            self.telling.warning(code, text)
 
     def _export(self, step: int) -> str:
         there = step > 0 and (self.telling.run.checkpoints / f"step-{step:08d}").is_dir()

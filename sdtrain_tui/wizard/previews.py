@@ -55,7 +55,17 @@ class PreviewsStep(Step):
         if problem is not None:
             self.query_one(FactLines).show(FactLines.of_problem(problem))
             return
-        self.query_one(FactLines).show(self._what_is_drawn())
+        self.query_one(FactLines).show([*self._what_is_drawn(), *self._what_is_held_out()])
+
+    def _what_is_held_out(self) -> list[Fact]:
+        plan, report = (self.draft.built.plan if self.draft.built else None), self.draft.report
+        if plan is None or report is None or not plan.validation.every or plan.validation.path:
+            return []
+        from engine.planning.data import trained_on
+
+        count = len(report.items)
+        held = count - len(trained_on(plan, report))
+        return [("held out", "quiet", f"{held} of {count} pictures, which are not trained on")]
 
     def _what_is_drawn(self) -> list[Fact]:
         plan, report = (self.draft.built.plan if self.draft.built else None), self.draft.report

@@ -90,9 +90,11 @@ class RecipeStep(Step):
         report, built = self.draft.report, self.draft.built
         if report is None or built is None or not report.items:
             return ""
+        from engine.planning.data import trained_on
+
         total = built.plan.train.steps * effective
         if not report.sets:
-            return f": each picture {total / len(report.items):.3g} times"
+            return f": each picture {total / len(trained_on(built.plan, report)):.3g} times"
         draws = sum(one.pictures * one.repeats for one in report.sets)
         least, most = (total * each([one.repeats for one in report.sets]) / draws for each in (min, max))
         return f": each picture {least:.3g}{f' to {most:.3g}' if most > least else ''} times"

@@ -215,3 +215,23 @@ async def test_options_of_tags_are_asked_for_where_tags_are_moved_or_left_out(pi
         row.post_message(Answered("captions.tag_dropout", 0.2))
         row.post_message(Answered("captions.several", "lines"))
         await wait_for(pilot, lambda: of_tags | {"captions.weights"} <= shown(), "the options of tags")
+
+
+async def test_the_previews_page_asks_for_validation_and_says_what_it_holds_out(pictures: Path) -> None:
+    answers = {"base.model": "builtin:tiny", "data.path": str(pictures), "validation.every": 50}
+    app = SdtrainApp(start="wizard", answers={**answers, "validation.share": 0.34})
+    async with app.run_test(size=(120, 50)) as pilot:
+        await go_to(pilot, app, "previews")
+        await wait_text(pilot, "2 of 6 pictures, which are not trained on")
+        await app.screen.query_one("#validation", MoreFields).open()
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#validation FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display}
+
+        own = {field.key for field in plan_fields("lora") if field.key.startswith("validation.")}
+        await wait_for(pilot, lambda: shown() == own, "the fields of a validation")
+        app.screen.query_one("#validation FieldRow").post_message(Answered("validation.every", 0))
+        # What was answered stays in sight.
+        left = {"validation.every", "validation.path", "validation.share"}
+        await wait_for(pilot, lambda: shown() == left, "what is left")

@@ -67,10 +67,10 @@ def test_a_plan_that_is_right_is_left_alone(changes: dict[str, object], many: Pa
 
 
 def test_few_pictures_are_not_taken_from(pictures: Path, no_gpu: Machine) -> None:
-    assert found(make_plan(pictures, **ON, validation__share=0.4), no_gpu) == [
-        ("validation.share", "warning"),
-        ("validation.share", "warning"),
-    ]
+    plan = make_plan(pictures, **ON, validation__share=0.4)
+    assert found(plan, no_gpu) == [("validation.share", "warning")]
+    said = [problem.what for problem in check(plan, here=no_gpu) if problem.key == "data.path"]
+    assert said == ["holds only 4 pictures to train on"], "without those that are held out"
 
 
 def test_a_folder_of_its_own(many: Path, tmp_path: Path, no_gpu: Machine) -> None:

@@ -119,6 +119,10 @@ def test_a_plan_that_asks_for_it_ends_early_with_its_files(
     assert "--step 2" in next(warning.text for warning in view.warnings if warning.code == "stopped-early")
     assert view.exports and all(export.step == 6 for export in view.exports)
     assert {path.name for path in run.checkpoints.iterdir()} == {"step-00000002", "step-00000006"}
+    # Going on with the same plan trains nothing more and says nothing twice.
+    again = work_to_end(run)
+    assert again.step == 6 and again.finished is not None
+    assert [warning.code for warning in again.warnings].count("stopped-early") == 1
 
 
 def test_memory_that_is_short_is_told_and_the_run_goes_on(
@@ -154,14 +158,14 @@ def test_what_an_attempt_told_counts_only_until_another_goes_on_before_it(tmp_pa
             writer.emit(event)
     told = told_in(file, 6)
     assert told.history.losses == {0: 3.0, 2: 1.0, 4: 2.0}
-    assert told.here and told.advised
+    assert told.here and told.warned == {PAST_BEST}
     assert told_in(file, 4).here and not told_in(file, 5).here
     with EventWriter(file) as writer:
         writer.emit(Resumed(0))
     assert not told_in(file, 6).here and told_in(file, 6).history.losses == {0: 3.0}
     with EventWriter(file) as writer:
         writer.emit(Started(1, "h", "", "", "", 9, "", "", "", "", False))
-    assert told_in(file, 6).history.losses == {} and not told_in(file, 6).advised
+    assert told_in(file, 6).history.losses == {} and not told_in(file, 6).warned
 
 
 def test_the_best_is_the_earliest_finite_lowest() -> None:

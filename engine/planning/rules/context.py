@@ -19,7 +19,7 @@ from engine.models.specs import FAMILIES, USUAL
 from engine.plan.methods import METHODS, MethodSpec
 from engine.plan.problems import Problem
 from engine.plan.schema import Plan
-from engine.planning.data import scan_classes, scan_validation
+from engine.planning.data import scan_classes, scan_validation, trained_on
 from engine.planning.presets import Preset, preset
 
 
@@ -60,9 +60,13 @@ class Context:
         device = self.plan.hardware.device
         return device == "cpu" or (device == "auto" and self.gpu is None)
 
-    @property
+    @cached_property
     def pictures(self) -> int:
-        return self.report.counts.images if self.report is not None else 0
+        """How many are trained on."""
+        if self.report is None:
+            return 0
+        held = len(self.report.items) - len(trained_on(self.plan, self.report))
+        return self.report.counts.images - held
 
     @property
     def images_seen(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engine.plan.problems import Problem, warning
-from engine.planning.data import trained_on, validated_on
+from engine.planning.data import validated_on
 from engine.planning.rules.context import Context, Rule
 
 FEW = 4
@@ -14,7 +14,7 @@ FEW = 4
 
 def share(ctx: Context) -> Iterator[Problem]:
     own = ctx.plan.validation
-    if not own.every or own.path or ctx.report is None or not ctx.pictures:
+    if not own.every or own.path or ctx.report is None or not ctx.report.items:
         return
     held = len(validated_on(ctx.plan, ctx.report))
     key, count = "validation.share", len(ctx.report.items)
@@ -28,12 +28,6 @@ def share(ctx: Context) -> Iterator[Problem]:
         why = "a loss of so few pictures says little about others"
         fix = "add pictures, or name a folder of others in validation.path"
         yield warning(key, f"{own.share:g} of {count} pictures is {held}", why, fix)
-    low, _ = ctx.spec.typical_pictures
-    left = len(trained_on(ctx.plan, ctx.report))
-    if held and left < low / 2 <= count:
-        why = f"{ctx.spec.title} usually takes {low} or more to train on"
-        fix = "add pictures, or name a folder of others in validation.path"
-        yield warning(key, f"leaves {left} of {count} pictures", why, fix)
 
 
 def folder(ctx: Context) -> Iterator[Problem]:
