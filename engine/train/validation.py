@@ -74,13 +74,16 @@ class Validator:
 
     def _measured(self, step: int) -> Validated:
         adapted, method, raw = self.adapted, self.adapted.method, None
-        with evaluating(adapted):
-            with self.loop.averaged():
+        with self.loop.averaged():
+            with evaluating(adapted):
                 bands = self._losses()
-                signals = dict(method.signals(adapted.family))
-                if method.contrast:
-                    signals[method.contrast] = self._contrast()
-            if isinstance(self.loop.ema, Ema):
+                bare = self._contrast() if method.contrast else None
+            signals = dict(method.signals(adapted.family))
+        if bare is not None:
+            signals[method.contrast] = bare
+        if isinstance(self.loop.ema, Ema):
+            # Autocast remembers its copies of weights until its context ends, so other weights need another one.
+            with evaluating(adapted):
                 raw = _mean(self._losses())
         names = self._band_names()
         by_band = {name: _mean([losses]) for name, losses in zip(names, bands, strict=True)}

@@ -72,6 +72,14 @@ def test_a_loras_norm_by_block(
     assert all(value > 0 for value in found.values())
 
 
+def test_norms_are_not_rounded_as_the_maths_of_a_step_is(
+    small_sd1: Path, pictures: Path, tmp_path: Path
+) -> None:
+    made = _opened(small_sd1, pictures, tmp_path, train__precision="bf16")
+    made.train(2)
+    assert made.validate().signals == pytest.approx(_changes(made), rel=1e-5)
+
+
 def test_a_words_norm_and_its_distance_to_the_start(small_sd1: Path, pictures: Path, tmp_path: Path) -> None:
     changes: dict[str, object] = {
         "method": "textual_inversion",

@@ -184,8 +184,11 @@ def test_the_loss_is_the_error_of_the_noise_whatever_the_objective(
     assert found.loss == pytest.approx(sum(expected) / 3, rel=1e-5)
 
 
-def test_averages_are_measured_beside_the_weights(pictures: Path, small_sd1: Path, tmp_path: Path) -> None:
-    rate: dict[str, object] = {"train__learning_rate": 0.02}
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_averages_are_measured_beside_the_weights(
+    precision: str, pictures: Path, small_sd1: Path, tmp_path: Path
+) -> None:
+    rate: dict[str, object] = {"train__learning_rate": 0.02, "train__precision": precision}
     averaged = opened(quick_plan(small_sd1, pictures, **SHARE, **rate, train__ema=0.99), tmp_path / "cache")
     alone = opened(quick_plan(small_sd1, pictures, **SHARE, **rate), tmp_path / "cache")
     for made in (averaged, alone):
