@@ -25,7 +25,9 @@ ELSEWHERE = [case for case in CASES if case.elsewhere]
 
 @pytest.mark.parametrize("case", ELSEWHERE, ids=lambda case: case.title)
 def test_the_forecast_is_what_other_code_counted(case: Case) -> None:
-    assert forecast_bytes(case) / GIB == pytest.approx(case.elsewhere, rel=0.02)
+    # That code had peft's own LoRA layers, each of which keeps a copy of its input for the backward pass.
+    least = 0.94 if case.changes.get("method", "lora") == "lora" else 0.98
+    assert least * case.elsewhere <= forecast_bytes(case) / GIB <= 1.02 * case.elsewhere
 
 
 def test_a_plan_at_its_own_sizes_takes_what_the_marked_trace_says() -> None:

@@ -13,7 +13,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,12 +36,16 @@ class Faults:
     at: int = 0
     stays_full: bool = True
     calls: int = 0
+    paths: list[str] = field(default_factory=list)
+    """What each call was made on."""
 
     def hit(self, path: object, half: Callable[[], object] | None = None) -> None:
         """One call on `path`; `half` does a part of what it is for, which a failing disk may do too."""
-        if not self.below(path):
+        where = self.named(path)
+        if not self._inside(where):
             return
         self.calls += 1
+        self.paths.append(where)
         lasting = self.stays_full and self.fault in FULL and self.calls > self.at > 0
         if self.fault < 0 or not (self.calls == self.at or lasting):
             return
@@ -51,14 +55,21 @@ class Faults:
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError(self.fault, os.strerror(self.fault), str(path))
 
-    def below(self, path: object) -> bool:
-        """Is it a path, or a descriptor of one, in the folder?"""
+    def named(self, path: object) -> str:
+        """The absolute path of a path or a descriptor; nothing for a descriptor of none."""
         if isinstance(path, int):
             try:
                 path = os.readlink(f"/proc/self/fd/{path}")  # noqa: PTH115
             except OSError:
-                return False
-        return Path(os.path.abspath(os.fsdecode(path))).is_relative_to(self.root)  # type: ignore[arg-type]  # noqa: PTH100
+                return ""
+        return os.path.abspath(os.fsdecode(path))  # type: ignore[arg-type]  # noqa: PTH100
+
+    def below(self, path: object) -> bool:
+        """Is it a path, or a descriptor of one, in the folder?"""
+        return self._inside(self.named(path))
+
+    def _inside(self, where: str) -> bool:
+        return bool(where) and Path(where).is_relative_to(self.root)
 
     def install(self) -> None:
         """For the rest of this process."""
