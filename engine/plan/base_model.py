@@ -41,7 +41,10 @@ class Base(Section):
         advanced=True,
     )
     allow_download: bool = option(
-        False, "may the hub be asked for a model or tokenizer that is not on this machine?", advanced=True
+        False,
+        "may the hub be asked for a model or tokenizer that is not on this machine?",
+        advanced=True,
+        on_resume="where files come from changes nothing in them",
     )
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -19,6 +19,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
     )
+
+    ON_RESUME: ClassVar[str] = ""
+    """Why every field of the table may be another one when a run goes on, where that is so; see `option`."""
 
     @property
     def idle(self) -> frozenset[str]:
@@ -37,11 +40,18 @@ def option(
     lt: float | None = None,
     advanced: bool = False,
     pattern: str | None = None,
+    on_resume: str = "",
 ) -> Any:
-    """Declare one plan field: its default (`...` when it must be given), help, unit and bounds."""
+    """Declare one plan field: its default (`...` when it must be given), help, unit and bounds.
+
+    `on_resume` says why the field may be another one when a run goes on; without it, it may not: what was learned
+    with the old value would go by the name of the new one.
+    """
     bounds: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt, "pattern": pattern}
     given = {name: value for name, value in bounds.items() if value is not None}
-    extra: dict[str, Any] = {"unit": unit, "advanced": advanced}
+    extra: dict[str, Any] = {"unit": unit, "advanced": advanced} | (
+        {"on_resume": on_resume} if on_resume else {}
+    )
     if isinstance(default, list | tuple | dict):
         copy = default
         return Field(
@@ -67,6 +77,7 @@ class PlanField:
     exclusive_minimum: bool = False
     exclusive_maximum: bool = False
     optional: bool = False
+    on_resume: str = ""
 
     @property
     def bounds_text(self) -> str:
@@ -94,7 +105,7 @@ def section_fields(model: type[BaseModel], prefix: str) -> list[PlanField]:
         if nested is not None and _without_none(info.annotation)[0] is nested:
             found.extend(section_fields(nested, key))
         else:
-            found.append(_field(key, info))
+            found.append(_field(key, info, getattr(model, "ON_RESUME", "")))
     return found
 
 
@@ -120,7 +131,7 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def _field(key: str, info: FieldInfo) -> PlanField:
+def _field(key: str, info: FieldInfo, on_resume: str = "") -> PlanField:
     annotation, optional = _without_none(info.annotation)
     extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
     low, exclusive = _bound(info, ("ge", "gt"))
@@ -143,6 +154,7 @@ def _field(key: str, info: FieldInfo) -> PlanField:
         exclusive_minimum=exclusive,
         exclusive_maximum=below,
         optional=optional,
+        on_resume=str(extra.get("on_resume", on_resume)),
     )
 
 

@@ -11,17 +11,23 @@ from engine.plan.fields import Section, option
 HELD = {"off": 1.0, "weights": 0.035, "groups": 0.21}
 
 
+ELSEWHERE = "what is learned stays the same, but for the last bits on another device"
+
+
 class Hardware(Section):
     """Where and how thriftily it runs."""
 
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$")
+    device: str = option(
+        "auto", "auto, cpu, cuda or cuda:N", pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$", on_resume=ELSEWHERE
+    )
     fit: Literal["auto", "off"] = option(
         "auto",
         "save memory as far as the card asks for it, the cheapest first: a new plan by whatever makes it fit, a run "
         "whose memory runs out by what leaves its result as it is",
         advanced=True,
+        on_resume=ELSEWHERE,
     )
-    gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time")
+    gradient_checkpointing: bool = option(False, "less VRAM for about 30 % more time", on_resume=ELSEWHERE)
     base_weights: Literal["full", "int8", "fp8", "nf4"] = option(
         "full",
         "keep the linear layers of a denoiser that does not train in fewer bits: a weight takes 1 byte (int8, fp8) or "
@@ -33,6 +39,7 @@ class Hardware(Section):
         "where frozen text encoders and the VAE wait while they are not used: keep them on the device, or in the CPU's "
         "memory, from which previews fetch them; auto: cpu where the device is a GPU",
         advanced=True,
+        on_resume=ELSEWHERE,
     )
     vae_tiling: Literal["auto", "off", "decode", "both"] = option(
         "auto",
@@ -47,6 +54,7 @@ class Hardware(Section):
         ge=0,
         le=1000,
         advanced=True,
+        on_resume=ELSEWHERE,
     )
     swapped_blocks: int = option(
         0,
@@ -55,11 +63,13 @@ class Hardware(Section):
         ge=0,
         le=1000,
         advanced=True,
+        on_resume=ELSEWHERE,
     )
     offload_activations: bool = option(
         False,
         "keep what the backward pass needs in the CPU's memory meanwhile; every step then copies it there and back",
         advanced=True,
+        on_resume=ELSEWHERE,
     )
     fused_backward: Literal["off", "weights", "groups"] = option(
         "off",
@@ -67,7 +77,9 @@ class Hardware(Section):
         "weights, whose gradients can be clipped",
         advanced=True,
     )
-    threads: int = option(0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True)
+    threads: int = option(
+        0, "CPU threads; 0 lets torch decide", ge=0, le=1024, advanced=True, on_resume=ELSEWHERE
+    )
     channels_last: bool = option(True, "convolution layout that tensor cores like (CUDA only)", advanced=True)
     compile: bool = option(False, "torch.compile the denoiser (slow first step)", advanced=True)
     deterministic: bool = option(

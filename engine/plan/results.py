@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from engine.plan.fields import Section, option
 
 
 class Samples(Section):
     """Previews while training, always from the same seeds."""
+
+    ON_RESUME: ClassVar[str] = "previews learn nothing"
 
     every: int = option(100, "steps between previews; 0 is off", unit="steps", ge=0)
     prompts: list[str] = option([], "what to draw; empty takes captions of the data set")
@@ -36,6 +38,8 @@ class Samples(Section):
 class Checkpoints(Section):
     """Whole states that a run can go on from."""
 
+    ON_RESUME: ClassVar[str] = "checkpoints are copies of what is learned"
+
     every: int = option(250, "steps between checkpoints; 0 keeps only the last", unit="steps", ge=0)
     keep: int = option(3, "how many to keep; 0 keeps all", ge=0)
     export_each: bool = option(False, "write the output formats at each checkpoint too", advanced=True)
@@ -43,6 +47,8 @@ class Checkpoints(Section):
 
 class Output(Section):
     """The files that come out."""
+
+    ON_RESUME: ClassVar[str] = "files are made from what was learned"
 
     formats: list[str] = option([], "export formats; empty takes the method's defaults")
     dtype: Literal["fp16", "bf16", "fp32"] = option("fp16", "number format of exported weights")

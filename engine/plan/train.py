@@ -11,7 +11,13 @@ from engine.plan.schedules import SCHEDULE_TEXT, SCHEDULES, ScheduleName
 class Train(Section):
     """How long, how much at once, how fast."""
 
-    steps: int = option(1000, "optimiser updates", ge=1, le=100_000_000)
+    steps: int = option(
+        1000,
+        "optimiser updates",
+        ge=1,
+        le=100_000_000,
+        on_resume="the run becomes longer or shorter; a schedule that ends with it is stretched",
+    )
     batch_size: int = option(1, "pictures at once", ge=1, le=4096)
     gradient_accumulation: int = option(1, "batches added up for one update", ge=1, le=4096)
     learning_rate: float = option(1e-4, "learning rate", gt=0, le=10)

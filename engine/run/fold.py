@@ -60,6 +60,7 @@ _BY_KIND: Final[dict[type[Event], Callable[[RunView, Any], None]]] = {
     kinds.Exported: results.exported,
     kinds.Warned: results.warning,
     kinds.Fit: results.fit,
+    kinds.Replanned: results.replanned,
     kinds.Answered: results.command,
 }
 _HANDLERS: Final = {declared.kind: (declared, handler) for declared, handler in _BY_KIND.items()}

@@ -95,6 +95,11 @@ def fit(draft: RunView, event: kinds.Fit) -> None:
     say(draft, "info", f"made to fit by {event.choice}: {event.changes}; {event.price}")
 
 
+def replanned(draft: RunView, event: kinds.Replanned) -> None:
+    """The plan was changed between two attempts."""
+    say(draft, "info", f"{event.key} = {event.after} from here on (was {event.before})")
+
+
 def warning(draft: RunView, event: kinds.Warned) -> None:
     """Something to know."""
     step = event.step if event.step is not None and event.step >= 0 else None

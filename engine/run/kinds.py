@@ -168,6 +168,17 @@ class Fit(Event):
 
 
 @line
+class Replanned(Event):
+    """A value of the plan is another one from here on; one event each, before the run goes on."""
+
+    kind: ClassVar[str] = "replanned"
+    key: Annotated[str, About("the plan's field")]
+    before: Annotated[str, About("its value until here, as in the plan's file")]
+    after: Annotated[str, About("its value from here on")]
+    because: Annotated[str, About("why that may change, for people")]
+
+
+@line
 class Answered(Event):
     """What became of a control command; one command may be accepted first and done later."""
 
@@ -286,6 +297,7 @@ KINDS: Final[dict[str, type[Event]]] = {
         Exported,
         Warned,
         Fit,
+        Replanned,
         Answered,
         Paused,
         Unpaused,

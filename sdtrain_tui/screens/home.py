@@ -158,7 +158,10 @@ class HomeScreen(Screen[None]):
         if run.state == "paused":
             self._send(run, "resume")
         elif run.state in LIVE or run.state == "finished":
-            self.app.push_screen(Message("nothing to resume", [f"{run.name} is {run.state}."]))
+            lines = [f"{run.name} is {run.state}."]
+            if run.state == "finished":
+                lines.append(f"sdtrain resume {run.name} --steps N (in a shell) makes it longer.")
+            self.app.push_screen(Message("nothing to resume", lines))
         else:
             in_background(self, lambda: start(RunDir(run.path)), self._started)
 

@@ -30,6 +30,7 @@ from engine.run.kinds import (
     Paused,
     Phase,
     Progress,
+    Replanned,
     Resumed,
     Started,
     Step,
@@ -97,6 +98,10 @@ LINES: list[tuple[Event, str]] = [
     (
         Warned("restarted", "t", 3, signal="SIGKILL", restarts=1),
         '"warning","code":"restarted","text":"t","step":3,"signal":"SIGKILL","restarts":1',
+    ),
+    (
+        Replanned("train.steps", "3", "6", "longer"),
+        '"replanned","key":"train.steps","before":"3","after":"6","because":"longer"',
     ),
     (
         Fit("tiled decoding", 'hardware.vae_tiling = "decode"', "seams", 10, 12, 11),
