@@ -31,10 +31,6 @@ def drop_ranks(part: nn.Module, adapter: str, rank_share: float, module_share: f
         lowers: Any = getattr(module, "lora_A", {})
         if adapter in lowers:
             lowers[adapter].register_forward_hook(drop)
-            outer: Any = module
-            if isinstance(outer.lora_dropout[adapter], nn.Identity):
-                # Says that this layer drops something: what goes by a shorter way than peft's own leaves it alone.
-                outer.lora_dropout[adapter] = nn.Dropout(0.0)
 
 
 def _kept(answer: Tensor, convolution: bool, share: float) -> Tensor:

@@ -58,7 +58,7 @@ class TextualInversion(Method):
         rows = torch.cat(
             [self._start(family, part, old.weight, norm, index) for index in range(len(self.words))]
         )
-        self.starts[part] = rows.detach().float().cpu().clone()
+        self.starts[part] = rows.detach().float().clone()
         embedding = WordEmbedding(old, rows)
         encoder.set_input_embeddings(embedding)
         return Trainable(f"{part}.words", embedding.rows, part)

@@ -205,13 +205,14 @@ def _undropped(dropout: nn.Module) -> bool:
 
 
 def _plain_lora(layer: Any) -> bool:
-    """Whether one adapter is beside the layer that neither drops anything nor has a form of its own (DoRA)."""
+    """Whether one adapter is beside the layer that drops nothing and has no form of its own (DoRA), and nobody listens
+    in on, as dropout of ranks does."""
     names = layer.active_adapters
     if len(names) != 1 or names[0] not in layer.lora_A or layer.lora_variant or layer.merged:
         return False
     own: list[Callable[..., Any]] = [layer.lora_A[names[0]], layer.lora_B[names[0]]]
-    biased = any(cast(Any, each).bias is not None for each in own)
-    return not biased and isinstance(layer.lora_dropout[names[0]], nn.Identity)
+    odd = any(cast(Any, each).bias is not None or cast(Any, each)._forward_hooks for each in own)
+    return not odd and isinstance(layer.lora_dropout[names[0]], nn.Identity)
 
 
 def _as_autocast_will(x: Tensor, weight: Tensor) -> Tensor:

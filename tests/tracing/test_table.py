@@ -38,6 +38,14 @@ def test_a_row_is_what_a_trace_says_now(model: str, place: int) -> None:
     assert TracedPlan.from_json(trace(plan, base, MODELS[model][1], half).to_json()) == found.traced
 
 
+@pytest.mark.parametrize("method", VARIANTS)
+def test_every_method_can_be_traced(method: str) -> None:
+    """On tensors without numbers, which whoever adds something to a method does not have before their eyes."""
+    plan = plan_of(method, VARIANTS[method][0], "tiny", False)
+    found = TracedPlan.from_json(trace(plan, base_of("tiny"), "sd1", True).to_json())
+    assert found.step.flops.at(Scale(1, 64.0, 1)) > 0
+
+
 def test_a_key_tells_its_traits_again() -> None:
     for model in MODELS:
         for key in read_table(model):
