@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from engine.cost.block_swap import swapped
@@ -215,6 +216,13 @@ def _export(at: Setting) -> Iterator[Part]:
     yield Part("what is exported, in 32 bit and as it is written", size, ("export",))
 
 
+def _clip(at: Setting) -> Iterator[Part]:
+    """What compares previews lies in the CPU's memory, in 32 bit."""
+    if at.plan.samples.clip and not at.gpu:
+        files = Path(at.plan.samples.clip).expanduser().glob("*.safetensors")
+        yield Part("the CLIP model that compares previews", sum(file.stat().st_size for file in files))
+
+
 def _process(at: Setting) -> Iterator[Part]:
     if at.gpu:
         yield Part("CUDA context and workspaces, an allowance", CUDA_OVERHEAD)
@@ -234,6 +242,7 @@ PARTS: tuple[Callable[[Setting], Iterator[Part]], ...] = (
     _live_pictures,
     _previews,
     _export,
+    _clip,
     _process,
 )
 

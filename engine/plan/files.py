@@ -162,6 +162,7 @@ def path_keys(method: str) -> tuple[str, ...]:
         "data.class_path",
         "captions.folder",
         "validation.path",
+        "samples.clip",
         *(f"{method}.{name}" for name in own),
     )
 
@@ -218,6 +219,7 @@ def resolve(plan: Plan, folder: Path) -> Plan:
         "base": base.model_copy(update=changes),
         "captions": captions,
         "validation": validation,
+        "samples": plan.samples.model_copy(update={"clip": _absolute(plan.samples.clip, folder)}),
         plan.method: own,
     }
     plan = plan.model_copy(update=tables)

@@ -27,6 +27,11 @@ class Samples(Section):
         le=1,
         advanced=True,
     )
+    clip: str = option(
+        "",
+        "folder of a CLIP model; each preview is then compared with its prompt and with the pictures",
+        advanced=True,
+    )
     width: int = option(0, "width; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
     height: int = option(0, "height; 0 takes data.resolution", unit="px", ge=0, le=4096, advanced=True)
 

@@ -34,6 +34,8 @@ def preview(draft: RunView, event: kinds.Sample) -> None:
         path=event.path,
         thumb=event.thumb,
         error=event.error,
+        to_prompt=event.to_prompt,
+        to_pictures=event.to_pictures,
     )
     if new.error:
         say(draft, "warning", f"preview {new.index} at step {new.step} failed: {new.error}")

@@ -99,6 +99,10 @@ class Sample(Event):
     path: Annotated[str, About("the picture, relative to the run's folder")] = ""
     thumb: Annotated[str, About("its thumbnail of 256 px at most, relative to the run's folder")] = ""
     error: Annotated[str, About("why there is no picture; then path and thumb are missing")] = ""
+    to_prompt: Annotated[float | None, About("with samples.clip: how near it is to its prompt, -1 to 1")] = (
+        None
+    )
+    to_pictures: Annotated[float | None, About("with samples.clip: and to the pictures, in the mean")] = None
 
 
 @line
@@ -111,10 +115,7 @@ class Validation(Event):
     pictures: Annotated[int, About("how many pictures were measured")]
     seconds: Annotated[float, About("how long it took", "seconds")]
     bands: Annotated[dict[str, float], About("the loss of each band of timesteps, the cleanest first")]
-    signals: Annotated[
-        dict[str, float],
-        About("what the method says of its weights, and its loss without what it adds, by name"),
-    ]
+    signals: Annotated[dict[str, float], About("what the method says of its weights, numbers by name")]
     best_step: Annotated[int | None, About("the step with the lowest loss so far, this one included")] = None
     best_loss: Annotated[float | None, About("that loss")] = None
     raw: Annotated[

@@ -20,6 +20,8 @@ class PreviewInfo:
     path: str = ""
     thumb: str = ""
     error: str = ""
+    to_prompt: float | None = None
+    to_pictures: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

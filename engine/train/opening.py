@@ -34,6 +34,7 @@ from engine.train.setup import (
     parameter_table,
     prepare,
 )
+from engine.train.similarity import Comparison
 from engine.train.training import Training
 from engine.train.validation_history import told_in
 from engine.train.watch import Watch
@@ -121,7 +122,7 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     feed = make_feed(plan, adapted, shown, cache, watch.progress, prior, world)
     held_out = HeldOut.of(plan, adapted, report, cache, watch.progress)
     settle(plan, adapted, watch.warning)
-    return Training(plan, adapted, feed, report, watch, world, held_out)
+    return Training(plan, adapted, feed, report, watch, world, held_out, Comparison.of(plan, feed.items))
 
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:

@@ -18,6 +18,7 @@ from engine.run.kinds import Sample
 from engine.train.evaluating import evaluating
 from engine.train.sampling import PreviewRequest, draw
 from engine.train.setup import AdaptedModel
+from engine.train.similarity import Comparison
 
 THUMB_SIDE = 256
 
@@ -115,9 +116,12 @@ class Previewer(Painter):
         prompts: Sequence[str],
         extras: Sequence[Mapping[str, Tensor]] = (),
         averaged: Callable[[], AbstractContextManager[None]] = nullcontext,
+        comparison: Comparison | None = None,
     ) -> None:
-        """`extras` as in `listed`, `averaged` as in Painter; `tell` hears of each picture, drawn or not."""
+        """`extras` as in `listed`, `averaged` as in Painter; `tell` hears of each picture, drawn or not, and with a
+        `comparison` of how near it is to its prompt and to the pictures."""
         super().__init__(plan, adapted, averaged)
+        self.comparison = comparison
         self.folder = folder
         self.tell = tell
         self.prompts = listed(plan, prompts, extras)
@@ -138,6 +142,9 @@ class Previewer(Painter):
         try:
             picture = self.picture(prompt)
             name = f"step-{step:08d}-{prompt.index:02d}"
+            if self.comparison is not None:
+                found = self.comparison.compare(picture, prompt.text)
+                sample = replace(sample, to_prompt=found.prompt, to_pictures=found.pictures)
             path, thumb = self._write(picture, name)
         except Exception as error:  # noqa: BLE001 - whatever a picture meets, the training goes on
             if self.adapted.device.type == "cuda":

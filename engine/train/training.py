@@ -30,6 +30,7 @@ from engine.train.loop import Loop, StepReport
 from engine.train.measures import sparing_of
 from engine.train.previews import Painter, Prompt, listed
 from engine.train.setup import AdaptedModel
+from engine.train.similarity import Comparison
 from engine.train.validation import Validated, Validator
 from engine.train.validation_history import History
 from engine.train.watch import Watch
@@ -85,8 +86,10 @@ class Training:
         watch: Watch,
         world: World = ALONE,
         held_out: HeldOut | None = None,
+        comparison: Comparison | None = None,
     ) -> None:
-        """`held_out` are the pictures of a plan that validates."""
+        """`held_out` are the pictures of a plan that validates, `comparison` measures previews."""
+        self.comparison = comparison
         self.plan = plan
         self.adapted = adapted
         self.feed = feed

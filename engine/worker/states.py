@@ -139,6 +139,7 @@ class Running(State):
             prompts,
             extras,
             training.loop.averaged,
+            training.comparison,
         )
 
     @property

@@ -11,7 +11,7 @@ from engine.plan.units import duration, size_text
 from engine.run.follow import Follower
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, find_run
-from engine.run.view import RunView, eta_s, state
+from engine.run.view import PreviewInfo, RunView, eta_s, state
 from sdtrain_tui.codes import DONE
 from sdtrain_tui.commands.texts import clean, number, print_json, short, when
 
@@ -66,6 +66,12 @@ def _plain(item: Any) -> dict[str, Any]:
     return {name: getattr(item, name) for name in item.__dataclass_fields__}
 
 
+def _nearness(item: PreviewInfo) -> str:
+    if item.to_prompt is None:
+        return ""
+    return f" (CLIP: prompt {number(item.to_prompt)}, pictures {number(item.to_pictures)})"
+
+
 def _validation(view: RunView) -> str:
     if not view.validations:
         return ""
@@ -104,7 +110,8 @@ def lines(run: RunDir, view: RunView, current: str, left: float | None) -> list[
     there = [item for item in view.checkpoints if (run.path / item.path).exists()]
     rows += [("checkpoint", f"step {item.step}: {item.path} ({size_text(item.bytes)})") for item in there]
     rows += [
-        ("preview", f"step {item.step}: {item.path or item.error}") for item in list(view.previews)[-RECENT:]
+        ("preview", f"step {item.step}: {item.path or item.error}{_nearness(item)}")
+        for item in list(view.previews)[-RECENT:]
     ]
     rows += [
         ("export", f"{item.format}: {run.path / item.path} ({size_text(item.bytes)})")

@@ -36,7 +36,17 @@ class PreviewsStep(Step):
         area.cursor_blink = False
         yield area
         yield FactLines(id="previews-facts")
-        more = ("count", "at_start", "steps", "negative", "seed", "guidance_rescale", "width", "height")
+        more = (
+            "count",
+            "at_start",
+            "steps",
+            "negative",
+            "seed",
+            "guidance_rescale",
+            "clip",
+            "width",
+            "height",
+        )
         yield from self.rows(f"samples.{name}" for name in more)
         yield MoreFields(self._validation, self.rows, id="validation", name="validation")
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engine.run.events import EventWriter
-from engine.run.kinds import Validation
+from engine.run.kinds import Sample, Validation
 from engine.run.paths import RunDir
 from tests.cli.conftest import Cli, FakeEngine, fabricate
 
@@ -102,6 +102,14 @@ def test_validations_and_the_best_step_are_told(cli: Cli, pictures: Path) -> Non
     with EventWriter(run.events_file) as writer:
         writer.emit(Validation(6, math.nan, 0, 0.1, {}, {}, 2, 0.25, error="short of memory"))
     assert "failed at step 6: short of memory" in cli("show", "held").out
+
+
+def test_how_near_previews_are_is_told(cli: Cli, pictures: Path) -> None:
+    run = fabricate("near", pictures)
+    assert "CLIP" not in cli("show", "near").out
+    with EventWriter(run.events_file) as writer:
+        writer.emit(Sample(4, 0, "a cat", 1, "samples/b.png", "", to_prompt=0.25, to_pictures=0.5))
+    assert "samples/b.png (CLIP: prompt 0.25, pictures 0.5)" in cli("show", "near").out
 
 
 def test_a_run_is_found_by_a_part_of_its_name_and_by_its_folder(cli: Cli, pictures: Path) -> None:

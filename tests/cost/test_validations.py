@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.cost.estimate import estimate
+from engine.cost.machine import Machine
 from engine.dataset.scan import scan
 from engine.models.bases import locate
 from tests.cost.test_estimate import earlier_run, size
@@ -59,3 +60,14 @@ def test_the_best_steps_checkpoint_takes_its_space(pictures: Path) -> None:
     one = checkpoints()
     assert checkpoints(validation__every=10) == 1.5 * one
     assert checkpoints(validation__every=10, validation__keep_best=False) == one
+
+
+def test_a_clip_model_lies_in_main_memory(pictures: Path, tmp_path: Path, no_gpu: Machine) -> None:
+    (tmp_path / "model.safetensors").write_bytes(bytes(3_000_000))
+    plan = make_plan(pictures, samples__clip=str(tmp_path))
+    base = locate("builtin:tiny")
+    assert (
+        dict(estimate(plan, base, None, no_gpu).vram_parts)["the CLIP model that compares previews"]
+        == 3_000_000
+    )
+    assert not any("CLIP" in name for name, _ in estimate(plan, base, None, card(8)).vram_parts)

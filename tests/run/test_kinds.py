@@ -73,6 +73,11 @@ LINES: list[tuple[Event, str]] = [
         '"thumb":"samples/thumbs/a.jpg"',
     ),
     (
+        Preview(4, 0, "", 42, "a.png", "b.jpg", to_prompt=0.25, to_pictures=0.5),
+        '"sample","step":4,"index":0,"prompt":"","seed":42,"path":"a.png","thumb":"b.jpg",'
+        '"to_prompt":0.25,"to_pictures":0.5',
+    ),
+    (
         Preview(4, 1, "", 43, error="OSError: full"),
         '"sample","step":4,"index":1,"prompt":"","seed":43,"error":"OSError: full"',
     ),

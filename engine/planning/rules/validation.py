@@ -89,4 +89,25 @@ def captions(ctx: Context) -> Iterator[Problem]:
         yield warning("validation.every", "measures what is not trained", why, "lower data.caption_dropout")
 
 
-RULES: tuple[Rule, ...] = (share, folder, intervals, captions)
+def clip(ctx: Context) -> Iterator[Problem]:
+    """The model that previews are compared by."""
+    samples, key = ctx.plan.samples, "samples.clip"
+    if not samples.clip:
+        return
+    place = Path(samples.clip).expanduser()
+    lacks = [name for name, there in _clip_files(place) if not there]
+    if lacks:
+        fix = "name the folder of a CLIP model, such as a copy of openai/clip-vit-large-patch14 from the hub"
+        yield Problem(key, f"{samples.clip} holds no CLIP model", f"{', '.join(lacks)} is missing", fix)
+    elif not samples.every:
+        why = "samples.every is 0, so no preview is drawn"
+        yield warning(key, "has no effect", why, "set samples.every, or leave it out")
+
+
+def _clip_files(place: Path) -> Iterator[tuple[str, bool]]:
+    yield "config.json", (place / "config.json").is_file()
+    yield "a .safetensors file", next(place.glob("*.safetensors"), None) is not None
+    yield "its tokenizer", (place / "tokenizer.json").is_file() or (place / "vocab.json").is_file()
+
+
+RULES: tuple[Rule, ...] = (share, folder, intervals, captions, clip)
