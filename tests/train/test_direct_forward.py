@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 from engine.train import setup
-from engine.train.direct_forward import SHORTER, shorten
+from engine.train.direct_forward import shorten, shorter
 from engine.train.opening import open_training
 from engine.train.training import Training
 from tests.support.runs import quick_plan
@@ -48,10 +50,10 @@ def test_training_and_previews_have_the_libraries_bits(
     name: str, sd1_folder: Path, pictures: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours = opened(sd1_folder, pictures, PLANS[name])
-    assert any(type(each) in SHORTER.values() for each in modules(ours))
+    assert any(type(each) in shorter().values() for each in modules(ours))
     monkeypatch.setattr(setup, "shorten", lambda module: None)
     theirs = opened(sd1_folder, pictures, PLANS[name])
-    assert not any(type(each) in SHORTER.values() for each in modules(theirs))
+    assert not any(type(each) in shorter().values() for each in modules(theirs))
 
     for one, other in zip(ours.train(), theirs.train(), strict=True):
         assert (one.loss, one.grad_norm) == (other.loss, other.grad_norm)
@@ -65,15 +67,15 @@ def test_every_block_of_a_denoiser_with_a_lora_goes_the_shorter_way(
 ) -> None:
     made = opened(sd1_folder, pictures, ALL)
     kinds = Counter(type(each) for each in made.adapted.family.denoiser.modules())
-    for library, shorter in SHORTER.items():
+    for library, direct in shorter().items():
         assert kinds[library] == 0, library
-        assert kinds[shorter] > 0, shorter
+        assert kinds[direct] > 0, direct
         # Regional compilation and block swap go by the name.
-        assert shorter.__name__ == library.__name__
+        assert direct.__name__ == library.__name__
     assert len(made.adapted.family.blocks_to_swap()) == sum(
-        kinds[shorter]
-        for shorter in SHORTER.values()
-        if shorter.__name__ in ("BasicTransformerBlock", "ResnetBlock2D")
+        kinds[direct]
+        for direct in shorter().values()
+        if direct.__name__ in ("BasicTransformerBlock", "ResnetBlock2D")
     )
 
 
@@ -97,6 +99,13 @@ def test_what_masks_or_rescales_stays_as_it_is() -> None:
     mask[:, :, 2] = -10_000.0
     expected = layer(x, attention_mask=mask)
     shorten(layer)
-    assert type(layer) is SHORTER[Attention]
+    assert type(layer) is shorter()[Attention]
     assert torch.equal(layer(x, attention_mask=mask), expected)
     assert not torch.equal(layer(x), expected)
+
+
+def test_a_worker_imports_neither_library_before_it_loads_a_model() -> None:
+    """peft brings bitsandbytes, which writes to the log where nobody has told it to be quiet."""
+    code = "import engine.worker.session, sys; print([name for name in ('peft', 'diffusers') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
