@@ -36,13 +36,17 @@ class Validation(Section):
         advanced=True,
     )
     keep_best: bool = option(
-        True, "keep the checkpoint of the step with the lowest loss beside checkpoints.keep", advanced=True
+        True,
+        "keep the checkpoint of the step with the lowest loss beside checkpoints.keep",
+        advanced=True,
+        on_resume="checkpoints are copies of what is learned",
     )
     stop_after: int = option(
         0,
         "validations without a new lowest loss after which the run ends early; 0 never does",
         ge=0,
         advanced=True,
+        on_resume="it says when to end, and nothing of what is learned until then",
     )
 
     @property

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from engine.plan.files import dumps, load_stored
+from engine.planning.resuming import changed
 from engine.run.events import EventWriter
 from engine.run.kinds import Resumed, Started, Validation, Warned
 from engine.run.paths import RunDir
+from engine.run.replan import replan
 from engine.train.validation import Validated, Validator
 from engine.train.validation_history import PAST_BEST, History, told_in
 from tests.support.forked import run_forked
@@ -123,6 +126,10 @@ def test_a_plan_that_asks_for_it_ends_early_with_its_files(
     again = work_to_end(run)
     assert again.step == 6 and again.finished is not None
     assert [warning.code for warning in again.warnings].count("stopped-early") == 1
+    # Without the limit it does.
+    longer, _ = changed(load_stored(run.plan_file)[0], ["validation.stop_after=0"], 6)
+    replan(run, dumps(longer), [])
+    assert work_to_end(run).step == 10
 
 
 def test_memory_that_is_short_is_told_and_the_run_goes_on(
