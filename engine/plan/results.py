@@ -13,6 +13,9 @@ class Samples(Section):
     ON_RESUME: ClassVar[str] = "previews learn nothing"
 
     every: int = option(100, "steps between previews; 0 is off", unit="steps", ge=0)
+    every_epochs: float = option(
+        0.0, "epochs between previews: samples.every follows from it; 0 leaves it to that", ge=0, le=1_000_000
+    )
     prompts: list[str] = option([], "what to draw; empty takes captions of the data set")
     negative: str = option("", "what not to draw", advanced=True)
     count: int = option(4, "how many captions to take when no prompt is given", ge=1, le=64, advanced=True)
@@ -46,6 +49,13 @@ class Checkpoints(Section):
     ON_RESUME: ClassVar[str] = "checkpoints are copies of what is learned"
 
     every: int = option(250, "steps between checkpoints; 0 keeps only the last", unit="steps", ge=0)
+    every_epochs: float = option(
+        0.0,
+        "epochs between checkpoints: checkpoints.every follows from it; 0 leaves it to that",
+        ge=0,
+        le=1_000_000,
+        advanced=True,
+    )
     keep: int = option(3, "how many to keep; 0 keeps all", ge=0)
     export_each: bool = option(False, "write the output formats at each checkpoint too", advanced=True)
 

@@ -18,6 +18,14 @@ class Train(Section):
         le=100_000_000,
         on_resume="the run becomes longer or shorter; a schedule that ends with it is stretched",
     )
+    epochs: float = option(
+        0.0,
+        "the run's length in epochs, each of which draws every picture as often as it counts: train.steps follows from "
+        "it; 0 leaves the length to train.steps",
+        ge=0,
+        le=1_000_000,
+        on_resume="the length is said by train.steps",
+    )
     batch_size: int = option(1, "pictures at once", ge=1, le=4096)
     gradient_accumulation: int = option(1, "batches added up for one update", ge=1, le=4096)
     learning_rate: float = option(1e-4, "learning rate", gt=0, le=10)

@@ -18,6 +18,7 @@ from engine.plan.optimizers.base import rounded
 from engine.plan.schema import Plan
 from engine.plan.units import size_text
 from engine.planning.builder import PlanBuilder, Rule
+from engine.planning.epochs import STEPS_OF, asked, updates
 from engine.planning.ladder import CHEAP, changed, closed_to, fit, reason
 from engine.planning.presets import preset
 
@@ -146,6 +147,16 @@ def _steps(builder: PlanBuilder) -> Iterator[Derived]:
     yield Derived("train.steps", steps, f"{pictures} pictures, each seen about {times:,.0f} times{bound}")
 
 
+def _epochs(builder: PlanBuilder) -> Iterator[Derived]:
+    """What the answers say in epochs, in steps; after whatever may cut batches into pieces once more."""
+    plan, report = builder.plan(), builder.facts.report
+    if plan is None or report is None or not report.items:
+        return
+    for key, epochs in asked(plan).items():
+        steps = updates(plan, report, epochs)
+        yield Derived(STEPS_OF[key], steps, f"{epochs:g} epochs of {updates(plan, report, 1):,} steps")
+
+
 def _own(builder: PlanBuilder) -> Iterator[Derived]:
     """What the method itself derives."""
     return METHODS[builder.method].options.derive(builder)
@@ -255,11 +266,14 @@ RULES: tuple[Rule, ...] = (
     _folder_name,
     _steps,
     _own,
+    _epochs,
     _warmup,
     _prompts,
     _intervals,
+    _epochs,
     _fit,
     _gradient_checkpointing,
+    _epochs,
     _text_cache,
     _formats,
     _export_each,

@@ -29,6 +29,7 @@ FLAGS: dict[str, str] = {
     "--trigger": "data.trigger",
     "--resolution": "data.resolution",
     "--steps": "train.steps",
+    "--epochs": "train.epochs",
     "--batch-size": "train.batch_size",
     "--learning-rate": "train.learning_rate",
     "--prompt": "samples.prompts",

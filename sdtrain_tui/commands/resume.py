@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
     alive = is_alive(found)
     view = Follower(found).catch_up()
     current = state(view, alive, time.time())
-    sets = [*args.set, *([] if args.steps is None else [f"train.steps={args.steps}"])]
+    # A length in steps takes the place of one in epochs.
+    length = [] if args.steps is None else [f"train.steps={args.steps}", "train.epochs=0"]
+    sets = [*args.set, *length]
     if alive and sets:
         raise UserError(
             f"{found.name} is {current}",

@@ -37,6 +37,7 @@ class PreviewsStep(Step):
         yield area
         yield FactLines(id="previews-facts")
         more = (
+            "every_epochs",
             "count",
             "at_start",
             "steps",

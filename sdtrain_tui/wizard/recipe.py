@@ -16,6 +16,7 @@ from sdtrain_tui.wizard.step import Step, full_label
 
 MAIN = (
     "train.steps",
+    "train.epochs",
     "train.learning_rate",
     "train.batch_size",
     "train.gradient_accumulation",

@@ -119,7 +119,9 @@ def test_the_fields_that_may_change_are_these() -> None:
     for method in METHODS:
         keys = {field.key for field in plan_fields(method)}
         wanted = {key for key in keys if key.startswith(sections)}
-        wanted |= {"train.steps", "base.allow_download"} | {f"hardware.{name}" for name in HARDWARE.split()}
+        wanted |= {"train.steps", "train.epochs", "base.allow_download"} | {
+            f"hardware.{name}" for name in HARDWARE.split()
+        }
         wanted |= {"base.model", "base.tokenizer", "base.vae", "data.path", "data.class_path"}
         wanted |= {"captions.folder", "validation.path", "validation.keep_best", "validation.stop_after"}
         wanted |= {f"{method}.{name}" for name in METHODS[method].options.path_fields}

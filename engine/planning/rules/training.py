@@ -11,6 +11,7 @@ from engine.plan.optimizers.base import rounded
 from engine.plan.problems import Problem, warning
 from engine.plan.schedules import SCHEDULES
 from engine.plan.train import Train
+from engine.planning.epochs import STEPS_OF, asked, updates
 from engine.planning.rules.context import Context, Rule
 
 # Published recipes of a method lie within a factor of ten or so; further beyond them than this is likely a slip.
@@ -42,6 +43,19 @@ def learning_rates(ctx: Context) -> Iterator[Problem]:
         what = f"{rate:g} is very {'high' if high else 'low'} for {title}"
         fix = f"set {rounded(float(str(usual)) * math.sqrt(own.rates[0] * own.rates[1])):g} to start with"
         yield warning("train.learning_rate", what, f"{recipes} ({source}): {effect}", fix)
+
+
+def epochs(ctx: Context) -> Iterator[Problem]:
+    """What the plan says in epochs and what it says in steps is the same, with the pictures as they are now."""
+    if ctx.report is None or not ctx.pictures:
+        return
+    for key, count in asked(ctx.plan).items():
+        steps, wanted = STEPS_OF[key], updates(ctx.plan, ctx.report, count)
+        table, _, name = steps.partition(".")
+        given = getattr(getattr(ctx.plan, table), name)
+        if given != wanted:
+            why = f"with these pictures {count:g} epochs are {wanted:,} steps of {ctx.plan.train.batch_size} at once"
+            yield Problem(steps, f"{given:,} is not {key} = {count:g}", why, f"set {wanted}, or {key} = 0")
 
 
 def schedule(ctx: Context) -> Iterator[Problem]:
@@ -112,6 +126,7 @@ def exported_weights(ctx: Context) -> Iterator[Problem]:
 
 RULES: tuple[Rule, ...] = (
     learning_rates,
+    epochs,
     schedule,
     prompts,
     preview_sizes,
