@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from engine.run.replan import replan
 from engine.train.validation import Validated, Validator
 from engine.train.validation_history import PAST_BEST, History, told_in
 from tests.support.forked import run_forked
-from tests.support.runs import events_of, new_run, quick_plan, run_to_end, work_to_end
+from tests.support.runs import events_of, new_run, quick_plan, run_to_end, view_of, work_to_end
 
 OWN: dict[str, object] = {
     "validation__every": 2,
@@ -80,6 +82,37 @@ def test_a_kill_between_checkpoint_and_validation_is_made_up(
     # A run that is whole owes nothing.
     run_forked(run)
     assert [event["step"] for event in validations(run)] == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["during it", "right after it"])
+def test_a_worker_that_is_killed_at_a_validation_ends_as_one_that_was_not(
+    after: bool, small_sd1: Path, pictures: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = quick_plan(small_sd1, pictures, **{**OWN, "checkpoints__keep": 0, "lora__dropout": 0.3})
+    straight, killed = new_run(plan), new_run(plan)
+    run_forked(straight)
+    mark, real = tmp_path / "killed", Validator.measure
+
+    def measure(self: Validator, step: int) -> Validated:
+        found = real(self, step) if after or mark.exists() or step != 4 else None
+        if step == 4 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(Validator, "measure", measure)
+    view = run_forked(killed)
+    assert mark.exists() and view.restarts == 1
+    seen = [(each.step, each.loss, each.bands, each.signals, each.best_step) for each in view.validations]
+    other = [
+        (each.step, each.loss, each.bands, each.signals, each.best_step)
+        for each in view_of(straight).validations
+    ]
+    assert seen == other and len(seen) == 4
+    for name in ("weights.safetensors", "optimizer.safetensors"):
+        one, two = (run.checkpoints / "step-00000006" / name for run in (straight, killed))
+        assert one.read_bytes() == two.read_bytes()
 
 
 def test_the_best_steps_checkpoint_is_kept_beside_the_newest(
