@@ -125,6 +125,7 @@ KEYS: dict[str, str] = {
     "sample_every": "samples.every",
     "save_every_n_steps": "checkpoints.every",
     "validate_every_n_steps": "validation.every",
+    "validate_every_n_epochs": "validation.every_epochs",
     "validation_split": "validation.share",
     "validation_seed": "validation.seed",
     "checkpointing_steps": "checkpoints.every",

@@ -9,6 +9,13 @@ class Validation(Section):
     """Loss of pictures that are never trained on, with the same noise every time."""
 
     every: int = option(0, "steps between validations; 0 is off", unit="steps", ge=0)
+    every_epochs: float = option(
+        0.0,
+        "epochs between validations: validation.every follows from it; 0 leaves it to that",
+        ge=0,
+        le=1_000_000,
+        advanced=True,
+    )
     share: float = option(
         0.1, "share of the pictures that is held out of the training for it", ge=0, le=0.5, advanced=True
     )
@@ -50,7 +57,12 @@ class Validation(Section):
     )
 
     @property
+    def on(self) -> bool:
+        """Are pictures held out?"""
+        return self.every > 0 or self.every_epochs > 0
+
+    @property
     def idle(self) -> frozenset[str]:
-        if not self.every:
-            return frozenset(type(self).model_fields) - {"every", "path"}
+        if not self.on:
+            return frozenset(type(self).model_fields) - {"every", "every_epochs", "path"}
         return frozenset({"share"}) if self.path else frozenset()

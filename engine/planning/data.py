@@ -102,7 +102,7 @@ def validated_on(plan: Plan, report: DatasetReport) -> tuple[Item, ...]:
     `report` is that of the plan's sets. UserError for a folder without a picture that can be used.
     """
     validation = plan.validation
-    if validation.every and validation.path:
+    if validation.on and validation.path:
         return tuple(ranked(scan_validation(plan).require().items, validation.seed)[: validation.pictures])
     return _split(plan, report)[1]
 
@@ -117,7 +117,7 @@ def scan_validation(plan: Plan) -> DatasetReport:
 
 def _split(plan: Plan, report: DatasetReport) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     validation = plan.validation
-    if not validation.every or validation.path or not validation.share:
+    if not validation.on or validation.path or not validation.share:
         return report.items, ()
     return apart(report.items, validation.share, validation.pictures, validation.seed)
 

@@ -13,6 +13,7 @@ STEPS_OF: Mapping[str, str] = {
     "train.epochs": "train.steps",
     "samples.every_epochs": "samples.every",
     "checkpoints.every_epochs": "checkpoints.every",
+    "validation.every_epochs": "validation.every",
 }
 """Of each field in epochs the one in steps that follows from it."""
 
@@ -23,6 +24,7 @@ def asked(plan: Plan) -> dict[str, float]:
         "train.epochs": plan.train.epochs,
         "samples.every_epochs": plan.samples.every_epochs,
         "checkpoints.every_epochs": plan.checkpoints.every_epochs,
+        "validation.every_epochs": plan.validation.every_epochs,
     }
     return {key: value for key, value in values.items() if value > 0}
 

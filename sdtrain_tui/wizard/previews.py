@@ -70,7 +70,7 @@ class PreviewsStep(Step):
 
     def _what_is_held_out(self) -> list[Fact]:
         plan, report = (self.draft.built.plan if self.draft.built else None), self.draft.report
-        if plan is None or report is None or not plan.validation.every or plan.validation.path:
+        if plan is None or report is None or not plan.validation.on or plan.validation.path:
             return []
         from engine.planning.data import trained_on
 

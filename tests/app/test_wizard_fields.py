@@ -233,5 +233,5 @@ async def test_the_previews_page_asks_for_validation_and_says_what_it_holds_out(
         await wait_for(pilot, lambda: shown() == own, "the fields of a validation")
         app.screen.query_one("#validation FieldRow").post_message(Answered("validation.every", 0))
         # What was answered stays in sight.
-        left = {"validation.every", "validation.path", "validation.share"}
+        left = {"validation.every", "validation.every_epochs", "validation.path", "validation.share"}
         await wait_for(pilot, lambda: shown() == left, "what is left")

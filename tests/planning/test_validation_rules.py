@@ -119,6 +119,16 @@ def test_draws_of_an_epoch_are_those_of_what_is_trained(many: Path) -> None:
     assert draws_by_size(most, report) == {(64, 64): 36}
 
 
+def test_epochs_are_those_of_what_is_trained(many: Path, no_gpu: Machine) -> None:
+    given: dict[str, object] = {"data.path": str(many), "base.model": "builtin:tiny", "train.batch_size": 1}
+    told = {**given, "train.epochs": 2.0, "validation.every_epochs": 0.5, "validation.share": 0.25}
+    plan = build(told, gather(told)).plan
+    assert (plan.train.steps, plan.validation.every) == (60, 15), "30 of 40 pictures"
+    assert [key for key, level in found(plan, no_gpu) if level == "error"] == []
+    off = plan.model_copy(update={"validation": plan.validation.model_copy(update={"every": 0})})
+    assert ("validation.every", "error") in found(off, no_gpu)
+
+
 def test_fields_that_do_nothing_are_not_asked_for(many: Path) -> None:
     def idle(**changes: object) -> set[str]:
         return {key for key in make_plan(many, **changes).idle if key.startswith("validation.")}
