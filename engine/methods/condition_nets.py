@@ -15,13 +15,13 @@ from engine.errors import UserError
 from engine.families.base import Conditioning, ModelFamily, Residuals
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable
+from engine.plan.methods.conditions import WEIGHTS
 from engine.tensorfiles import pickles
 from engine.tensorfiles.memory import load_tensors
 
 CONTROL = "control"
 """The name of the condition pictures in a batch, [b, c, h, w] in [0, 1]."""
 PICKLES = frozenset((".ckpt", ".pt", ".pth", ".bin"))
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 Answer = Callable[[Tensor, Tensor, Conditioning, Tensor], Residuals]

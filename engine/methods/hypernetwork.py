@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
 
 from engine.draws import generator
+from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
+from engine.methods.condition_nets import read_weights
+from engine.models.hypernetwork_file import read_hypernetwork
 from engine.plan.methods.hypernetwork import HypernetworkOptions
 from engine.plan.schema import Plan
 
@@ -26,6 +30,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "mish": nn.Mish,
 }
 NORMAL_DEVIATION = 0.01
+START = "hypernetwork.start"
 
 
 class Residual(nn.Module):
@@ -77,6 +82,8 @@ class Hypernetwork(Method):
             for side, residual in pair.items():
                 self._initialise(residual, f"{width}.{side}")
             self.pairs[str(width)] = pair
+        if self.options.start:
+            self._fill(Path(self.options.start).expanduser())
         # A file is read by width: every attention that is given such a context takes part, here as there.
         for layer in layers:
             if layer.width in widths:
@@ -88,6 +95,29 @@ class Hypernetwork(Method):
             Trainable(f"hypernetwork.{name}", parameter, "hypernetwork", None, parameter.ndim > 1)
             for name, parameter in self.pairs.named_parameters()
         ]
+
+    @torch.no_grad()
+    def _fill(self, path: Path) -> None:
+        """Every layer takes the file's numbers; UserError where it lacks one or has another shape."""
+        file, weights = read_hypernetwork(path), read_weights(path, START)
+        own = {
+            f"{width}.{side}.{number}.{name}": value
+            for width, pair in self.pairs.items()
+            for side, residual in cast(Any, pair).items()
+            for number, layer in enumerate(residual.linears())
+            for name, value in layer.named_parameters()
+        }
+        for name in sorted(own.keys() | file.tensors.keys()):
+            value = weights[file.tensors[name]].float() if name in file.tensors else None
+            if name not in own or value is None or value.shape != own[name].shape:
+                why = f"{name} is in the {'plan' if name in own else 'file'} alone, or of another size"
+                fix = "set structure, activation and self_attention as the file has them"
+                raise UserError(f"{START}: {path} does not fit this plan", why, fix)
+            if not torch.isfinite(value).all():
+                raise UserError(
+                    f"{START}: {path} holds values that are not finite", fix="name an earlier file"
+                )
+            own[name].copy_(value)
 
     @torch.no_grad()
     def _initialise(self, residual: nn.Module, name: str) -> None:

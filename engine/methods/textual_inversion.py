@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
@@ -13,12 +14,15 @@ from engine.errors import UserError
 from engine.families.base import ModelFamily
 from engine.methods.artifact import Artifact
 from engine.methods.base import Method, Trainable, options_of
+from engine.methods.condition_nets import read_weights
 from engine.methods.placeholder_tokens import WordEmbedding, WordTokenizer, first_rows, median_norm
+from engine.models.embedding_file import read_embedding
 from engine.plan.methods.textual_inversion import TextualInversionOptions
 from engine.plan.schema import Plan
 
 # A row this close to its norm is left alone, so that a step that moved nothing changes no bit.
 SETTLED = 1e-6
+START = "textual_inversion.start"
 
 
 class TextualInversion(Method):
@@ -55,13 +59,35 @@ class TextualInversion(Method):
         encoder = cast(Any, family.parts[part])
         old = encoder.get_input_embeddings()
         norm = self.norms[part] = median_norm(old.weight)
-        rows = torch.cat(
-            [self._start(family, part, old.weight, norm, index) for index in range(len(self.words))]
-        )
+        if self.options.start:
+            rows = self._given(family, part, old.weight.shape[1])
+        else:
+            words = range(len(self.words))
+            rows = torch.cat([self._start(family, part, old.weight, norm, index) for index in words])
         self.starts[part] = rows.detach().float().clone()
         embedding = WordEmbedding(old, rows)
         encoder.set_input_embeddings(embedding)
         return Trainable(f"{part}.words", embedding.rows, part)
+
+    def _given(self, family: ModelFamily, part: str, width: int) -> Tensor:
+        """The rows of every word as the file has them, [words x vectors, width] fp32."""
+        path = Path(self.options.start).expanduser()
+        places = read_embedding(path, family.spec, self.words)
+        found = []
+        for word, own in zip(self.words, places.values(), strict=True):
+            place = own[part]
+            value = read_weights(place.path, START)[place.name].float().reshape(-1, place.width)
+            if tuple(value.shape) != (self.options.vectors, width):
+                why = f"{word} is {list(value.shape)}, and {[self.options.vectors, width]} is needed"
+                raise UserError(
+                    f"{START}: {path} does not fit this plan", why, "set vectors as the file has them"
+                )
+            if not torch.isfinite(value).all():
+                raise UserError(
+                    f"{START}: {path} holds values that are not finite", fix="name an earlier file"
+                )
+            found.append(value)
+        return torch.cat(found).clone()
 
     def _start(self, family: ModelFamily, part: str, weight: Tensor, norm: float, index: int) -> Tensor:
         text = self.options.initial_of(index)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine import process
 from engine.errors import UserError
 from engine.files import is_path
 from engine.hub import cached_models, is_hub_id, snapshot, unfinished
 from engine.installing import hub_download
+from engine.models.apart import look_apart
 from engine.models.detect import detect
 from engine.models.detected import Detected
 from engine.models.programs import checkpoint_folders
@@ -28,8 +26,6 @@ from engine.tensorfiles.header import sniff
 ASSETS = Path(__file__).parent.parent / "assets"
 BUILTIN = "builtin:"
 TINY_PIXELS = 128
-# A bound and no measurement: a disk that does not answer must not hold the wizard for ever.
-LOOK_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -156,33 +152,7 @@ def _look(path: Path) -> Detected:
 
 def _detect_apart(path: Path) -> Detected:
     """The same for a pickle, which takes torch to read: in a process of its own, so this one stays light."""
-    try:
-        done = subprocess.run(
-            process.command("engine.models.bases", str(path)),
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            check=False,
-            timeout=LOOK_S,
-        )
-    except subprocess.TimeoutExpired:
-        why = f"nothing was known of it after {LOOK_S:.0f} s: the file is very large or its disk is slow"
-        fix = "use the .safetensors file of the same model, or try again once the disk answers"
-        raise UserError(f"{path} could not be looked at", why, fix) from None
-    try:
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        lacking = "No module named" in last
-        raise UserError(
-            f"{path} could not be looked at",
-            "".join(char for char in last if char.isprintable()),
-            "it is a pickle, which takes torch to read: install torch, or use the .safetensors file of the same model"
-            if lacking
-            else "use the .safetensors file of the same model",
-        ) from None
-    if "error" in answer:
-        raise UserError(**answer["error"])
+    answer = look_apart("engine.models.bases", path)
     tuples = {name: tuple(answer[name]) for name in ("parts", "reasons")}
     return Detected(**{**answer, **tuples, "path": path})
 

@@ -33,13 +33,35 @@ def load(path: Path) -> dict[str, torch.Tensor]:
     the file asks for anything else (which could run code), is cut or broken, or is a zip that unpacks to more than
     it holds.
     """
+    return tensors_of(load_whole(path))
+
+
+def load_whole(path: Path) -> object:
+    """All that the file holds, read as `load` reads it."""
     _refuse_cut(path)
     _refuse_bomb(path)
     _refuse_long_names(path)
-    data = _load(path)
+    return _load(path)
+
+
+def tensors_of(data: object) -> dict[str, torch.Tensor]:
+    """Its tensors by their dotted names; a `state_dict` level is left out."""
     if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
         data = data["state_dict"]
     return dict(_tensors(data, "", 0))
+
+
+def facts_of(data: object) -> dict[str, Any]:
+    """The numbers, texts, truth values and lists of these that stand beside the tensors of a pickled dict."""
+    if not isinstance(data, Mapping):
+        return {}
+    return {str(key): value for key, value in data.items() if _is_fact(value)}
+
+
+def _is_fact(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(each, bool | int | float | str) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _load(path: Path) -> object:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from engine.errors import UserError
+from engine.models.file_table import FileTable, file_table
 from engine.plan.fields import option
 from engine.plan.methods.base import ConditionSource, Lesson, MethodOptions
 from engine.plan.methods.context import PlanContext
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from engine.dataset.findings import Finding
     from engine.dataset.pairs import Pairs
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 ConditionMaker = Literal["files", "canny", "depth", "openpose", "hed", "lineart"]
 # Words in a file's name by which ComfyUI and AUTOMATIC1111 take a ControlNet for another kind.
 MISLEADING = ("shuffle", "instant_id")
@@ -104,18 +107,45 @@ def _left_out(pairs: Pairs, key: str) -> Iterator[Problem]:
         yield warning(key, what, why, found[0].fix)
 
 
-def start_problems(start: str, method: str) -> Iterator[Problem]:
-    """What is wrong with the folder or file that a network goes on from, without its weights read."""
+def start_problems(
+    start: str, method: str, title: str, misfit: Callable[[FileTable], str]
+) -> Iterator[Problem]:
+    """What is wrong with the folder or file that a network goes on from, by the names and shapes of its weights.
+
+    `misfit` says why such a network is none for this base; empty for one that fits.
+    """
     from engine.dataset.names import PICTURES
 
     key, path = f"{method}.start", Path(start).expanduser()
     if not path.exists():
         yield Problem(key, f"{path} is not there", "training would begin with it", "correct it")
-    elif path.is_dir() and not any(path.glob("*.safetensors")):
-        why = "a network's folder has config.json and diffusion_pytorch_model.safetensors"
+        return
+    files = sorted(path.glob("*.safetensors"), key=lambda file: (file.name != WEIGHTS, file.name))
+    if path.is_dir() and not files:
+        why = f"a network's folder has config.json and {WEIGHTS}"
         yield Problem(key, f"{path} holds no weights", why, "name such a folder, or a file")
     elif path.is_file() and path.suffix.lower() in PICTURES:
         yield Problem(key, f"{path} is a picture", "", "name such a network's folder or file")
+    else:
+        yield from _network_problems(files[0] if path.is_dir() else path, key, title, misfit)
+
+
+def _network_problems(
+    file: Path, key: str, title: str, misfit: Callable[[FileTable], str]
+) -> Iterator[Problem]:
+    try:
+        table = file_table(file)
+    except UserError as error:
+        yield Problem(key, error.what, error.why, error.fix)
+        return
+    if table.kind != f"a {title}":
+        first = next(iter(table.shapes), "nothing")
+        what = f"{file} is {table.kind}" if table.kind else f"{file} is no {title}"
+        yield Problem(key, what, f"it holds {first!r}", f"name a {title}, or leave it out")
+    elif why := misfit(table):
+        yield Problem(
+            key, f"{file} is of another family", why, f"name a {title} for this base, or leave it out"
+        )
 
 
 def outline_lesson(method: str, teaches: str) -> Lesson:

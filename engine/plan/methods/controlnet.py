@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import ClassVar
 
+from engine.models.file_table import FileTable
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
 from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson, start_problems
@@ -30,7 +31,10 @@ class ControlnetOptions(ConditionOptions):
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from super().problems(ctx)
         if self.start:
-            yield from start_problems(self.start, "controlnet")
+            config = ctx.denoiser_config
+            yield from start_problems(
+                self.start, "controlnet", "ControlNet", lambda table: _misfit(table, config)
+            )
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         # The UNet's encoder and middle, its zero convolutions, and the condition's own; norms are left out.
@@ -47,6 +51,22 @@ class ControlnetOptions(ConditionOptions):
         count += sum(9 * before * after + after for before, after in pairwise([*inner, widths[0]]))
         time = 4 * widths[0]
         return count + widths[0] * time + time * time
+
+
+def _misfit(table: FileTable, config: Mapping[str, object]) -> str:
+    """By the width of the text that its attention reads, and of its first convolution."""
+    own, widths = config.get("cross_attention_dim"), config.get("block_out_channels")
+    reads = [shape[1] for name, shape in table.shapes.items() if name.endswith("attn2.to_k.weight")]
+    if reads and isinstance(own, int) and reads[0] != own:
+        return f"its attention reads text of width {reads[0]}, and this base has {own}"
+    first = [
+        shape[0]
+        for name, shape in table.shapes.items()
+        if name == "conv_in.weight" or name.endswith("input_blocks.0.0.weight")
+    ]
+    if first and isinstance(widths, list | tuple) and first[0] != widths[0]:
+        return f"its first convolution has {first[0]} channels, and this base {widths[0]}"
+    return ""
 
 
 SPEC = MethodSpec(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import ClassVar, Literal
 
+from engine.models.file_table import FileTable
 from engine.plan.fields import option
 from engine.plan.methods.base import MethodSpec
 from engine.plan.methods.conditions import CLASS_OBSTACLE, ConditionOptions, outline_lesson, start_problems
@@ -36,7 +37,9 @@ class T2iAdapterOptions(ConditionOptions):
     def problems(self, ctx: PlanContext) -> Iterator[Problem]:
         yield from super().problems(ctx)
         if self.start:
-            yield from start_problems(self.start, "t2i_adapter")
+            yield from start_problems(
+                self.start, "t2i_adapter", "T2I-Adapter", lambda table: self._misfit(table, ctx)
+            )
         if ctx.family is None:
             return
         if self.kind not in ("auto", *ctx.family.t2i_kinds):
@@ -50,6 +53,20 @@ class T2iAdapterOptions(ConditionOptions):
             what = f"pictures are trained with sides of {', '.join(map(str, odd))} px"
             why = f"this adapter folds {grid} x {grid} pixels into one place"
             yield Problem("data.resolution", what, why, f"set a multiple of {64} px")
+
+    def _misfit(self, table: FileTable, ctx: PlanContext) -> str:
+        """By what its first convolution takes: a square of pixels of each channel."""
+        first = [
+            shape[1]
+            for name, shape in table.shapes.items()
+            if name in ("conv_in.weight", "adapter.conv_in.weight")
+        ]
+        if not first or ctx.family is None:
+            return ""
+        grid, channels = ctx.family.t2i_grid, int(self.channels)
+        if first[0] == channels * grid**2:
+            return ""
+        return f"it folds {first[0]} values into a place, and {grid} x {grid} pixels of {channels} channel(s) go there"
 
     def trained_parameters(self, shape: BaseShape, trigger: str) -> int:
         # Convolutions of diffusers' T2IAdapter: two blocks of a 3x3 and a 1x1 a level (light: four, a quarter wide).

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from engine.files import file_word
 from engine.plan.fields import option
+from engine.plan.methods import embedding_start
 from engine.plan.methods.base import Lesson, MethodOptions, MethodSpec
 from engine.plan.methods.context import BaseShape, Derived, GrowingPlan, PlanContext
 from engine.plan.problems import Problem, warning
@@ -18,7 +19,11 @@ KEY = "textual_inversion.tokens"
 class TextualInversionOptions(MethodOptions):
     """Options of method textual_inversion."""
 
-    sizeless_fields: ClassVar[frozenset[str]] = frozenset({"tokens", "vectors", "initial", "keep_norm"})
+    path_fields: ClassVar[tuple[str, ...]] = ("start",)
+    path_endings: ClassVar[Mapping[str, tuple[str, ...]]] = {"start": (".safetensors", ".pt", ".bin")}
+    sizeless_fields: ClassVar[frozenset[str]] = frozenset(
+        {"tokens", "vectors", "initial", "keep_norm", "start"}
+    )
 
     tokens: list[str] = option([], "the new words; none takes data.trigger")
     vectors: int = option(1, "embedding vectors a word; more hold more and bend the prompt more", ge=1, le=75)
@@ -28,6 +33,11 @@ class TextualInversionOptions(MethodOptions):
         "none is random with the vocabulary's statistics",
     )
     keep_norm: bool = option(True, "hold each vector at the vocabulary's median norm")
+    start: str = option(
+        "",
+        "a word's file to go on from (.pt, .safetensors, diffusers' learned_embeds); none begins with initial",
+        advanced=True,
+    )
 
     @property
     def trains_text(self) -> bool:
@@ -51,11 +61,14 @@ class TextualInversionOptions(MethodOptions):
         words = self.words(ctx.plan.data.trigger)
         yield from _named(words)
         yield from _started(self, words)
+        if self.start and words:
+            yield from embedding_start.problems(self.start, self.vectors, self.initial, words, ctx)
         yield from in_captions(words, ctx, KEY)
         yield from made_up(words, ctx, KEY)
 
     @classmethod
     def derive(cls, plan: GrowingPlan) -> Iterator[Derived]:
+        yield from embedding_start.derived(plan)
         if plan.uncaptioned and plan.given.get("data.trigger"):
             why = (
                 f"{plan.uncaptioned} pictures have no caption: phrases around the word teach it as part of a sentence, "
