@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -177,15 +177,16 @@ class Training:
         chosen = Prompt(0, prompt or first.text, first.seed if seed is None else seed, first.extra)
         return self._painter.picture(chosen)
 
-    def validate(self) -> Validated:
-        """The loss of the held-out pictures with the weights as they are; UserError without `validation.every`."""
+    def validate(self, leaving: Callable[[], bool] = lambda: False) -> Validated:
+        """The loss of the held-out pictures with the weights as they are; UserError without `validation.every`, and
+        InterruptedError where `leaving` says so."""
         if self.validator is None:
             raise UserError(
                 "this plan holds no pictures out",
                 "validation.every is 0",
                 "set validation.every, and validation.share or validation.path",
             )
-        found = self.validator.measure(self.step)
+        found = self.validator.measure(self.step, leaving)
         self.history.add(found.step, found.loss)
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -55,13 +55,15 @@ class Validator:
         self.loop = loop
         self.limit = loop.limit
         self._bare: float | None = None
+        self._leaving: Callable[[], bool] = lambda: False
         own = plan.objective
         # Losses of runs with other objectives can be compared.
         self._plain = Objective(min_timestep=own.min_timestep, max_timestep=own.max_timestep)
 
-    def measure(self, step: int) -> Validated:
+    def measure(self, step: int, leaving: Callable[[], bool] = lambda: False) -> Validated:
         """Of the weights as they are after `step`. Where memory runs out, again in smaller batches; at single pictures
-        torch.OutOfMemoryError is raised."""
+        torch.OutOfMemoryError is raised. InterruptedError where `leaving`, which is asked between batches, says so."""
+        self._leaving = leaving
         self.limit = min(self.limit, self.loop.limit)
         while True:
             try:
@@ -101,6 +103,8 @@ class Validator:
         validation = self.plan.validation
         found: list[list[float]] = [[] for _ in range(validation.bands)]
         for batch in self.pictures.batches(self.limit):
+            if self._leaving():
+                raise InterruptedError("somebody asked the run to leave")
             cond = self.adapted.family.with_geometry(batch.cond(), batch.sizes)
             places = [(band, draw) for band in range(validation.bands) for draw in range(validation.draws)]
             rows = [self._loss(batch, cond, band, draw, bare) for band, draw in places]

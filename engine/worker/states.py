@@ -126,7 +126,7 @@ class Running(State):
         self.training = training
         self.saver = Saver(run.folder, training, self.telling)
         self._told = Told(-1)
-        self.validations = Validations(run.plan, training, self.telling)
+        self.validations = Validations(run.plan, training, self.telling, run.commands.leaving)
         self._stage_ends = {stage.last for stage in run.plan.options.stages_of_resolution}
         plan, previews = run.plan, run.folder.previews
         prompts = preview_prompts(plan, tuple(training.items))
@@ -152,19 +152,19 @@ class Running(State):
         self.training.restore(saved)
         self.saver.saved_step = saved.step
         self._told = told_of(self.run.folder.events_file, saved.step)
-        validated = self.validations.restore(self.run.folder.events_file)
+        self.validations.restore(self.run.folder.events_file)
         self.telling.resumed(saved.step)
         self.saver.prune(saved.path)
-        self._make_up(saved, self._told, validated)
+        self._make_up(saved, self._told)
 
-    def _make_up(self, saved: Saved, told: Told, validated: bool) -> None:
+    def _make_up(self, saved: Saved, told: Told) -> None:
         """What an attempt that was ended between a checkpoint and its previews, exports and validation has left
         undone."""
         if not told.checkpoint:
             self.telling.checkpoint(saved, checkpoint.bytes_of(saved))
         self._export_each()
-        if self.validations.due() and not validated:
-            self.validations.measure()
+        if self.validations.due():
+            self._validate()
         if self._preview_due() and any(
             prompt.index not in told.previews for prompt in self.previewer.prompts
         ):
@@ -178,7 +178,7 @@ class Running(State):
         """All updates that are left, with their previews and checkpoints; raises StopRequested."""
         plan = self.plan
         if self.step == 0 and self.validations.due():
-            self.validations.measure()
+            self._validate()
         if self.step == 0 and plan.samples.at_start and plan.samples.every:
             self._preview()
         compiling = plan.hardware.compile
@@ -194,8 +194,7 @@ class Running(State):
             if self._due(plan.checkpoints.every):
                 self._then_export(self.saver.begin())
             if self.validations.due():
-                self.validations.measure()
-                self.telling.phase("training")
+                self._validate()
             if self._preview_due():
                 self._preview()
                 self.telling.phase("training")
@@ -280,6 +279,12 @@ class Running(State):
             self.telling.exported,
             there,
         )
+
+    def _validate(self) -> None:
+        self.validations.measure()
+        self.telling.phase("training")
+        # One that was left for somebody is made up from a checkpoint of this step.
+        self.breathe()
 
     def _preview(self, without: Collection[int] = ()) -> None:
         count = sum(prompt.index not in without for prompt in self.previewer.prompts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,19 +27,24 @@ class Validations:
     plan: Plan
     training: Training
     telling: Telling
+    leaving: Callable[[], bool]
+    """Has somebody asked the run to leave? A validation is then left, and made up by the resume."""
+    told_of: int = -1
+    """The step whose validation was told last."""
     warned: set[str] = field(default_factory=set)
     """The codes of what was said already: each is said once in a run."""
 
     def due(self) -> bool:
-        """Is this step one to validate at? Every so many, at the beginning and at the end."""
+        """Is this step one to validate at, and not told yet? Every so many, at the beginning and at the end."""
         every, step = self.plan.validation.every, self.training.step
-        return every > 0 and (step % every == 0 or step == self.plan.train.steps)
+        its_turn = every > 0 and (step % every == 0 or step == self.plan.train.steps)
+        return its_turn and step != self.told_of
 
-    def restore(self, events_file: Path) -> bool:
-        """Take in what the run's events tell up to this step; True where this step is among them."""
+    def restore(self, events_file: Path) -> None:
+        """Take in what the run's events tell up to this step."""
         told = told_in(events_file, self.training.step)
         self.training.history, self.warned = told.history, told.warned
-        return told.here
+        self.told_of = self.training.step if told.here else -1
 
     def measure(self) -> None:
         """Validate, tell what came of it, and give the advice where it is time."""
@@ -46,12 +52,16 @@ class Validations:
         began, step = time.monotonic(), training.step
         telling.phase("validating", f"loss of held-out pictures at step {step}")
         try:
-            found = training.validate()
+            found = training.validate(self.leaving)
+        except InterruptedError:
+            return
         except Exception as error:  # noqa: BLE001 - whatever it meets, the training goes on
             free_cache(training.adapted.device)
-            text, took = f"{type(error).__name__}: {error}"[:500], _since(began)
+            self.told_of, text = step, f"{type(error).__name__}: {error}"[:500]
+            took = _since(began)
             telling.validation(kinds.Validation(step, math.nan, 0, took, {}, {}, *self._best(), error=text))
             return
+        self.told_of = step
         numbers = (found.loss, found.pictures, _since(began), dict(found.bands), dict(found.signals))
         telling.validation(kinds.Validation(step, *numbers, *self._best(), found.raw))
         self._advise()

@@ -15,14 +15,19 @@ import torch
 
 from engine.plan.files import dumps, load_stored
 from engine.planning.resuming import changed
+from engine.run import codes
+from engine.run.control import send
+from engine.run.control_commands import Save, Stop
 from engine.run.events import EventWriter
 from engine.run.kinds import Resumed, Started, Validation, Warned
 from engine.run.paths import RunDir
 from engine.run.replan import replan
+from engine.train.held_out import HeldOut
 from engine.train.validation import Validated, Validator
 from engine.train.validation_history import PAST_BEST, History, told_in
+from engine.worker.session import work
 from tests.support.forked import run_forked
-from tests.support.runs import events_of, new_run, quick_plan, run_to_end, view_of, work_to_end
+from tests.support.runs import events_of, new_run, own_signals, quick_plan, run_to_end, view_of, work_to_end
 
 OWN: dict[str, object] = {
     "validation__every": 2,
@@ -40,7 +45,7 @@ def validations(run: RunDir) -> list[dict[str, Any]]:
 def losing(monkeypatch: pytest.MonkeyPatch, losses: dict[int, float]) -> None:
     """Validations that measure these losses."""
 
-    def measure(self: Validator, step: int) -> Validated:
+    def measure(self: Validator, step: int, leaving: Any = None) -> Validated:
         return Validated(step, losses[step], {}, 1)
 
     monkeypatch.setattr(Validator, "measure", measure)
@@ -93,8 +98,8 @@ def test_a_worker_that_is_killed_at_a_validation_ends_as_one_that_was_not(
     run_forked(straight)
     mark, real = tmp_path / "killed", Validator.measure
 
-    def measure(self: Validator, step: int) -> Validated:
-        found = real(self, step) if after or mark.exists() or step != 4 else None
+    def measure(self: Validator, step: int, leaving: Any = None) -> Validated:
+        found = real(self, step, leaving) if after or mark.exists() or step != 4 else None
         if step == 4 and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -113,6 +118,46 @@ def test_a_worker_that_is_killed_at_a_validation_ends_as_one_that_was_not(
     for name in ("weights.safetensors", "optimizer.safetensors"):
         one, two = (run.checkpoints / "step-00000006" / name for run in (straight, killed))
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_stop_leaves_a_validation_which_the_resume_makes_up(
+    small_sd1: Path, pictures: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = quick_plan(small_sd1, pictures, **{**OWN, "checkpoints__every": 0})
+    straight, stopped = new_run(plan), new_run(plan)
+    work_to_end(straight)
+    real, asked = HeldOut.batches, []
+
+    def batches(self: HeldOut, limit: int) -> Any:
+        asked.append(limit)
+        if len(asked) == 3:  # at steps 0, 2 and 4
+            send(stopped, Stop())
+        return real(self, limit)
+
+    monkeypatch.setattr(HeldOut, "batches", batches)
+    with own_signals():
+        assert work(stopped) == codes.STOPPED
+    view = view_of(stopped)
+    assert view.stopped is not None and view.step == 4
+    assert [each.step for each in view.validations] == [0, 2] and not any(
+        each.error for each in view.validations
+    )
+    view = work_to_end(stopped)
+    assert [(each.step, each.loss) for each in view.validations] == [
+        (each.step, each.loss) for each in view_of(straight).validations
+    ]
+
+
+def test_a_run_that_was_saved_before_its_first_step_validates_there_once(
+    small_sd1: Path, pictures: Path, home: Path
+) -> None:
+    run = new_run(quick_plan(small_sd1, pictures, **OWN))
+    send(run, Save())
+    send(run, Stop())
+    with own_signals():
+        assert work(run) == codes.STOPPED
+    work_to_end(run)
+    assert [event["step"] for event in validations(run)] == [0, 2, 4, 6]
 
 
 def test_the_best_steps_checkpoint_is_kept_beside_the_newest(
@@ -168,7 +213,7 @@ def test_a_plan_that_asks_for_it_ends_early_with_its_files(
 def test_memory_that_is_short_is_told_and_the_run_goes_on(
     small_sd1: Path, pictures: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def measure(self: Validator, step: int) -> Validated:
+    def measure(self: Validator, step: int, leaving: Any = None) -> Validated:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Validator, "measure", measure)
