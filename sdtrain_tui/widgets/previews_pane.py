@@ -176,6 +176,10 @@ class PreviewsPane(MonitorPane):
     def _caption(self, index: int, step: int, width: int) -> str:
         place = f"{self._book.prompts.index(index) + 1}: " if len(self._book.prompts) > 1 else ""
         text = f"{place}step {step:,}"
+        shown = self._book.at(index, step)
+        if shown is not None and shown.to_prompt is not None and shown.to_pictures is not None:
+            near = f"{text}  CLIP {shown.to_prompt:.2f} {shown.to_pictures:.2f}"
+            text = near if len(near) <= width else text
         return text if len(text) <= width else f"{place}{step:,}"
 
     def _tile(self, preview: PreviewInfo | None, grid: Grid) -> Rows:
