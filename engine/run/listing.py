@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.files import read_plain
-from engine.run.jsonl import head, tail
+from engine.run.jsonl import head, select, tail
+from engine.run.kinds import Resumed, Started, Validation
 from engine.run.lock import is_alive
 from engine.run.paths import RunDir, list_runs
 from engine.run.view import Failure, RunView, fold, state
 
 _HEAD = 16 << 10
 _TAIL = 48 << 10
+_FAR = 1 << 20
+"""How far back a validation is looked for: some 7,000 steps."""
+_VALIDATIONS = frozenset({Validation.kind, Resumed.kind, Started.kind})
 LARGEST_PLAN = 1_000_000
 MOST_DOTS = 200
 
@@ -51,7 +55,7 @@ def summaries(root: Path | None = None) -> list[RunSummary]:
 
 
 def summary(run: RunDir, now: float | None = None) -> RunSummary:
-    """The summary of one run; reads at most 64 KiB of its events."""
+    """The summary of one run; reads 64 KiB of its events, and looks for validations in the last MiB."""
     alive = is_alive(run)  # before reading: see `state`
     view, whole = _ends(run.events_file)
     plan = _plan(run)
@@ -94,6 +98,8 @@ def _read_ends(path: Path) -> tuple[RunView, bool]:
         return fold(tail(path, size)), True
     view = fold(head(path, _HEAD))
     view.pace_from = len(view.steps)  # the speed must not be measured across what was left out
+    # So must the best step: what the head says of it may be long out of date.
+    view.validations = fold(select(path, _VALIDATIONS, start=max(0, size - _FAR))).validations
     return fold(tail(path, _TAIL), view), False
 
 

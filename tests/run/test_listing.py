@@ -10,6 +10,7 @@ import pytest
 
 from engine.run.events import EventWriter
 from engine.run.jsonl import encode
+from engine.run.kinds import Validation
 from engine.run.listing import summaries, summary
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir
@@ -44,6 +45,29 @@ def test_a_long_run_is_summed_up_by_its_ends(tmp_path: Path) -> None:
     assert (summary.name, summary.method, summary.state) == ("long", "full", "stopped")
     assert (summary.step, summary.loss) == (200_001, 0.25)
     assert summary.path == run.path
+
+
+@pytest.mark.parametrize(("steps_since", "best"), [(10, 2000), (3000, 2000), (20_000, None)])
+def test_the_best_step_is_the_last_validations_and_never_the_heads(
+    steps_since: int, best: int | None, tmp_path: Path
+) -> None:
+    run = long_run(tmp_path, 0)
+    with EventWriter(run.events_file) as writer:
+        writer.emit(Validation(0, 3.0, 4, 0.1, {}, {}, 0, 3.0))
+    lines = [
+        {"v": 1, "kind": "step", "step": step, "loss": 1.0, "lr": 1e-4}
+        for step in range(1, steps_since + 2001)
+    ]
+    steps = [encode(line)[0] for line in lines]
+    with run.events_file.open("ab") as file:
+        file.write(b"".join(steps[:2000]))
+    with EventWriter(run.events_file) as writer:
+        writer.emit(Validation(2000, 2.0, 4, 0.1, {}, {}, 2000, 2.0))
+    with run.events_file.open("ab") as file:
+        file.write(b"".join(steps[2000:]))
+    found = summary(run)
+    assert found.step == steps_since + 2000
+    assert (found.best_step, found.best_loss) == (best, None if best is None else 2.0)
 
 
 def test_the_middle_of_the_events_is_never_read(tmp_path: Path) -> None:
