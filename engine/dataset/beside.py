@@ -31,7 +31,11 @@ CONDITIONS = Kind(
     "they go with ControlNet and T2I-Adapter, as the folder condition_path; trained on as pictures they teach maps",
 )
 MASKS = Kind(
-    "masks", "warning", "masks", "masks are not used; trained on as pictures they teach black and white"
+    "masks",
+    "warning",
+    "masks",
+    "they are not used; trained on as pictures they teach black and white",
+    'data.masks = "files" weighs the loss with them; to train on them, rename the folder, or point at it',
 )
 CLASS = Kind(
     "class-pictures",
@@ -133,6 +137,13 @@ def companions(pictures: Iterable[str]) -> dict[str, Kind]:
         if match and os.path.join(folder, match[1]) in stems:  # noqa: PTH118  (a relative name, joined as a text)
             found[name] = MASKS if "mask" in match[2].lower() else CONDITIONS
     return found
+
+
+def mask_stem(name: str) -> str:
+    """The stem of the picture that a mask of that name belongs to; the name's own where it says nothing of masks."""
+    folder, slash, file = stem_of(name).rpartition("/")
+    match = _COMPANION.fullmatch(file)
+    return folder + slash + (match[1] if match and "mask" in match[2].lower() else file)
 
 
 def companions_left_out(found: Mapping[str, Kind]) -> list[LeftOut]:

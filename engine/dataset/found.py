@@ -15,14 +15,14 @@ from engine.dataset.sources import Source, Span
 
 @dataclass(slots=True)
 class Found:
-    """The usable pictures by name, below `root`, and of how many; `spans` has a shard's picture and condition."""
+    """The usable pictures by name, below `root`, and of how many; `spans` has a shard's picture, condition and mask."""
 
     root: Path
     pictures: int = 0
     headers: dict[str, Header] = field(default_factory=dict)
     captions: dict[str, Caption] = field(default_factory=dict)
     several: dict[str, Sequence[Caption]] = field(default_factory=dict)
-    spans: dict[str, tuple[Span, Span | None]] = field(default_factory=dict)
+    spans: dict[str, tuple[Span, Span | None, Span | None]] = field(default_factory=dict)
 
     def sources(self, rel: str) -> Sequence[Caption]:
         """All captions of a picture, the one that counts first."""

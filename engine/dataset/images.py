@@ -114,6 +114,26 @@ def load_rgb(path: Source, background: Colour = WHITE) -> Pixels:
     return np.ascontiguousarray(_upright(pixels, header.orientation))
 
 
+def load_opacity(path: Source) -> Pixels:
+    """How opaque each pixel is, uint8, shape (height, width), upright; 255 throughout without transparency.
+
+    Raises PictureError, which names the file.
+    """
+    import numpy as np
+
+    with _opened(path) as (file, image):
+        header = _checked(path, file, image)
+        with guard(path):
+            image.load()
+            clear = image.info.get("transparency")
+            if image.mode.startswith("I;16"):
+                opaque = np.asarray(image).astype(np.int64) != (clear if isinstance(clear, int) else -1)
+                opacity = opaque.astype(np.uint8) * np.uint8(255)
+            else:
+                opacity = np.array(image.convert("RGBA").getchannel("A"), dtype=np.uint8)
+    return np.ascontiguousarray(_upright(opacity, header.orientation))
+
+
 def placement(
     width: int,
     height: int,
@@ -235,7 +255,7 @@ def _rgb(image: Image.Image, background: Colour) -> Pixels:
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """`pixels` turned as EXIF orientation 1 to 8 asks (CIPA DC-008, tag 0x0112)."""
     if orientation in _SWAPPED:
-        pixels = pixels.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     rows = slice(None, None, -1) if orientation in (3, 4, 7, 8) else slice(None)
     columns = slice(None, None, -1) if orientation in (2, 3, 6, 7) else slice(None)
     return pixels[rows, columns]

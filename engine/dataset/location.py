@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.dataset import advice
+from engine.dataset.beside import MASKS
 from engine.dataset.findings import Finding
 from engine.dataset.walk import Listing, compressed_shard, is_shard, walk
 
@@ -26,13 +27,16 @@ class DataLocation:
     problems: list[Finding]
 
 
-def look(path: Path, recursive: bool, without: Collection[Path] = ()) -> DataLocation:
+def look(path: Path, recursive: bool, without: Collection[Path] = (), masks: bool = False) -> DataLocation:
     """The pictures, captions and shards that `path` stands for, with what is wrong with it.
 
-    `without` are folders that are passed over where they lie inside.
+    `without` are folders that are passed over where they lie inside. With `masks` those that lie there are used, so
+    that nothing is said of them.
     """
     if path.is_dir():
         listing = walk(path, recursive, without)
+        if masks:
+            listing.left_out = [one for one in listing.left_out if one.kind is not MASKS]
         if listing.shards and not listing.pictures:
             _leave_notes_out(listing)
         return DataLocation(path, listing, [*listing.problems, *advice.about_listing(path, listing)])

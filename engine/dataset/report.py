@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.dataset import buckets
 from engine.dataset.findings import Finding, Level, printable
+from engine.dataset.masks import Mask
 from engine.dataset.sources import Source, Span
 from engine.dataset.treatment import Treatment
 from engine.errors import UserError
@@ -23,7 +24,7 @@ class Item:
     "trigger" or "". `size` is the bucket, the width and height it is trained at. `span` is where it lies in a shard,
     and `condition` where its condition picture does, for a sample of a shard that has one. `treatment` is what its set
     says of its pictures; none where the plan has no sets. `choices` are the texts that draws choose from, with their
-    weights; empty where `caption` is the only one.
+    weights; empty where `caption` is the only one. `mask` says what of it is learnt; none is all of it.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Item:
     condition: Span | None = None
     treatment: Treatment | None = None
     choices: tuple[tuple[str, float], ...] = ()
+    mask: Mask | None = None
 
     @property
     def path(self) -> Path:
@@ -74,6 +76,7 @@ class Counts:
     rows_without_file: int = 0
     links_outside: int = 0
     trigger_missing: int = 0
+    masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,8 @@ class DatasetReport:
             f"{self.counts.captioned} with a caption",
             f"median size {wide} x {high}",
         ]
+        if self.counts.masked:
+            parts.insert(2, f"{self.counts.masked} with a mask")
         if left_out > 0:
             parts.append(f"{left_out} left out")
         return ", ".join(parts)

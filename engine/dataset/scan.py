@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset import advice, buckets
@@ -17,6 +18,8 @@ from engine.dataset.findings import Finding, printable
 from engine.dataset.found import Found, read_all_captions
 from engine.dataset.images import Header, load_rgb, read_header
 from engine.dataset.location import DataLocation, look
+from engine.dataset.mask_files import black_masks, find_masks
+from engine.dataset.masks import NONE, MaskChoice
 from engine.dataset.refusals import PictureError
 from engine.dataset.repeat_folders import about_sets
 from engine.dataset.report import BucketBatches, Counts, DatasetReport, Item
@@ -46,6 +49,7 @@ def scan(
     step: int | None = None,
     without: Collection[Path] = (),
     rules: CaptionRules = USUAL,
+    masks: MaskChoice = NONE,
     on_progress: Progress | None = None,
 ) -> DatasetReport:
     """Everything about `path` at `resolution`; what is wrong is in the report, not an exception.
@@ -54,12 +58,12 @@ def scan(
     shards/{00000..00099}.tar. Reads headers and each file's end only; `deep` also decodes every picture and
     compares contents. With `bucket` off every picture is trained as a square. `step` is the sizes' step in
     pixels (default: by the resolution). `without` are folders of condition pictures, which are not counted
-    where they lie inside. `rules` are the plan's for captions. `on_progress(done, total)` counts pictures, or
-    shards. What is found in shards is kept below the cache root. Raises UserError only for a resolution that is no
-    multiple of 8.
+    where they lie inside. `rules` are the plan's for captions, `masks` says where masks come from.
+    `on_progress(done, total)` counts pictures, or shards. What is found in shards is kept below the cache root.
+    Raises UserError only for a resolution that is no multiple of 8.
     """
     buckets.default_step(resolution)
-    location = look(path, recursive, without)
+    location = look(path, recursive, without, masks.kind == "files" and not masks.folder)
     problems = location.problems
     found = (
         _in_folder(location, on_progress) if location.listing.pictures else _in_shards(location, on_progress)
@@ -71,6 +75,9 @@ def scan(
     if not headers and (location.listing.pictures or location.listing.shards):
         problems.append(advice.nothing_usable(found.pictures))
     read_all_captions(found, location, rules)
+    masked = find_masks(masks, found, location.listing, problems)
+    if deep:
+        problems += black_masks(masked)
     if not found.spans:
         problems += _about_sets(location, found)
     problems += advice.about_captions(headers, found.captions, trigger, trigger_mode)
@@ -84,10 +91,11 @@ def scan(
         made = compose(found.sources(rel), trigger, trigger_mode, rules)
         problems += advice.about_length(rel, made, rules)
         several += made.own > 1
-        spans = found.spans.get(rel, (None, None))
-        own = (made.caption, made.source, size, *spans, None, made.choices)
+        picture, condition, _ = found.spans.get(rel, (None, None, None))
+        own = (made.caption, made.source, size, picture, condition, None, made.choices, masked.get(rel))
         items.append(Item(location.root, rel, header.width, header.height, *own))
     counts = _count(found.pictures, headers, found.captions, trigger, problems, several)
+    counts = replace(counts, masked=len(masked))
     return put_together(str(path), resolution, trigger, recursive, deep, items, problems, counts)
 
 
@@ -114,7 +122,7 @@ def _in_shards(location: DataLocation, on_progress: Progress | None) -> Found:
         for sample in shard.samples:
             name = sample.picture.name
             found.headers[name] = sample.header
-            found.spans[name] = (sample.picture, sample.condition)
+            found.spans[name] = (sample.picture, sample.condition, sample.mask)
             if sample.caption is not None:
                 found.captions[name] = Caption.of(sample.caption, sample.source)
         if on_progress is not None:

@@ -19,7 +19,7 @@ from engine.dataset.source_contents import FOLDER
 from engine.dataset.sources import Shard, Span, Stamp, stamp_of
 from engine.files import write_atomic
 
-VERSION = 3
+VERSION = 4
 """Raise it when the same shard would be read differently: other samples, captions or findings."""
 
 
@@ -70,11 +70,13 @@ def _rows(shard: Shard, found: ShardContents) -> dict[str, Any]:
         "headers": [header_at[sample.header] for sample in samples],
         "captions": [sample.caption for sample in samples],
         "sources": [source_at[sample.source] for sample in samples],
-        "conditions": [
-            None if (span := sample.condition) is None else [span.offset, span.length, span.name[skip:]]
-            for sample in samples
-        ],
+        "conditions": [_place(sample.condition, skip) for sample in samples],
+        "masks": [_place(sample.mask, skip) for sample in samples],
     }
+
+
+def _place(span: Span | None, skip: int) -> list[int | str] | None:
+    return None if span is None else [span.offset, span.length, span.name[skip:]]
 
 
 def _load(file: Path, shard: Shard) -> ShardContents | None:
@@ -99,7 +101,7 @@ def _samples(rows: dict[str, Any], shard: Shard) -> list[Sample]:
     def span(offset: int, length: int, name: str) -> Span:
         return Span(shard, offset, length, f"{shard.rel}/{name}")
 
-    columns = ("offsets", "lengths", "names", "headers", "captions", "sources", "conditions")
+    columns = ("offsets", "lengths", "names", "headers", "captions", "sources", "conditions", "masks")
     return [
         Sample(
             span(offset, length, name),
@@ -107,8 +109,9 @@ def _samples(rows: dict[str, Any], shard: Shard) -> list[Sample]:
             caption,
             sources[source],
             None if condition is None else span(*condition),
+            None if mask is None else span(*mask),
         )
-        for offset, length, name, header, caption, source, condition in zip(
+        for offset, length, name, header, caption, source, condition, mask in zip(
             *(rows[column] for column in columns), strict=True
         )
     ]

@@ -20,6 +20,8 @@ from engine.dataset.tar import Member, TarDamage, members
 from engine.dataset.walk import unpack_first
 from engine.files import open_plain
 
+MASKS = ("mask", "masklabel")
+"""KEY.mask.png beside KEY.jpg says what of the picture is learnt."""
 CONDITIONS = ("condition", "conditioning_image", "control")
 """KEY.condition.png beside KEY.jpg is the sample's condition picture, for ControlNet and T2I-Adapter."""
 MAX_PICTURE_BYTES = 1 << 30
@@ -41,6 +43,7 @@ class Sample:
     caption: str | None
     source: str
     condition: Span | None
+    mask: Span | None = None
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class _Members:
 
     picture: Member | None = None
     condition: Member | None = None
+    mask: Member | None = None
     captions: dict[str, Member] = field(default_factory=dict)
 
 
@@ -140,6 +144,8 @@ class _Reader:
             parts.captions.setdefault(ending, member)
         elif ending.startswith(tuple(f".{name}." for name in CONDITIONS)):
             parts.condition = parts.condition or member
+        elif ending.startswith(tuple(f".{name}." for name in MASKS)):
+            parts.mask = parts.mask or member
         elif f".{ending.rpartition('.')[2]}" in PICTURES:
             self.ignored.setdefault("other", []).append(member.name)
         return key
@@ -148,7 +154,7 @@ class _Reader:
         """The sample, or a finding that says why it is none."""
         picture = parts.picture
         if picture is None:
-            first = next(iter(parts.captions.values()), parts.condition)
+            first = next(iter(parts.captions.values()), parts.condition or parts.mask)
             if first is not None:
                 self.ignored.setdefault("no picture", []).append(first.name)
             return
@@ -165,7 +171,8 @@ class _Reader:
         text, source = self._caption(parts)
         header = self.headers.setdefault(header, header)
         condition = None if parts.condition is None else self._span(parts.condition)
-        self.found.samples.append(Sample(span, header, text, source, condition))
+        mask = None if parts.mask is None else self._span(parts.mask)
+        self.found.samples.append(Sample(span, header, text, source, condition, mask))
 
     def _span(self, member: Member) -> Span:
         return Span(self.shard, member.offset, member.size, f"{self.rel}/{member.name}")
@@ -216,7 +223,7 @@ _REASONS: dict[str, tuple[str, str, str]] = {
     "other": (
         "pictures whose names have a dot before the ending",
         "a key ends at the first dot of the file name, and what follows says what the member is",
-        "name pictures KEY.jpg, and condition pictures KEY.condition.png",
+        "name pictures KEY.jpg, condition pictures KEY.condition.png, and masks KEY.mask.png",
     ),
     "no picture": ("samples without a picture", "their captions teach nothing", "add KEY.jpg to the shard"),
     "long caption": (

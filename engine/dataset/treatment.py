@@ -16,6 +16,7 @@ class Treatment:
     caption_dropout: float = 0.0
     shuffle_tags: bool = False
     keep_tags: int = 0
+    unmasked_weight: float = 0.0
 
 
 def repeats_for(shares: list[float], pictures: list[int], most: int = 10_000) -> list[int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.dataset.beside import (
+    MASKS,
     SAMPLES,
     Kind,
     LeftOut,
@@ -50,7 +51,8 @@ class Listing:
     """What a folder holds; every name is relative to it, with "/" between folders, in sorted order.
 
     `left_out` are pictures that are none to train on, `companions` the files among them that lie beside pictures,
-    `caches` the number of other trainers' .npz files.
+    `masks` those of them that are masks, `mask_folders` the folders of masks, `caches` the number of other trainers'
+    .npz files.
     """
 
     pictures: list[str] = field(default_factory=list)
@@ -59,6 +61,8 @@ class Listing:
     subfolders: dict[str, int] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
     companions: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    mask_folders: list[str] = field(default_factory=list)
     caches: int = 0
     problems: list[Finding] = field(default_factory=list)
 
@@ -106,6 +110,7 @@ def walk(root: Path, recursive: bool, without: Collection[Path] = ()) -> Listing
         listing.pictures = [name for name in listing.pictures if name not in beside]
         listing.left_out += companions_left_out(beside)
         listing.companions = tuple(beside)
+        listing.masks = tuple(name for name, kind in beside.items() if kind is MASKS)
     return listing
 
 
@@ -150,7 +155,7 @@ class _Walk:
         kind = folder_kind(own, siblings) or (SAMPLES if _is_run_folder(path) else None)
         if kind is not None:
             if count := _peek(path, all_of_it=True):
-                self.listing.left_out.append(LeftOut(kind, name, count))
+                self._leave_out(kind, name, count)
         elif not self.recursive:
             self.listing.subfolders[name] = _peek(path)
         elif depth:
@@ -168,7 +173,12 @@ class _Walk:
             if mine and sum(_last_stem(name) in others for name in mine) * 2 > len(mine):
                 for kept in (self.listing.pictures, self.listing.captions):
                     kept[:] = [name for name in kept if not name.startswith(prefix)]
-                self.listing.left_out.append(LeftOut(kind, folder, len(mine)))
+                self._leave_out(kind, folder, len(mine))
+
+    def _leave_out(self, kind: Kind, folder: str, count: int) -> None:
+        self.listing.left_out.append(LeftOut(kind, folder, count))
+        if kind is MASKS:
+            self.listing.mask_folders.append(folder)
 
 
 def _last_stem(name: str) -> str:

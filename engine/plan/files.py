@@ -160,6 +160,7 @@ def path_keys(method: str) -> tuple[str, ...]:
         "base.vae",
         "data.path",
         "data.class_path",
+        "data.mask_path",
         "captions.folder",
         "validation.path",
         "samples.clip",
@@ -199,7 +200,9 @@ def _nowhere(place: Path) -> str:
 def resolve(plan: Plan, folder: Path) -> Plan:
     """The same plan with absolute paths, read relative to `folder`; PlanErrors for paths that name nothing."""
     _refuse_paths(plan, folder)
-    places = {name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path")}
+    places = {
+        name: _absolute(getattr(plan.data, name), folder) for name in ("path", "class_path", "mask_path")
+    }
     within = Path(places["path"] or folder)
     data = plan.data.model_copy(update={**places, "sets": placed(plan.data.sets, within)})
     options = plan.options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from engine.dataset.masks import MaskKind
 from engine.plan.fields import Section, option
 
 SetKind = Literal["pictures", "class"]
@@ -39,4 +40,8 @@ class PictureSet(Section):
     shuffle_tags: bool | None = option(None, "shuffle comma-separated tags; none takes data.shuffle_tags")
     keep_tags: int | None = option(
         None, "tags at the front that stay in place; none takes data.keep_tags", ge=0
+    )
+    masks: MaskKind | None = option(None, "what of each picture is learnt; none takes data.masks")
+    unmasked_weight: float | None = option(
+        None, "weight of what a mask leaves out; none takes data.unmasked_weight", ge=0, le=1
     )

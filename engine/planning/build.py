@@ -13,13 +13,14 @@ from engine.dataset.report import DatasetReport
 from engine.errors import UserError
 from engine.models.bases import locate
 from engine.plan.captions import own_captions
+from engine.plan.data import Data
 from engine.plan.files import from_dict, path_keys, resolve, unusable
 from engine.plan.layouts import Layout, placed, read_layout
 from engine.plan.methods import DEFAULT_METHOD
 from engine.plan.methods.context import Derived
 from engine.plan.picture_sets import PictureSet
 from engine.plan.problems import PlanErrors, Problem
-from engine.plan.schema import Data, Plan, own_options
+from engine.plan.schema import Plan, own_options
 from engine.planning.builder import Facts, PlanBuilder, flatten, nested
 from engine.planning.data import scan_folder, scan_sets
 from engine.planning.derive import RULES
@@ -125,9 +126,11 @@ def _scan(
     return scan_sets(data, _apart(given), rules=own_captions(given).rules)
 
 
-def _looked_at(given: Mapping[str, object]) -> dict[str, bool]:
+def _looked_at(given: Mapping[str, object]) -> dict[str, object]:
     """How a folder is looked at."""
-    return {name: given.get(f"data.{name}", True) is True for name in ("bucket", "recursive")}
+    flags = {name: given.get(f"data.{name}", True) is True for name in ("bucket", "recursive")}
+    masks = {name: given[f"data.{name}"] for name in ("masks", "mask_path") if f"data.{name}" in given}
+    return flags | masks
 
 
 def _apart(given: Mapping[str, object]) -> list[Path]:
@@ -135,7 +138,8 @@ def _apart(given: Mapping[str, object]) -> list[Path]:
     options = own_options(str(given.get("method", DEFAULT_METHOD)), given)
     source = options.conditions if options is not None else None
     path = source.path if source is not None and source.maker == "files" else ""
-    found = [each for each in (path, given.get("validation.path")) if isinstance(each, str) and each]
+    named = (path, given.get("validation.path"), given.get("data.mask_path"))
+    found = [each for each in named if isinstance(each, str) and each]
     return [Path(each).expanduser() for each in found if unusable("", each) is None]
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from engine.dataset.caption_rules import USUAL, CaptionRules
 from engine.dataset.combined import combined
 from engine.dataset.held_out import apart, ranked
+from engine.dataset.masks import NONE, MaskChoice
 from engine.dataset.report import DatasetReport, Item
 from engine.dataset.scan import scan
 from engine.dataset.treatment import Treatment, repeats_for
+from engine.plan.data import Data
 from engine.plan.picture_sets import PictureSet
-from engine.plan.schema import Data, Plan
+from engine.plan.schema import Plan
 
 
 def scan_data(plan: Plan) -> DatasetReport:
@@ -28,7 +30,7 @@ def scan_sets(
     """The pictures of the sets to learn from; `without` are folders inside to pass over, `deep` and `rules` are
     `scan`'s."""
     if not data.sets:
-        return scan_folder(data, data.path, data.trigger, without, deep, rules)
+        return scan_folder(data, data.path, data.trigger, without, deep, rules, data.mask_choice)
     return _scan_all(data, data.picture_sets, without, deep, rules)
 
 
@@ -44,9 +46,10 @@ def scan_folder(
     without: Collection[Path] = (),
     deep: bool = False,
     rules: CaptionRules = USUAL,
+    masks: MaskChoice = NONE,
 ) -> DatasetReport:
     """Another folder of pictures, looked at as the plan's own is; `without` are folders inside to pass over,
-    `rules` the plan's for captions."""
+    `rules` the plan's for captions, `masks` says where its masks come from."""
     return scan(
         Path(folder).expanduser(),
         resolution=data.resolution,
@@ -56,6 +59,7 @@ def scan_folder(
         deep=deep,
         without=without,
         rules=rules,
+        masks=masks,
     )
 
 
@@ -79,6 +83,7 @@ def _scan_all(
             deep=deep,
             without=[*without, *(folders - {own})],
             rules=rules,
+            masks=MaskChoice(each.masks or "off", data.mask_path) if each.kind == "pictures" else NONE,
         )
         for each in sets
     ]
@@ -112,7 +117,8 @@ def scan_validation(plan: Plan) -> DatasetReport:
     own, source = plan.validation.path, plan.options.conditions
     files = source.path if source is not None and source.maker == "files" else ""
     conditions = [Path(files).expanduser()] if files else []
-    return scan_folder(plan.data, own, plan.data.trigger, conditions, rules=plan.caption_rules)
+    masks = plan.data.mask_choice
+    return scan_folder(plan.data, own, plan.data.trigger, conditions, rules=plan.caption_rules, masks=masks)
 
 
 def _split(plan: Plan, report: DatasetReport) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
@@ -155,4 +161,5 @@ def _treatment(one: PictureSet, repeats: int) -> Treatment:
         caption_dropout=one.caption_dropout or 0.0,
         shuffle_tags=bool(one.shuffle_tags),
         keep_tags=one.keep_tags or 0,
+        unmasked_weight=one.unmasked_weight or 0.0,
     )

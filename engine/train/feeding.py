@@ -23,9 +23,11 @@ from engine.keys import uniform
 from engine.plan.schema import Plan
 from engine.planning.data import treatments
 from engine.train.ahead import Ahead, Outline, held, sent
+from engine.train.autoencoder import Warn, unheard
 from engine.train.extras import ExtraSource, extra_sources
 from engine.train.latents import LatentTable, LiveLatents, ReadyLatents
 from engine.train.loop import Batch, Feed
+from engine.train.masks import Masks
 from engine.train.setup import AdaptedModel
 from engine.train.staged_feed import StagedFeed
 from engine.train.texts import LiveTexts, ReadyTexts, TextTable
@@ -60,6 +62,7 @@ class DataFeed:
         first_slot: int = 0,
         world: World = ALONE,
         rules: CaptionRules = USUAL,
+        masks: Masks | None = None,
     ) -> None:
         """`weight` and `first_slot` are for pictures that run beside others (class pictures)."""
         self.plan = plan
@@ -68,6 +71,7 @@ class DataFeed:
         self.texts = texts
         self.device = device
         self.extras = extras
+        self.masks = masks
         self.weight = weight
         self.first_slot = first_slot
         self.world = world
@@ -139,13 +143,17 @@ class DataFeed:
             for source in self.extras
             for name, value in source.rows(items, flips, crops).items()
         }
-        weights = held(torch.tensor([self.weight * each.weight for each in shown_as]), self.device)
+        scale = [self.weight * each.weight for each in shown_as]
+        if self.masks is None:
+            weights = torch.tensor(scale)
+        else:
+            weights = self.masks.weights(rows, flips, crops, scale)
         return partial(
             self._batch,
             slots,
             self.latents.gather(rows, flips, crops),
             self.texts.gather(self.captions.texts(rows, dropped, shown)),
-            weights,
+            held(weights, self.device),
             tuple(map(self._geometry, rows, flips, crops)),
             host,
         )
@@ -216,13 +224,14 @@ def make_feed(
     progress: Progress,
     prior: Sequence[Item] = (),
     world: World = ALONE,
+    warn: Warn = unheard,
 ) -> SampleFeed:
     """Encode what the plan lets be encoded once, and put the feed together; `progress` may raise to leave.
 
     `prior` are the class pictures. Resolution stages are encoded when the training reaches them.
     """
     cache = TensorCache(cache_folder)
-    build = partial(_data_feed, adapted=adapted, cache=cache, progress=progress, world=world)
+    build = partial(_data_feed, adapted=adapted, cache=cache, progress=progress, world=world, warn=warn)
     if stages := plan.options.stages_of_resolution:
         return StagedFeed(stages, report.items, lambda side: build(*_stage(plan, report, side)))
     items, extras = extra_sources(plan, report, cache, partial(progress, "condition maps"))
@@ -249,6 +258,7 @@ def _data_feed(
     cache: TensorCache,
     progress: Progress,
     world: World,
+    warn: Warn,
     weight: float = 1.0,
     first_slot: int = 0,
     extras: Sequence[ExtraSource] = (),
@@ -262,10 +272,14 @@ def _data_feed(
         latents = LatentTable.build(items, adapted, cache, flips, partial(progress, "latents"))
     else:
         latents = LiveLatents(items, adapted)
+    own, fold = cache if plan.caches_latents else None, adapted.family.spec.downscale
+    masks = Masks.build(items, shown_as, fold, own, partial(progress, "masks"), warn)
     texts: TextTable | LiveTexts
     if plan.caches_text:
         every = CaptionDraws(items, shown_as, rules, plan.seed).every()
         texts = TextTable.build(every, adapted, cache, partial(progress, "captions"))
     else:
         texts = LiveTexts(adapted, plan.options.trains_text)
-    return DataFeed(plan, items, latents, texts, adapted.device, extras, weight, first_slot, world, rules)
+    return DataFeed(
+        plan, items, latents, texts, adapted.device, extras, weight, first_slot, world, rules, masks
+    )

@@ -16,12 +16,14 @@ from engine.dataset.report import DatasetReport, Item
 from engine.errors import UserError
 from engine.families.base import Geometry
 from engine.plan.schema import Plan
-from engine.planning.data import validated_on
+from engine.planning.data import treatments, validated_on
 from engine.train.ahead import held, sent
+from engine.train.autoencoder import unheard
 from engine.train.extras import ExtraSource, extra_sources
 from engine.train.feeding import Progress
 from engine.train.latents import CENTRE, LatentTable, LiveLatents
 from engine.train.loop import Batch
+from engine.train.masks import Masks
 from engine.train.setup import AdaptedModel
 from engine.train.texts import LiveTexts, TextTable
 
@@ -36,6 +38,7 @@ class HeldOut:
         texts: TextTable | LiveTexts,
         device: torch.device,
         extras: Sequence[ExtraSource] = (),
+        masks: Masks | None = None,
     ) -> None:
         self.items = items
         self.names = [name_of(item) for item in items]
@@ -43,6 +46,7 @@ class HeldOut:
         self._texts = texts
         self._device = device
         self._extras = extras
+        self._masks = masks
 
     @classmethod
     def of(
@@ -71,7 +75,9 @@ class HeldOut:
         if plan.caches_text:
             shown = {item.caption for item in items}
             texts = TextTable.build(shown, adapted, cache, partial(progress, "captions"))
-        return cls(items, latents, texts, adapted.device, extras)
+        own, fold = cache if plan.caches_latents else None, adapted.family.spec.downscale
+        masks = Masks.build(items, treatments(plan, items), fold, own, partial(progress, "masks"), unheard)
+        return cls(items, latents, texts, adapted.device, extras, masks)
 
     def batches(self, limit: int) -> Iterator[Batch]:
         """All pictures, each once, at most `limit` of one size together; `slots` are their places in `items`."""
@@ -91,12 +97,15 @@ class HeldOut:
             for source in self._extras
             for name, value in source.rows(items, flips, crops).items()
         }
+        weights = torch.ones(len(rows))
+        if self._masks is not None:
+            weights = self._masks.weights(rows, flips, crops, weights.tolist())
         return Batch(
             slots=tuple(rows),
             mean=mean,
             std=std,
             cond=self._texts.gather([item.caption for item in items])(),
-            weights=torch.ones(len(rows), device=self._device),
+            weights=sent(held(weights, self._device), self._device),
             sizes=tuple(map(_geometry, items)),
             extra=extra,
         )

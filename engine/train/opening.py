@@ -119,7 +119,7 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
     shown = replace(report, items=trained_on(plan, report))
-    feed = make_feed(plan, adapted, shown, cache, watch.progress, prior, world)
+    feed = make_feed(plan, adapted, shown, cache, watch.progress, prior, world, watch.warning)
     held_out = HeldOut.of(plan, adapted, report, cache, watch.progress)
     settle(plan, adapted, watch.warning)
     return Training(plan, adapted, feed, report, watch, world, held_out, Comparison.of(plan, feed.items))

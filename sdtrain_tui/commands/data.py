@@ -24,6 +24,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--resolution", type=int, default=512, help="the side it will be trained at (default 512)"
     )
     parser.add_argument("--trigger", default="", help="the trigger word")
+    parser.add_argument(
+        "--masks",
+        choices=("off", "alpha", "files"),
+        default="off",
+        help="what of each picture is learnt: all of it, what is opaque, or what is white in its mask",
+    )
+    parser.add_argument(
+        "--mask-path", metavar="FOLDER", type=Path, help="a folder of masks of the same names"
+    )
     parser.add_argument("--deep", action="store_true", help="decode every picture and look for duplicates")
     parser.add_argument("--flat", action="store_true", help="leave sub-folders out")
     parser.add_argument("--no-bucket", action="store_true", help="train squares")
@@ -31,22 +40,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from engine.plan.data import Data
     from engine.plan.layouts import read_layout
-    from engine.plan.schema import Data
     from engine.planning.data import scan_classes, scan_sets
 
     _refuse_resolution(args.resolution)
     path = expanded(args.path)
     layout = read_layout(path)
+    mask_path = "" if args.mask_path is None else str(expanded(args.mask_path).absolute())
     data = Data(
         path=str(path),
         resolution=args.resolution,
         trigger=args.trigger,
         bucket=not args.no_bucket,
         recursive=not args.flat,
+        masks="files" if mask_path else args.masks,
+        mask_path=mask_path,
         sets=layout.placed() if layout else [],
     )
-    report, classes = scan_sets(data, deep=args.deep), scan_classes(data, deep=args.deep)
+    apart = [Path(mask_path)] if mask_path else []
+    report, classes = scan_sets(data, apart, deep=args.deep), scan_classes(data, deep=args.deep)
     if args.json:
         found = report.to_json()
         print_json(found if classes is None else {**found, "classes": classes.to_json()})

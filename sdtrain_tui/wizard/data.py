@@ -36,6 +36,7 @@ CAPTIONS = (
     "data.keep_tags",
     *(f"captions.{name}" for name in Captions.model_fields),
 )
+PICTURES = ("data.masks", "data.mask_path", "data.unmasked_weight")
 LABELS = {
     "data.path": "folder",
     "data.trigger": "trigger word",
@@ -48,7 +49,11 @@ def with_pictures(method: str) -> tuple[str, ...]:
     """The keys that are asked for on the page of the pictures."""
     spec = METHODS[method]
     optional = CLASS_KEYS if spec.class_pictures else ()
-    return "data.path", *spec.asks, *(key for key in (*optional, *CAPTIONS) if key not in spec.asks)
+    return (
+        "data.path",
+        *spec.asks,
+        *(key for key in (*optional, *CAPTIONS, *PICTURES) if key not in spec.asks),
+    )
 
 
 class DataStep(Step):
@@ -66,6 +71,7 @@ class DataStep(Step):
         yield from (self._row(fields[key]) for key in ("data.path", *asks))
         edit = Button("edit captions ...", id="edit-captions", compact=True)
         yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions", beside=(edit,))
+        yield MoreFields(self._of_pictures, self._rows, id="more-pictures", name="masks")
         more = [key for key in with_pictures(self.draft.method) if key.startswith(CLASS) and key not in asks]
         if more:
             yield Button("+ class pictures", id="classes", compact=True)
@@ -108,6 +114,9 @@ class DataStep(Step):
 
     def _of_captions(self) -> list[str]:
         return [key for key in CAPTIONS if key not in METHODS[self.draft.method].asks]
+
+    def _of_pictures(self) -> list[str]:
+        return [key for key in PICTURES if key not in METHODS[self.draft.method].asks]
 
     def _rows(self, keys: list[str]) -> Iterable[FieldRow]:
         fields = self.draft.fields()

@@ -32,6 +32,7 @@ def facts_of(report: DatasetReport) -> list[Fact]:
         *_set_rows(report),
         ("pictures", "strong", f"{counts.images} to train on, {counts.files - counts.images} left out"),
         ("captions", "text", f"{counts.captioned} of {counts.images} have their own"),
+        *([("masks", "text", f"{counts.masked} of {counts.images} have one")] if counts.masked else []),
         ("size", "text", f"{wide} x {high} in the middle"),
     ]
     shapes = [f"{w}x{h} ×{n}" for (w, h), n in list(report.buckets.items())[:BUCKETS]]

@@ -44,6 +44,8 @@ LOOK_KEYS = frozenset(
         "data.resolution",
         "data.trigger",
         "data.bucket",
+        "data.masks",
+        "data.mask_path",
         "data.recursive",
         "validation.path",
         "hardware.device",

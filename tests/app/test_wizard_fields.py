@@ -217,6 +217,25 @@ async def test_options_of_tags_are_asked_for_where_tags_are_moved_or_left_out(pi
         await wait_for(pilot, lambda: of_tags | {"captions.weights"} <= shown(), "the options of tags")
 
 
+async def test_what_masks_leave_out_is_asked_for_where_there_are_masks(pictures: Path) -> None:
+    answers: Answers = {"method": "lora", "base.model": "builtin:tiny", "data.path": str(pictures)}
+    app = SdtrainApp(start="wizard", answers=answers)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await go_to(pilot, app, "data")
+        app.screen.query_one("#more-pictures Button").focus()
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: bool(app.screen.query("#more-pictures FieldRow")), "the fields")
+
+        def shown() -> set[str]:
+            rows = app.screen.query("#more-pictures FieldRow").results(FieldRow)
+            return {row.field.key for row in rows if row.display}
+
+        of_masks = {"data.mask_path", "data.unmasked_weight"}
+        await wait_for(pilot, lambda: "data.masks" in shown() and not of_masks & shown(), "masks are off")
+        app.screen.query_one("#more-pictures FieldRow").post_message(Answered("data.masks", "files"))
+        await wait_for(pilot, lambda: of_masks <= shown(), "the options of masks")
+
+
 async def test_the_previews_page_asks_for_validation_and_says_what_it_holds_out(pictures: Path) -> None:
     answers = {"base.model": "builtin:tiny", "data.path": str(pictures), "validation.every": 50}
     app = SdtrainApp(start="wizard", answers={**answers, "validation.share": 0.34})

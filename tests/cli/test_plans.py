@@ -176,6 +176,17 @@ def test_data_prints_the_report_and_only_reads(cli: Cli, pictures: Path) -> None
     assert sorted((path.name, path.stat().st_mtime_ns) for path in pictures.iterdir()) == before
 
 
+def test_data_counts_masks_beside_and_elsewhere(cli: Cli, pictures: Path, tmp_path: Path) -> None:
+    for folder in (pictures / "masks", tmp_path / "elsewhere"):
+        folder.mkdir()
+        (folder / "00.png").write_bytes((pictures / "00.png").read_bytes())
+    beside = cli("data", str(pictures), "--masks", "files", "--json").json
+    elsewhere = cli("data", str(pictures), "--mask-path", str(tmp_path / "elsewhere"), "--json").json
+    assert beside["counts"]["masked"] == elsewhere["counts"]["masked"] == 1
+    assert "1 with a mask" in cli("data", str(pictures), "--masks", "files").out
+    assert cli("data", str(pictures), "--json").json["counts"]["masked"] == 0
+
+
 def test_data_of_a_missing_folder_is_bad_input(cli: Cli) -> None:
     assert cli("data", "nowhere").code == 2
     assert cli("data", ".", "--resolution", "100").code == 2

@@ -24,7 +24,8 @@ def watch(event, args):
 sys.addaudithook(watch)
 from pathlib import Path
 import torch
-from engine.dataset.cache import CachedEncoder, TensorCache, latent_key
+from engine.dataset.cache import TensorCache, latent_key
+from engine.dataset.cached_encoder import CachedEncoder
 from engine.dataset.images import fit, load_rgb
 from engine.dataset.scan import scan
 os.chdir(folder)
@@ -34,13 +35,13 @@ store = TensorCache(Path(cache))
 encoder = CachedEncoder(
     store,
     lambda item: latent_key(store.contents.sha256(item.path), item.size, (0.5, 0.5), False, "vae"),
-    lambda items: [{"latents": torch.from_numpy(fit(load_rgb(item.path), *item.size))} for item in items],
+    lambda item: lambda: {"latents": torch.from_numpy(fit(load_rgb(item.path), *item.size))},
 )
 done = encoder.ensure(report.items)
 for item in report.items:
     encoder.get(item)
 paths = [os.path.abspath(path) for path in written]
-print(json.dumps({"items": len(report.items), "encoded": done.encoded, "written": paths}))
+print(json.dumps({"items": len(report.items), "encoded": done, "written": paths}))
 """
 
 
