@@ -19,6 +19,7 @@ from sdtrain_tui.commands.texts import Shown, print_json, short
 # Help only: each command's module is imported when it is called, so that `sdtrain list` stays light.
 COMMANDS: dict[str, str] = {
     "new": "make a plan: the wizard, or straight from flags",
+    "import": "settings of another training tool as a plan",
     "check": "everything that is wrong or doubtful about a plan",
     "estimate": "what a plan will cost: VRAM, disk, time",
     "run": "start a plan and watch it",

@@ -6,6 +6,7 @@ config files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 # {method} stands for the plan's own method. A text with a blank says why there is none.
@@ -74,6 +75,8 @@ KEYS: dict[str, str] = {
     "train_batch_size": "train.batch_size",
     "gradient_accumulation_steps": "train.gradient_accumulation",
     "lr": "train.learning_rate",
+    "learning_rate": "train.learning_rate",
+    "batch_size": "train.batch_size",
     "unet_lr": "train.learning_rate",
     "lr_scheduler": "train.schedule",
     "lr_warmup_steps": "train.warmup",
@@ -141,6 +144,17 @@ KEYS: dict[str, str] = {
     "save_precision": "output.dtype",
     "save_model_as": "output.formats",
     "seed_everything": "seed",
+    "seed": "seed",
+    "resolution": "data.resolution",
+    "random_crop": "data.random_crop",
+    "class_prompt": "data.class_prompt",
+    "noise_offset": "objective.noise_offset",
+    "min_snr_gamma": "objective.min_snr_gamma",
+    "huber_schedule": "objective.huber_schedule",
+    "min_timestep": "objective.min_timestep",
+    "max_timestep": "objective.max_timestep",
+    "gradient_checkpointing": "hardware.gradient_checkpointing",
+    "zero_terminal_snr": "base.zero_terminal_snr",
     "caption_extension": "no key is needed: captions are read from .txt and .caption files beside the pictures",
     "caption_ext": "no key is needed: captions are read from .txt and .caption files beside the pictures",
     "output_dir": "a plan names no folder for its run: give it to sdtrain run --dir",
@@ -153,7 +167,25 @@ KEYS: dict[str, str] = {
     "save_every_n_epochs": "checkpoints.every_epochs",
     "sample_every_n_epochs": "samples.every_epochs",
     "network_module": "set method, and lora.kind for LoHa and LoKr",
-    "network_weights": "going on from a LoRA's file is not offered",
+    "network_weights": "{method}.start",
+    "caption_column": "captions are read from files and tables beside the pictures, under any usual name",
+    "output_model_format": "set output.formats: files for every program are written",
+    "save_state": "checkpoints always hold the whole state",
+    "persistent_data_loader_workers": "threads of the engine's own read the pictures",
+    "max_data_loader_n_workers": "threads of the engine's own read the pictures",
+    "dataloader_num_workers": "threads of the engine's own read the pictures",
+    "num_cpu_threads_per_process": "set hardware.threads where torch's own choice is not right",
+    "no_half_vae": "the VAE is always fp32",
+    "sdxl_no_half_vae": "the VAE is always fp32",
+    "bucket_reso_steps": "the steps of buckets are the family's own",
+    "bucket_no_upscale": "a picture that is too small is enlarged, and sdtrain doctor names it",
+    "min_bucket_reso": "sides of buckets go from half to twice the resolution",
+    "max_bucket_reso": "sides of buckets go from half to twice the resolution",
+    "log_with": "a run keeps its figures in its own events.jsonl",
+    "report_to": "a run keeps its figures in its own events.jsonl",
+    "training_comment": "a plan has no place for it",
+    "allow_tf32": "TF32 is used wherever the card has it",
+    "quantize": "set hardware.base_weights",
     "xformers": "no key is needed: torch's own fused attention is always used",
     "sdpa": "no key is needed: torch's own fused attention is always used",
     "enable_xformers_memory_efficient_attention": "no key is needed: torch's own fused attention is always used",
@@ -191,6 +223,9 @@ VALUES: dict[str, dict[str, str]] = {
         "float16": 'set "fp16"',
         "half": 'set "fp16"',
         "bfloat16": 'set "bf16"',
+        "float_32": 'set "fp32"',
+        "float_16": 'set "fp16"',
+        "bfloat_16": 'set "bf16"',
         "fp8": 'it is not offered: set "bf16"',
     },
     "output.dtype": {
@@ -199,6 +234,9 @@ VALUES: dict[str, dict[str, str]] = {
         "float16": 'set "fp16"',
         "half": 'set "fp16"',
         "bfloat16": 'set "bf16"',
+        "float_32": 'set "fp32"',
+        "float_16": 'set "fp16"',
+        "bfloat_16": 'set "bf16"',
     },
     "objective.loss": {"l2": 'set "mse"', "mae": 'set "l1"', "smooth_l1": 'set "huber"'},
     "objective.weighting": {
@@ -242,7 +280,8 @@ VALUES: dict[str, dict[str, str]] = {
 }
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A name as the tables have it: other tools write it with dashes, and values in any case."""
     return name.strip().lower().replace("-", "_")
 
 
@@ -251,14 +290,26 @@ def for_key(key: str, method: str, known: Collection[str]) -> str:
 
     `known` are the keys of the method's plan: a hint never names one that it does not have.
     """
-    found = KEYS.get(_plain(key.rpartition(".")[2]), "")
+    found = KEYS.get(plain_name(key.rpartition(".")[2]), "")
     if not found or " " in found:
         return found
     own = found.format(method=method)
     return f"did you mean {own}?" if own in known else f"method {method} has nothing like it"
 
 
+_SETS = re.compile(r'set "([^"]+)"')
+
+
+def value_for(key: str, value: str) -> tuple[str, str]:
+    """Our value for one of another tool's, and what is to be known of it; no value for one that is not offered."""
+    told = VALUES.get(key, {}).get(plain_name(value), "")
+    found = _SETS.match(told)
+    if found is None:
+        return "", told
+    return found[1], "" if found.end() == len(told) else told
+
+
 def for_value(key: str, value: object, choices: str) -> str:
     """What to do about a value that other tools have for the field; empty for another value."""
     table = VALUES.get(key, {})
-    return table.get(_plain(str(value)), "").format(choices=choices) if isinstance(value, str) else ""
+    return table.get(plain_name(str(value)), "").format(choices=choices) if isinstance(value, str) else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.errors import UserError
 from sdtrain_tui.codes import BAD_INPUT, DONE
-from sdtrain_tui.commands.plans import counted, print_problems, set_argument
+from sdtrain_tui.commands.plans import counted, print_problems, refuse_foreign, set_argument
 from sdtrain_tui.commands.terminal import has_terminal, open_app
 from sdtrain_tui.commands.texts import TOML_LONG, clean, escaped, print_json, writable_name
 
@@ -41,6 +41,7 @@ NEEDED = {"base.model": "--base", "data.path": "--data"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", nargs="?", type=Path, help=argparse.SUPPRESS)
     fields = _fields()
     for flag, keys in _flags().items():
         first = fields[keys[0]]
@@ -114,6 +115,11 @@ def _help(field: PlanField, repeat: bool) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.file is not None:
+        refuse_foreign(args.file)
+        raise UserError(
+            f"{args.file} is not read here", "a new plan is made from flags", f"sdtrain check {args.file}"
+        )
     answers = _answers(args)
     missing = [flag for key, flag in NEEDED.items() if not answers.get(key)]
     if answers.get("data.sets"):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.errors import UserError
 from sdtrain_tui.commands.texts import clean, short
 
 if TYPE_CHECKING:
@@ -48,7 +50,22 @@ def read_plan(args: argparse.Namespace) -> Plan:
     """The plan that the arguments name, with --set applied."""
     from engine.plan.files import load_plan
 
-    return load_plan(args.plan, args.sets)
+    try:
+        return load_plan(args.plan, args.sets)
+    except UserError:
+        refuse_foreign(args.plan)
+        raise
+
+
+def refuse_foreign(path: Path) -> None:
+    """UserError where a file holds another tool's settings, with the command that makes a plan of them."""
+    from engine.planning.imports import recognised
+
+    if tool := recognised(path):
+        what = f"{path} is no plan: it holds settings of {tool}"
+        raise UserError(
+            what, "they have other names and units", f"sdtrain import {shlex.quote(str(path))} -o plan.toml"
+        )
 
 
 def print_problems(problems: Sequence[Problem], to_errors: bool = True) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.plan.layouts import kohya_config, kohya_folders, onetrainer_concepts
+from engine.plan.layouts import kohya_config, kohya_folders, onetrainer_concepts, simpletuner_backends
 from engine.plan.layouts.base import Layout, placed
 
 __all__ = ["Layout", "placed", "read_layout"]
@@ -14,6 +14,7 @@ READERS: tuple[Callable[[Path], Layout | None], ...] = (
     kohya_folders.read,
     kohya_config.read,
     onetrainer_concepts.read,
+    simpletuner_backends.read,
 )
 
 

@@ -22,10 +22,16 @@ def read(path: Path) -> Layout | None:
     if len(concepts) != len(table):
         return None
     on = [each for each in concepts if each.get("enabled", True) is True]
+    return Layout(f"OneTrainer's concepts {path.name}", "", sets_of(concepts, path), tuple(_unread(on)))
+
+
+def sets_of(concepts: list[dict[str, Any]], path: Path) -> tuple[PictureSet, ...]:
+    """The concepts of a list that are switched on and train; `path` is the file that they stand in."""
+    on = [each for each in concepts if each.get("enabled", True) is True]
     sets = [_set(each, path, number) for number, each in enumerate(on) if each.get("type") != "VALIDATION"]
     if not sets:
         raise UserError(f"{path} has no concept that is switched on", "they are the sets", "switch one on")
-    return Layout(f"OneTrainer's concepts {path.name}", "", tuple(sets), tuple(_unread(on)))
+    return tuple(sets)
 
 
 def _unread(concepts: list[dict[str, Any]]) -> Iterator[str]:
