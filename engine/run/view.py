@@ -65,6 +65,7 @@ ENDED: Final = frozenset({"stopped", "crashed", "out-of-memory", "disk-full", "f
 _PREPARING: Final = frozenset({"downloading", "loading", "caching"})
 _STALLED_S: Final = 60.0
 _PACE_WINDOW: Final = 500
+_PREVIEWS_WINDOW: Final = 64
 
 
 def state(view: RunView, alive: bool, now: float) -> str:
@@ -106,12 +107,27 @@ def seconds_per_step(view: RunView) -> float | None:
 
 
 def eta_s(view: RunView, now: float) -> float | None:
-    """Seconds until the last step, at the pace of the last ones; None while it cannot be known."""
+    """Seconds until the last step and its previews, at the pace of the last ones; None while it cannot be known."""
     left = view.total_steps - view.step
+    last = 0.0 if view.finished is not None else _previews_s(view)
     if view.total_steps and left <= 0:
-        return 0.0
+        return max(0.0, last - max(now - view.steps.t[-1], 0.0)) if last and len(view.steps) else 0.0
     pace = seconds_per_step(view)
     if pace is None or left < 0 or not view.total_steps:
         return None
     since = min(max(now - view.steps.t[-1], 0.0), pace)
-    return left * pace - since
+    return left * pace - since + last
+
+
+def _previews_s(view: RunView) -> float:
+    """Seconds that a round of previews takes, the mean of the last ones; 0 before the first after a step."""
+    ends: dict[int, float] = {}
+    for preview in view.previews[-_PREVIEWS_WINDOW:]:
+        ends[preview.step] = max(preview.t, ends.get(preview.step, preview.t))
+    took = []
+    for step, end in ends.items():
+        at = view.steps.index_after(step) - 1
+        if at >= 0 and view.steps.step[at] == step:
+            took.append(end - view.steps.t[at])
+    mean = sum(took) / len(took) if took else 0.0
+    return mean if math.isfinite(mean) and mean > 0 else 0.0

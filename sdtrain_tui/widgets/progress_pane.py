@@ -106,7 +106,10 @@ class ProgressPane(Pane, can_focus=False):
             left.append((f"/{count(total)}", palette.quiet))
         right: list[StyledText] = [] if share is None else [(f" {int(share * 100):>3}%", palette.text)]
         if not preparing and self._state not in ENDED:
-            right += [(f" {span(eta_s(view, self._now)):>8}", palette.strong), (" left", palette.quiet)]
+            left_s = eta_s(view, self._now)
+            # Nobody knows how long the files at the end take: no time is better than a false one.
+            time_left, word = ("ending", "") if left_s == 0 else (span(left_s), " left")
+            right += [(f" {time_left:>8}", palette.strong), (word, palette.quiet)]
         room = width - parts_width(left) - parts_width(right) - 1
         style = state_style(palette, self._state) if self._state in _FAILED else palette.line
         middle = bar(share, room, self.glyphs, style, palette.faint)

@@ -74,3 +74,21 @@ def test_the_time_left_needs_a_total_and_a_pace_and_never_grows_while_waiting() 
     assert eta_s(fold([step(number) for number in (1, 2, 3)]), 103.0) is None
     over = fold([step(101)], view)
     assert eta_s(over, 201.0) == 0.0
+
+
+def test_the_previews_of_the_last_step_are_part_of_the_time_that_is_left() -> None:
+    """Ten steps a second apart; the previews of step 5 took 20 s, and those of step 10 are still to come."""
+    events = [event("started", total_steps=10), *(step(number, 100.0 + number) for number in range(1, 6))]
+    events += [event("sample", t, step=5, index=index, path="p") for index, t in enumerate((115.0, 125.0))]
+    events += [step(number, 119.0 + number) for number in range(6, 9)]
+    view = fold(events)
+    pace = seconds_per_step(view)
+    assert pace is not None
+    assert eta_s(view, 127.0) == pytest.approx(2 * pace + 20.0)
+    last = fold([*events, step(9, 128.0), step(10, 129.0)])
+    assert eta_s(last, 129.0) == pytest.approx(20.0)
+    assert eta_s(last, 140.0) == pytest.approx(9.0)
+    assert eta_s(last, 200.0) == 0.0
+    assert (
+        eta_s(fold([*events, step(10, 129.0), event("finished", 150.0, step=10, seconds=50.0)]), 150.0) == 0.0
+    )
