@@ -17,6 +17,7 @@ from engine.methods.base import Method, Trainable, options_of
 from engine.methods.lora_dropout import drop_ranks
 from engine.methods.lora_norms import norms_by_block
 from engine.methods.lora_start import LoraStart
+from engine.methods.lycoris_start import LycorisStart
 from engine.methods.oft import rotate
 from engine.methods.pivotal import Word
 from engine.models.blocks import parse_values
@@ -44,7 +45,7 @@ class Lora(Method):
         self.seed = seed
         self.alphas: dict[str, float] = {}
         self.pairs: list[tuple[Tensor, Tensor, float]] = []
-        self.start: LoraStart | None = None
+        self.start: LoraStart | LycorisStart | None = None
 
     @classmethod
     def from_plan(cls, plan: Plan) -> Self:
@@ -53,7 +54,13 @@ class Lora(Method):
 
     def prepare(self, family: ModelFamily) -> Sequence[Trainable]:
         if self.options.start:
-            self.start = LoraStart(self.options.start, f"{self.table}.start")
+            key = f"{self.table}.start"
+            kind = self.options.kind
+            self.start = (
+                LoraStart(self.options.start, key)
+                if kind == "lora"
+                else LycorisStart(self.options.start, kind, key)
+            )
         found = self._inject(family, family.spec.denoiser, None)
         if self.options.text_encoder:
             learning_rate = self.options.text_encoder_learning_rate or self.learning_rate / 2

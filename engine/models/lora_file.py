@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from engine.errors import UserError
 from engine.models.family_spec import Config, FamilySpec
@@ -72,10 +72,22 @@ class LoraFile:
     @property
     def targets(self) -> str:
         """What lora.targets is called for such modules."""
-        stems = [stem for stem in self.pairs if not stem.startswith(TEXT)]
-        if any(word in stem for stem in stems for word in CONVOLVES):
-            return "all"
-        return "attention_ff" if any(word in stem for stem in stems for word in FORWARD) else "attention"
+        return targets_of(self.pairs)
+
+
+def targets_of(modules: Iterable[str]) -> str:
+    """What lora.targets is called for modules that files name so."""
+    stems = [stem for stem in modules if not stem.startswith(TEXT)]
+    if any(word in stem for stem in stems for word in CONVOLVES):
+        return "all"
+    return "attention_ff" if any(word in stem for stem in stems for word in FORWARD) else "attention"
+
+
+class HasModules(Protocol):
+    """A file of adapted modules by what it calls them."""
+
+    @property
+    def pairs(self) -> Mapping[str, Any]: ...
 
 
 def read_lora(path: Path) -> LoraFile:
@@ -108,7 +120,7 @@ def stems_of(spec: FamilySpec, config: Config, part: str, paths: Iterable[str]) 
     return found
 
 
-def matched(file: LoraFile, stems: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def matched(file: HasModules, stems: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """The file's name for each module that it has, by path."""
     found = {path: next((stem for stem in names if stem in file.pairs), "") for path, names in stems.items()}
     return {path: stem for path, stem in found.items() if stem}
@@ -134,7 +146,7 @@ def _alpha(path: Path, header: Header, stem: str, rank: int, settings: Mapping[s
     """kohya's tensor; else diffusers' settings of the part; else the rank, as every reader takes it."""
     info = header.tensors.get(f"{stem}.alpha")
     if info is not None:
-        return _scalar(path, info)
+        return scalar(path, info)
     part = stem.partition(".")[0]
     if settings.get(f"{part}.alpha_pattern"):
         why = "its settings give modules strengths of their own (alpha_pattern)"
@@ -156,7 +168,8 @@ def _settings(path: Path, header: Header) -> Mapping[str, Any]:
     return found
 
 
-def _scalar(path: Path, info: TensorInfo) -> float:
+def scalar(path: Path, info: TensorInfo) -> float:
+    """The one number of a tensor; UserError where it is none."""
     forms = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
     with path.open("rb") as stream:
         stream.seek(info.start)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from engine.errors import UserError
 from engine.models.family_spec import FamilySpec
 from engine.models.layers import Layer
-from engine.models.lora_file import LoraFile, matched, read_lora, stems_of
+from engine.models.lora_file import FilePair, LoraFile, matched, read_lora, stems_of
+from engine.models.lycoris_file import LycorisFile, lycoris_kind, read_lycoris
 from engine.plan.methods.context import Derived, GrowingPlan, PlanContext
 from engine.plan.problems import Problem
 
@@ -23,10 +24,20 @@ def derived(plan: GrowingPlan) -> Iterator[Derived]:
     if not isinstance(start, str) or not start:
         return
     try:
-        file = read_lora(Path(start).expanduser())
+        path = Path(start).expanduser()
+        kind = lycoris_kind(path)
+        file: LoraFile | LycorisFile = read_lycoris(path, kind) if kind else read_lora(path)
     except (UserError, RuntimeError):
         return
     why = f"as {file.path.name} has it, which the training goes on from"
+    if isinstance(file, LycorisFile):
+        yield Derived(f"{plan.method}.kind", file.kind, why)
+        rank = file.ranks[-1] if file.ranks else 16
+        yield Derived(f"{plan.method}.rank", rank, why)
+        yield Derived(f"{plan.method}.alpha", float(rank), "the file's strength is in its tensors")
+        yield Derived(f"{plan.method}.targets", file.targets, why)
+        yield Derived(f"{plan.method}.text_encoder", file.has_text, why)
+        return
     yield Derived(f"{plan.method}.rank", file.ranks[-1], why)
     yield Derived(f"{plan.method}.alpha", file.alpha, why)
     yield Derived(f"{plan.method}.targets", file.targets, why)
@@ -38,9 +49,15 @@ def problems(options: LoraOptions, ctx: PlanContext, layers: Sequence[Layer]) ->
     table = ctx.plan.method
     key = f"{table}.start"
     try:
-        file = read_lora(Path(options.start).expanduser())
+        path, kind = Path(options.start).expanduser(), options.kind
+        file: LoraFile | LycorisFile = (
+            read_lycoris(path, kind) if kind in ("loha", "lokr") else read_lora(path)
+        )
     except UserError as error:
-        yield Problem(key, error.what, error.why, error.fix)
+        other = lycoris_kind(path)
+        where = key if kind == "lora" or other == kind or not path.is_file() else f"{table}.kind"
+        fix = f"set {table}.kind = {other!r}" if other and other != kind else error.fix
+        yield Problem(where, error.what, error.why, fix)
         return
     yield from _options(options, table, file)
     if options.text_encoder != file.has_text:
@@ -51,23 +68,27 @@ def problems(options: LoraOptions, ctx: PlanContext, layers: Sequence[Layer]) ->
         yield from _modules(file, ctx.family, ctx.denoiser_config, layers, table)
 
 
-def _options(options: LoraOptions, table: str, file: LoraFile) -> Iterator[Problem]:
+def _options(options: LoraOptions, table: str, file: LoraFile | LycorisFile) -> Iterator[Problem]:
     start = f"{file.path.name}, which {table}.start names"
-    for name, used in (("kind", options.kind != "lora"), ("dora", options.dora)):
+    for name, used in (("kind", options.kind == "oft"), ("dora", options.dora)):
         if used:
             fix = f"leave {table}.{name} or {table}.start out"
             yield Problem(f"{table}.{name}", "does not go with start", f"{start}, holds plain pairs", fix)
     if options.block_ranks:
         fix = "leave them out"
         yield Problem(f"{table}.block_ranks", "do not go with start", f"the ranks are those of {start}", fix)
-    if file.ranks != (options.rank,):
+    if file.ranks and file.ranks != (options.rank,):
         found = ", ".join(map(str, file.ranks))
         fix = f"set {table}.rank = {found}" if len(file.ranks) == 1 else "name a file of one rank"
         yield Problem(f"{table}.rank", f"is {options.rank}", f"{start}, has rank {found}", fix)
 
 
 def _modules(
-    file: LoraFile, family: FamilySpec, config: Mapping[str, object], layers: Sequence[Layer], table: str
+    file: LoraFile | LycorisFile,
+    family: FamilySpec,
+    config: Mapping[str, object],
+    layers: Sequence[Layer],
+    table: str,
 ) -> Iterator[Problem]:
     key = f"{table}.start"
     found = matched(file, stems_of(family, config, family.denoiser, (layer.path for layer in layers)))
@@ -77,7 +98,7 @@ def _modules(
         return
     for layer in layers:
         pair = file.pairs[found[layer.path]] if layer.path in found else None
-        if pair is not None and (pair.inputs, pair.outputs) != (layer.inputs, layer.outputs):
+        if isinstance(pair, FilePair) and (pair.inputs, pair.outputs) != (layer.inputs, layer.outputs):
             sizes = f"{layer.inputs} to {layer.outputs} channels, the file's {pair.inputs} to {pair.outputs}"
             why = f"{layer.path} has {sizes}"
             yield Problem(key, f"{file.path} is for another base model", why, "name one of this family")
