@@ -77,6 +77,13 @@ def _pixels(plan: Plan, report: DatasetReport | None) -> int:
     if stages:
         return max(stage.side for stage in stages) ** 2
     # The pictures may have been looked at for another resolution than the plan's.
-    if report is not None and report.buckets and report.resolution == plan.data.resolution:
+    if report is not None and report.buckets and _looked_at(plan, report):
         return max(width * height for width, height in report.buckets)
-    return plan.data.resolution**2
+    return max(plan.data.sides) ** 2
+
+
+def _looked_at(plan: Plan, report: DatasetReport) -> bool:
+    """Was it looked at as the plan says?"""
+    data = plan.data
+    more = data.sides - {data.resolution} if report.sets else frozenset(data.more_resolutions)
+    return report.resolution == data.resolution and more <= frozenset(report.more_resolutions)

@@ -73,7 +73,7 @@ def _least(setting: Setting, gpu: str) -> float | None:
 def _likest(plan: Plan, setting: Setting) -> tuple[Run, float] | None:
     """The newest run on this machine, device and base, whatever its method, with its operations a picture."""
     for run in runs_here(plan, (*DEVICE, "base.model")):
-        size = run.plan.data.resolution / plan.data.resolution
+        size = max(run.plan.data.sides) / max(plan.data.sides)
         model = setting.model.of(run.plan)
         return run, flops_per_image(
             replace(setting, plan=run.plan, model=model, places=setting.places * size**2)

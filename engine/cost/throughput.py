@@ -24,6 +24,7 @@ SAME = (
     "method",
     "base.model",
     "data.resolution",
+    "data.more_resolutions",
     "train.batch_size",
     "hardware.gradient_checkpointing",
     *DEVICE,

@@ -38,8 +38,10 @@ def combined(
         problems,
         counts,
     )
+    sides = {side for report in reports for side in (report.resolution, *report.more_resolutions)}
     return replace(
         found,
+        more_resolutions=tuple(sorted(sides - {resolution})),
         sets=tuple(
             SetCount(one.name, len(report.items), one.repeats, one.weight, report.trigger)
             for report, one in zip(reports, treatments, strict=True)

@@ -210,7 +210,7 @@ def _warn(code: str, file: str, what: str, why: str, fix: str) -> Finding:
 
 
 def _only(report: DatasetReport, items: Sequence[Item]) -> DatasetReport:
-    table = Counter(item.size for item in items)
+    table = Counter(size for item in items for size in item.sizes)
     buckets = dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0])))
     counts = replace(report.counts, images=len(items))
     return replace(report, items=tuple(items), buckets=buckets, counts=counts)

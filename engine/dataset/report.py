@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from engine.dataset import buckets
+from engine.dataset.areas import FREE, Areas, Limits
 from engine.dataset.findings import Finding, Level, printable
 from engine.dataset.masks import Mask
 from engine.dataset.sources import Source, Span
@@ -25,6 +25,7 @@ class Item:
     and `condition` where its condition picture does, for a sample of a shard that has one. `treatment` is what its set
     says of its pictures; none where the plan has no sets. `choices` are the texts that draws choose from, with their
     weights; empty where `caption` is the only one. `mask` says what of it is learnt; none is all of it.
+    `more_sizes` are further sizes that it is trained at; `again` marks the picture at one of these.
     """
 
     folder: Path
@@ -39,11 +40,18 @@ class Item:
     treatment: Treatment | None = None
     choices: tuple[tuple[str, float], ...] = ()
     mask: Mask | None = None
+    more_sizes: tuple[tuple[int, int], ...] = ()
+    again: bool = False
 
     @property
     def path(self) -> Path:
         """Where the picture lies; in a shard a name to show, with the member's behind the shard's."""
         return self.folder / self.rel
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """All sizes that it is trained at, its main one first."""
+        return self.size, *self.more_sizes
 
     @property
     def source(self) -> Source:
@@ -118,6 +126,7 @@ class DatasetReport:
     words: tuple[tuple[str, int], ...]
     words_are: str
     sets: tuple[SetCount, ...] = ()
+    more_resolutions: tuple[int, ...] = ()
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -130,11 +139,11 @@ class DatasetReport:
             raise UserError(f"{printable(self.folder)}: {finding.what}", finding.why, finding.fix)
         return self
 
-    def at(self, resolution: int, bucket: bool) -> tuple[Item, ...]:
+    def at(self, resolution: int, bucket: bool, limits: Limits = FREE) -> tuple[Item, ...]:
         """The pictures as a scan at another resolution gives them, without looking at a file again."""
-        size = (resolution, resolution)
+        areas = Areas((resolution,), bucket, limits)
         return tuple(
-            replace(item, size=buckets.assign(item.width, item.height, resolution) if bucket else size)
+            replace(item, size=areas.at(item.width, item.height, resolution), more_sizes=())
             for item in self.items
         )
 
@@ -152,6 +161,7 @@ class DatasetReport:
         return {
             "folder": self.folder,
             "resolution": self.resolution,
+            "more_resolutions": list(self.more_resolutions),
             "trigger": self.trigger,
             "recursive": self.recursive,
             "deep": self.deep,
@@ -168,6 +178,7 @@ class DatasetReport:
                     "width": item.width,
                     "height": item.height,
                     "size": list(item.size),
+                    "more_sizes": [list(size) for size in item.more_sizes],
                     "caption": item.caption,
                     "caption_source": item.caption_source,
                 }
@@ -179,7 +190,7 @@ class DatasetReport:
         """The report for a terminal of `width` columns; findings of one kind are shown together."""
         lines = [*_wrap(self._headline(), width), *self._sets(width)]
         if self.buckets:
-            lines += ["", f"sizes at resolution {self.resolution}"]
+            lines += ["", *_wrap(self._sizes(), width, "  ")]
             lines += [
                 f"  {f'{w} x {h}':>11}  {n:>7} {'picture' if n == 1 else 'pictures'}"
                 for (w, h), n in self.buckets.items()
@@ -191,6 +202,15 @@ class DatasetReport:
             for group in _grouped(self.problems, level):
                 lines += ["", *_group_lines(group, width)]
         return "\n".join(lines)
+
+    def _sizes(self) -> str:
+        if not self.more_resolutions:
+            return f"sizes at resolution {self.resolution}"
+        sides = ", ".join(str(side) for side in (self.resolution, *self.more_resolutions))
+        several = sum(bool(item.more_sizes) for item in self.items)
+        count = sum(self.buckets.values())
+        more = f": {count} in all, {several} pictures have several" if several else ""
+        return f"sizes at resolutions {sides}{more}"
 
     def _sets(self, width: int) -> list[str]:
         draws = sum(one.pictures * one.repeats for one in self.sets) or 1

@@ -3,12 +3,13 @@
 import contextlib
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from engine.dataset import advice, buckets
+from engine.dataset.areas import FREE, Areas, Limits
 from engine.dataset.beside import CLASS
 from engine.dataset.caption_choices import compose
 from engine.dataset.caption_rules import USUAL, CaptionRules
@@ -47,6 +48,8 @@ def scan(
     recursive: bool = False,
     deep: bool = False,
     step: int | None = None,
+    more: Sequence[int] = (),
+    limits: Limits = FREE,
     without: Collection[Path] = (),
     rules: CaptionRules = USUAL,
     masks: MaskChoice = NONE,
@@ -57,12 +60,15 @@ def scan(
     `path` is a folder of pictures or of WebDataset shards, one .tar shard, or a pattern such as
     shards/{00000..00099}.tar. Reads headers and each file's end only; `deep` also decodes every picture and
     compares contents. With `bucket` off every picture is trained as a square. `step` is the sizes' step in
-    pixels (default: by the resolution). `without` are folders of condition pictures, which are not counted
+    pixels (default: by the resolution), `more` are further resolutions to train at, `limits` the shortest and longest
+    side of a bucket. `without` are folders of condition pictures, which are not counted
     where they lie inside. `rules` are the plan's for captions, `masks` says where masks come from.
     `on_progress(done, total)` counts pictures, or shards. What is found in shards is kept below the cache root.
     Raises UserError only for a resolution that is no multiple of 8.
     """
-    buckets.default_step(resolution)
+    areas = Areas((resolution, *more), bucket, limits, step)
+    for side in areas.resolutions:
+        buckets.default_step(side)
     location = look(path, recursive, without, masks.kind == "files" and not masks.folder)
     problems = location.problems
     found = (
@@ -84,19 +90,28 @@ def scan(
     items: list[Item] = []
     several = 0
     for rel, header in headers.items():
-        size = (resolution, resolution)
-        if bucket:
-            size = buckets.assign(header.width, header.height, resolution, step)
+        size, *others = areas.sizes_of(header.width, header.height)
         problems += advice.about_picture(rel, header, size)
         made = compose(found.sources(rel), trigger, trigger_mode, rules)
         problems += advice.about_length(rel, made, rules)
         several += made.own > 1
         picture, condition, _ = found.spans.get(rel, (None, None, None))
-        own = (made.caption, made.source, size, picture, condition, None, made.choices, masked.get(rel))
+        own = (
+            made.caption,
+            made.source,
+            size,
+            picture,
+            condition,
+            None,
+            made.choices,
+            masked.get(rel),
+            tuple(others),
+        )
         items.append(Item(location.root, rel, header.width, header.height, *own))
     counts = _count(found.pictures, headers, found.captions, trigger, problems, several)
     counts = replace(counts, masked=len(masked))
-    return put_together(str(path), resolution, trigger, recursive, deep, items, problems, counts)
+    found_at = put_together(str(path), resolution, trigger, recursive, deep, items, problems, counts)
+    return replace(found_at, more_resolutions=tuple(more))
 
 
 def _about_sets(location: DataLocation, found: Found) -> list[Finding]:

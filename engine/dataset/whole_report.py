@@ -24,7 +24,7 @@ def put_together(
     counts: Counts,
 ) -> DatasetReport:
     """The report of these pictures and findings; sizes, words and medians follow from the pictures."""
-    table = Counter(item.size for item in items)
+    table = Counter(size for item in items for size in item.sizes)
     words, words_are = _histogram([item.caption for item in items])
     return DatasetReport(
         folder=folder,

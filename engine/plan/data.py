@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from engine.dataset.areas import Limits
 from engine.dataset.masks import MaskChoice, MaskKind
 from engine.plan.fields import Section, option
-from engine.plan.picture_sets import PictureSet, SetKind
+from engine.plan.picture_sets import PictureSet, SetKind, Side
 
 CacheChoice = Literal["auto", "on", "off"]
 
@@ -27,6 +28,17 @@ class Data(Section):
         512, "target side; pictures are fitted to buckets of this area", unit="px", ge=32, le=4096
     )
     bucket: bool = option(True, "aspect buckets: keep each picture's shape instead of cropping to a square")
+    more_resolutions: list[Side] = option(
+        [],
+        "further target sides, in px: each picture is trained at each area that it fills",
+        advanced=True,
+    )
+    bucket_min: int = option(
+        0, "shortest side of a bucket; 0 is half the resolution", unit="px", ge=0, le=4096, advanced=True
+    )
+    bucket_max: int = option(
+        0, "longest side of a bucket; 0 is twice the resolution", unit="px", ge=0, le=8192, advanced=True
+    )
     flip: bool = option(
         False, "also show each picture mirrored (not for text, faces with one-sided features)"
     )
@@ -82,8 +94,10 @@ class Data(Section):
     @property
     def idle(self) -> frozenset[str]:
         kinds = {one.masks for one in self.picture_sets}
+        bucketed = any(one.bucket for one in (*self.picture_sets, *self.class_sets))
+        of_buckets = () if bucketed else ("bucket_min", "bucket_max")
         of_masks = () if kinds - {"off"} else ("unmasked_weight",)
-        return frozenset((*of_masks, *(() if "files" in kinds else ("mask_path",))))
+        return frozenset((*of_buckets, *of_masks, *(() if "files" in kinds else ("mask_path",))))
 
     @property
     def picture_sets(self) -> tuple[PictureSet, ...]:
@@ -100,6 +114,7 @@ class Data(Section):
             repeats=data.repeats,
             trigger=data.trigger,
             resolution=data.resolution,
+            more_resolutions=data.more_resolutions,
             bucket=data.bucket,
             flip=data.flip,
             random_crop=data.random_crop,
@@ -117,8 +132,14 @@ class Data(Section):
 
     @property
     def sides(self) -> frozenset[int]:
-        """The resolutions of the plan and of its sets."""
-        return frozenset((self.resolution, *(one.resolution for one in self.sets if one.resolution)))
+        """All resolutions of the plan and of its sets."""
+        own = [side for one in self.sets for side in (one.resolution, *(one.more_resolutions or ())) if side]
+        return frozenset((self.resolution, *self.more_resolutions, *own))
+
+    @property
+    def limits(self) -> Limits:
+        """The shortest and longest side of a bucket; 0 is free."""
+        return (self.bucket_min, self.bucket_max)
 
     @property
     def class_sets(self) -> tuple[PictureSet, ...]:
@@ -140,4 +161,7 @@ class Data(Section):
 
     def _filled(self, one: PictureSet) -> PictureSet:
         own, empty = self.whole_set, {name for name in PictureSet.model_fields if getattr(one, name) is None}
-        return one.model_copy(update={name: getattr(own, name) for name in empty})
+        filled = {name: getattr(own, name) for name in empty}
+        if one.more_resolutions is None and (one.resolution is not None or one.kind == "class"):
+            filled["more_resolutions"] = []
+        return one.model_copy(update=filled)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from engine.dataset.masks import MaskKind
 from engine.plan.fields import Section, option
 
+Side = Annotated[int, Field(ge=32, le=4096)]
+"""One of several resolutions, in pixels."""
 SetKind = Literal["pictures", "class"]
 
 
@@ -30,6 +34,10 @@ class PictureSet(Section):
     )
     resolution: int | None = option(
         None, "target side; none takes data.resolution", unit="px", ge=32, le=4096
+    )
+    more_resolutions: list[Side] | None = option(
+        None,
+        "further target sides; none takes data.more_resolutions, unless the set has a resolution of its own",
     )
     bucket: bool | None = option(None, "aspect buckets; none takes data.bucket")
     flip: bool | None = option(None, "also show each picture mirrored; none takes data.flip")

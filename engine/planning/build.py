@@ -29,6 +29,7 @@ __all__ = ["Built", "Derived", "Facts", "build", "build_plan", "gather", "refuse
 
 
 DATA = frozenset({"data.path", "data.sets"})
+LOOKED_AT = ("masks", "mask_path", "more_resolutions", "bucket_min", "bucket_max")
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,8 @@ def _scan(
     known = {name: given[f"data.{name}"] for name in Data.model_fields if f"data.{name}" in given}
     shown = {"path": str(folder or ""), "resolution": side, "trigger": trigger, "sets": list(sets)}
     data = Data.model_validate({**known, **shown} if sets else shown | _looked_at(given))
+    if any(side % 8 for side in data.sides):
+        return None
     if key != "data.path":
         return scan_folder(data, data.path)
     return scan_sets(data, _apart(given), rules=own_captions(given).rules)
@@ -129,8 +132,7 @@ def _scan(
 def _looked_at(given: Mapping[str, object]) -> dict[str, object]:
     """How a folder is looked at."""
     flags = {name: given.get(f"data.{name}", True) is True for name in ("bucket", "recursive")}
-    masks = {name: given[f"data.{name}"] for name in ("masks", "mask_path") if f"data.{name}" in given}
-    return flags | masks
+    return flags | {name: given[f"data.{name}"] for name in LOOKED_AT if f"data.{name}" in given}
 
 
 def _apart(given: Mapping[str, object]) -> list[Path]:

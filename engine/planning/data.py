@@ -30,7 +30,8 @@ def scan_sets(
     """The pictures of the sets to learn from; `without` are folders inside to pass over, `deep` and `rules` are
     `scan`'s."""
     if not data.sets:
-        return scan_folder(data, data.path, data.trigger, without, deep, rules, data.mask_choice)
+        more = data.more_resolutions
+        return scan_folder(data, data.path, data.trigger, without, deep, rules, data.mask_choice, more)
     return _scan_all(data, data.picture_sets, without, deep, rules)
 
 
@@ -47,9 +48,10 @@ def scan_folder(
     deep: bool = False,
     rules: CaptionRules = USUAL,
     masks: MaskChoice = NONE,
+    more: Sequence[int] = (),
 ) -> DatasetReport:
     """Another folder of pictures, looked at as the plan's own is; `without` are folders inside to pass over,
-    `rules` the plan's for captions, `masks` says where its masks come from."""
+    `rules` the plan's for captions, `masks` says where its masks come from, `more` are further resolutions."""
     return scan(
         Path(folder).expanduser(),
         resolution=data.resolution,
@@ -60,6 +62,8 @@ def scan_folder(
         without=without,
         rules=rules,
         masks=masks,
+        more=more,
+        limits=data.limits,
     )
 
 
@@ -84,6 +88,8 @@ def _scan_all(
             without=[*without, *(folders - {own})],
             rules=rules,
             masks=MaskChoice(each.masks or "off", data.mask_path) if each.kind == "pictures" else NONE,
+            more=each.more_resolutions or (),
+            limits=data.limits,
         )
         for each in sets
     ]
@@ -135,7 +141,7 @@ def draws_by_size(plan: Plan, report: DatasetReport) -> Mapping[tuple[int, int],
         return {size: count * plan.data.repeats for size, count in report.buckets.items()}
     draws: Counter[tuple[int, int]] = Counter()
     for item, shown_as in zip(items, treatments(plan, items), strict=True):
-        draws[item.size] += shown_as.repeats
+        draws.update(dict.fromkeys(item.sizes, shown_as.repeats))
     return draws
 
 

@@ -106,7 +106,7 @@ def export_one(
         sets=sets_of(plan, items, told),
         clip_skip=plan.base.clip_skip,
         max_tokens=plan.captions.max_tokens,
-        buckets=Counter(item.size for item in items),
+        buckets=Counter(size for item in items for size in item.sizes),
         captions=told,
         extra={"sdtrain.weights": weights} if weights else {},
     )

@@ -247,7 +247,7 @@ def make_feed(
 def _stage(plan: Plan, report: DatasetReport, side: int) -> tuple[Plan, Sequence[Item]]:
     """The plan and the pictures of a stage of this resolution."""
     data = plan.data.model_copy(update={"resolution": side})
-    return plan.model_copy(update={"data": data}), report.require().at(side, plan.data.bucket)
+    return plan.model_copy(update={"data": data}), report.require().at(side, data.bucket, data.limits)
 
 
 def _data_feed(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from engine.dataset.areas import at_each_size
 from engine.dataset.report import Item
 from engine.errors import UserError
 from engine.families.base import ModelFamily
@@ -118,11 +119,12 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     warn_of_cut(report.items, adapted.family, watch.warning)
     watch.trainables(parameter_table(adapted.trainables))
     watch.phase("caching", f"{len(report.items)} pictures")
-    shown = replace(report, items=trained_on(plan, report))
+    shown = replace(report, items=at_each_size(trained_on(plan, report)))
     feed = make_feed(plan, adapted, shown, cache, watch.progress, prior, world, watch.warning)
     held_out = HeldOut.of(plan, adapted, report, cache, watch.progress)
     settle(plan, adapted, watch.warning)
-    return Training(plan, adapted, feed, report, watch, world, held_out, Comparison.of(plan, feed.items))
+    compared = Comparison.of(plan, [item for item in feed.items if not item.again])
+    return Training(plan, adapted, feed, report, watch, world, held_out, compared)
 
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:

@@ -102,7 +102,7 @@ class Training:
         self.skipped = 0
         self.reports: list[StepReport] = []
         self._lock: RunLock | None = None
-        self.items: Sequence[Item] = feed.items
+        self.items: Sequence[Item] = [item for item in feed.items if not item.again]
         self.validator = None if held_out is None else Validator(plan, adapted, held_out, self.loop)
         self.history = History()
         self._painter = Painter(plan, adapted, self.loop.averaged)

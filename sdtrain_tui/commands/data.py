@@ -23,6 +23,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resolution", type=int, default=512, help="the side it will be trained at (default 512)"
     )
+    parser.add_argument(
+        "--more-resolutions", metavar="SIDES", default="", help="further sides to train at, as 768,1024"
+    )
+    parser.add_argument("--bucket-min", type=int, default=0, help="shortest side of a bucket")
+    parser.add_argument("--bucket-max", type=int, default=0, help="longest side of a bucket")
     parser.add_argument("--trigger", default="", help="the trigger word")
     parser.add_argument(
         "--masks",
@@ -44,13 +49,18 @@ def run(args: argparse.Namespace) -> int:
     from engine.plan.layouts import read_layout
     from engine.planning.data import scan_classes, scan_sets
 
-    _refuse_resolution(args.resolution)
+    more = _sides(args.more_resolutions)
+    for side in (args.resolution, *more):
+        _refuse_resolution(side)
     path = expanded(args.path)
     layout = read_layout(path)
     mask_path = "" if args.mask_path is None else str(expanded(args.mask_path).absolute())
     data = Data(
         path=str(path),
         resolution=args.resolution,
+        more_resolutions=more,
+        bucket_min=max(0, args.bucket_min),
+        bucket_max=max(0, args.bucket_max),
         trigger=args.trigger,
         bucket=not args.no_bucket,
         recursive=not args.flat,
@@ -75,6 +85,14 @@ def _code(*reports: DatasetReport | None) -> int:
     return BAD_INPUT if any(report is not None and report.errors for report in reports) else DONE
 
 
+def _sides(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        why = f"{clean(text)} is no list of numbers"
+        raise UserError("--more-resolutions cannot be read", why, "give sides divided by commas, as 768,1024")
+    return [int(part) for part in parts]
+
+
 def _refuse_resolution(resolution: int) -> None:
     """UserError for a side that no plan may have."""
     from engine.plan.methods import DEFAULT_METHOD
@@ -84,4 +102,4 @@ def _refuse_resolution(resolution: int) -> None:
     low, high = int(field.minimum or 0), int(field.maximum or 0)
     if not low <= resolution <= high:
         why, fix = f"a plan has {low} to {high} pixels", "give the side that it will be trained at"
-        raise UserError("--resolution is out of range", why, fix)
+        raise UserError(f"a resolution of {resolution} is out of range", why, fix)

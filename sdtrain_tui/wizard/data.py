@@ -36,7 +36,14 @@ CAPTIONS = (
     "data.keep_tags",
     *(f"captions.{name}" for name in Captions.model_fields),
 )
-PICTURES = ("data.masks", "data.mask_path", "data.unmasked_weight")
+PICTURES = (
+    "data.masks",
+    "data.mask_path",
+    "data.unmasked_weight",
+    "data.more_resolutions",
+    "data.bucket_min",
+    "data.bucket_max",
+)
 LABELS = {
     "data.path": "folder",
     "data.trigger": "trigger word",
@@ -71,7 +78,7 @@ class DataStep(Step):
         yield from (self._row(fields[key]) for key in ("data.path", *asks))
         edit = Button("edit captions ...", id="edit-captions", compact=True)
         yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions", beside=(edit,))
-        yield MoreFields(self._of_pictures, self._rows, id="more-pictures", name="masks")
+        yield MoreFields(self._of_pictures, self._rows, id="more-pictures", name="masks and sizes")
         more = [key for key in with_pictures(self.draft.method) if key.startswith(CLASS) and key not in asks]
         if more:
             yield Button("+ class pictures", id="classes", compact=True)

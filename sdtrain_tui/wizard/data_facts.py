@@ -39,7 +39,7 @@ def facts_of(report: DatasetReport) -> list[Fact]:
     more = len(report.buckets) - BUCKETS
     rows.append(
         (
-            f"trained at {report.resolution}",
+            "trained at " + ", ".join(map(str, (report.resolution, *report.more_resolutions))),
             "text",
             "  ".join(shapes) + (f"  and {more} more" if more > 0 else ""),
         )

@@ -63,12 +63,62 @@ def resolution(ctx: Context) -> Iterator[Problem]:
         yield warning(
             "data.resolution", f"{side} is not a multiple of 64", "the UNet halves the sides three times", fix
         )
+    yield from _far(ctx, "data.resolution", side)
+
+
+def _far(ctx: Context, key: str, side: int) -> Iterator[Problem]:
+    """Whether that is far from what the base was made for."""
     if ctx.base is None or ctx.base.path is None:
         return
     native = ctx.base.native_resolution
     if side >= 2 * native or side <= native / 2:
         why = "far from its own size a base draws things twice, or blurs"
-        yield warning("data.resolution", f"{side}, and the base was made for {native}", why, f"set {native}")
+        yield warning(key, f"{side}, and the base was made for {native}", why, f"set {native}")
+
+
+def areas(ctx: Context) -> Iterator[Problem]:
+    """Further resolutions of the plan and of each set."""
+    data = ctx.plan.data
+    lists = [("data", data.resolution, data.more_resolutions)]
+    for number, one in enumerate(data.sets):
+        if one.more_resolutions is not None:
+            lists.append((f"data.sets.{number}", one.resolution or data.resolution, one.more_resolutions))
+    for at, first, more in lists:
+        key = f"{at}.more_resolutions"
+        for place, side in enumerate(more):
+            if side % 8:
+                why = "the VAE makes one latent out of 8 x 8 pixels"
+                yield Problem(
+                    key, f"{side} is not a multiple of 8", why, f"set {max(32, round(side / 8) * 8)}"
+                )
+            elif side in (first, *more[:place]):
+                yield Problem(
+                    key, f"{side} is there twice", "each area is one way to show a picture", "leave it out"
+                )
+            else:
+                yield from _far(ctx, key, side)
+        if more and ctx.plan.options.stages_of_resolution:
+            why = "resolution stages give all pictures the resolution of the stage"
+            yield Problem(key, "does not go with stages", why, "leave it out")
+
+
+def limits(ctx: Context) -> Iterator[Problem]:
+    """Sides between which no square of a resolution lies."""
+    data, stages = ctx.plan.data, ctx.plan.options.stages_of_resolution
+    sides = {stage.side for stage in stages} if stages else data.sides
+    low, high = min(sides), max(sides)
+    if data.bucket_min > low:
+        why = "a square of that area would be too small for it"
+        yield Problem(
+            "data.bucket_min",
+            f"{data.bucket_min} is more than the resolution {low}",
+            why,
+            f"set {low} or less",
+        )
+    if 0 < data.bucket_max < high:
+        why = "a square of that area would be too large for it"
+        fix = f"set {high} or more, or a lower resolution"
+        yield Problem("data.bucket_max", f"{data.bucket_max} is less than the resolution {high}", why, fix)
 
 
 def enough(ctx: Context) -> Iterator[Problem]:
@@ -129,4 +179,4 @@ def dropout(ctx: Context) -> Iterator[Problem]:
         yield warning("data.caption_dropout", f"{share:.0%} of the steps see no caption", why, "set 0.05")
 
 
-RULES: tuple[Rule, ...] = (folder, folder_name, resolution, enough, batches, seen, dropout)
+RULES: tuple[Rule, ...] = (folder, folder_name, resolution, areas, limits, enough, batches, seen, dropout)
