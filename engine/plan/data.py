@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from engine.dataset.areas import Limits
+from engine.dataset.colours import Colours
 from engine.dataset.masks import MaskChoice, MaskKind
 from engine.plan.fields import Section, option
 from engine.plan.picture_sets import PictureSet, SetKind, Side
@@ -45,6 +46,34 @@ class Data(Section):
     random_crop: bool = option(
         False, "crop at another place each epoch; needs latents encoded on the fly", advanced=True
     )
+    brightness: float = option(
+        0.0,
+        "change of brightness at each step, up to this share either way; 0 is off",
+        ge=0,
+        le=1,
+        advanced=True,
+    )
+    contrast: float = option(
+        0.0,
+        "change of contrast at each step, up to this share either way; 0 is off",
+        ge=0,
+        le=1,
+        advanced=True,
+    )
+    saturation: float = option(
+        0.0,
+        "change of saturation at each step, up to this share either way; 0 is off",
+        ge=0,
+        le=1,
+        advanced=True,
+    )
+    hue: float = option(
+        0.0,
+        "turn of hue at each step, up to this share of the colour circle; 0 is off",
+        ge=0,
+        le=0.5,
+        advanced=True,
+    )
     repeats: int = option(1, "how often each picture counts in one epoch", ge=1, le=10_000, advanced=True)
     recursive: bool = option(True, "look for pictures in sub-folders too", advanced=True)
     caption_dropout: float = option(
@@ -79,7 +108,9 @@ class Data(Section):
     )
     class_weight: float = option(1.0, "weight of a class picture in the loss", ge=0, le=100)
     cache_latents: CacheChoice = option(
-        "auto", "encode pictures once and keep the latents on disk; auto: unless random_crop", advanced=True
+        "auto",
+        "encode pictures once and keep the latents on disk; auto: unless random_crop or colours change",
+        advanced=True,
     )
     cache_text: CacheChoice = option(
         "auto", "encode captions once; auto: unless a text encoder trains or tags are shuffled", advanced=True
@@ -135,6 +166,12 @@ class Data(Section):
         """All resolutions of the plan and of its sets."""
         own = [side for one in self.sets for side in (one.resolution, *(one.more_resolutions or ())) if side]
         return frozenset((self.resolution, *self.more_resolutions, *own))
+
+    @property
+    def colours(self) -> Colours:
+        """How far the pictures' colours may change."""
+        data = self
+        return Colours(data.brightness, data.contrast, data.saturation, data.hue)
 
     @property
     def limits(self) -> Limits:

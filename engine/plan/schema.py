@@ -122,7 +122,9 @@ class Plan(Section):
     def latent_cache_obstacle(self) -> str:
         """Why latents cannot be encoded once, or an empty text when they can."""
         cropped = any(each.random_crop for each in (*self.data.picture_sets, *self.data.class_sets))
-        return "each epoch crops at another place" if cropped else ""
+        if cropped:
+            return "each epoch crops at another place"
+        return "each step changes the colours anew" if self.data.colours.any else ""
 
     @property
     def folders_apart(self) -> tuple[Path, ...]:

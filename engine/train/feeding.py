@@ -14,6 +14,7 @@ from engine import draws
 from engine.dataset.cache import TensorCache
 from engine.dataset.caption_draws import CaptionDraws
 from engine.dataset.caption_rules import USUAL, CaptionRules
+from engine.dataset.colours import Colours
 from engine.dataset.images import placement
 from engine.dataset.loader import BatchPlan
 from engine.dataset.report import DatasetReport, Item
@@ -25,7 +26,7 @@ from engine.planning.data import treatments
 from engine.train.ahead import Ahead, Outline, held, sent
 from engine.train.autoencoder import Warn, unheard
 from engine.train.extras import ExtraSource, extra_sources
-from engine.train.latents import LatentTable, LiveLatents, ReadyLatents
+from engine.train.latents import Crop, LatentTable, LiveLatents, ReadyLatents
 from engine.train.loop import Batch, Feed
 from engine.train.masks import Masks
 from engine.train.setup import AdaptedModel
@@ -72,6 +73,8 @@ class DataFeed:
         self.device = device
         self.extras = extras
         self.masks = masks
+        # Class pictures, the only ones with another slot to begin at, keep what the base knows of their colours.
+        self.colours = plan.data.colours if first_slot == 0 else Colours()
         self.weight = weight
         self.first_slot = first_slot
         self.world = world
@@ -151,12 +154,20 @@ class DataFeed:
         return partial(
             self._batch,
             slots,
-            self.latents.gather(rows, flips, crops),
+            self._latents(step, slots, rows, flips, crops),
             self.texts.gather(self.captions.texts(rows, dropped, shown)),
             held(weights, self.device),
             tuple(map(self._geometry, rows, flips, crops)),
             host,
         )
+
+    def _latents(
+        self, step: int, slots: tuple[int, ...], rows: list[int], flips: list[bool], crops: list[Crop]
+    ) -> ReadyLatents:
+        if not self.colours.any or isinstance(self.latents, LatentTable):
+            return self.latents.gather(rows, flips, crops)
+        changes = [self.colours.drawn(self.plan.seed, step, slot) for slot in slots]
+        return self.latents.gather(rows, flips, crops, changes)
 
     def _batch(
         self,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.dataset.cache import TensorCache, Tensors, latent_key
 from engine.dataset.cached_encoder import CachedEncoder
+from engine.dataset.colours import Colours, recoloured
 from engine.dataset.images import fit, load_rgb
 from engine.dataset.report import Item
 from engine.train.ahead import held, sent
@@ -22,18 +23,20 @@ from engine.train.setup import AdaptedModel
 Crop = tuple[float, float]
 LatentId = tuple[int, bool]
 CENTRE: Crop = (0.5, 0.5)
+UNCHANGED = Colours()
 ReadyLatents = Callable[[], tuple[Tensor, Tensor]]
 """Mean and standard deviation, each [b, c, h, w] on the device, for the thread that trains."""
 # A picture of 512 px takes 9 ms.
 DECODERS = 4
 
 
-def pixels(item: Item, flip: bool, crop: Crop) -> Tensor:
-    """The picture as the model sees it: fp32 in [-1, 1], [3, h, w]."""
+def pixels(item: Item, flip: bool, crop: Crop, change: Colours = UNCHANGED) -> Tensor:
+    """The picture as the model sees it: fp32 in [-1, 1], [3, h, w]; `change` is of its colours."""
     array = fit(load_rgb(item.source), *item.size, crop=crop)
     if flip:
         array = np.ascontiguousarray(array[:, ::-1])
-    return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1.0
+    shown = recoloured(array, change) if change.any else array
+    return torch.from_numpy(shown).permute(2, 0, 1).float() / 127.5 - 1.0
 
 
 class LatentTable:
@@ -105,15 +108,24 @@ class LatentTable:
 
 
 class LiveLatents:
-    """Latents encoded for every batch: for random crops, or where nothing should be cached."""
+    """Latents encoded for every batch: for random crops and changed colours, or where nothing should be cached."""
 
     def __init__(self, items: Sequence[Item], adapted: AdaptedModel) -> None:
         self._items = items
         self._ready = adapted
         self._pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="pictures")
 
-    def gather(self, indexes: Sequence[int], flips: Sequence[bool], crops: Sequence[Crop]) -> ReadyLatents:
+    def gather(
+        self,
+        indexes: Sequence[int],
+        flips: Sequence[bool],
+        crops: Sequence[Crop],
+        changes: Sequence[Colours] | None = None,
+    ) -> ReadyLatents:
         """Decode these pictures, in any thread; they are encoded on the device, and stay there."""
         shown = [self._items[index] for index in indexes]
-        images = held(torch.stack(list(self._pool.map(pixels, shown, flips, crops))), self._ready.device)
+        changes = [UNCHANGED] * len(shown) if changes is None else changes
+        images = held(
+            torch.stack(list(self._pool.map(pixels, shown, flips, crops, changes))), self._ready.device
+        )
         return partial(self._ready.autoencoder.encode, images)

@@ -43,6 +43,10 @@ PICTURES = (
     "data.more_resolutions",
     "data.bucket_min",
     "data.bucket_max",
+    "data.brightness",
+    "data.contrast",
+    "data.saturation",
+    "data.hue",
 )
 LABELS = {
     "data.path": "folder",
@@ -78,7 +82,7 @@ class DataStep(Step):
         yield from (self._row(fields[key]) for key in ("data.path", *asks))
         edit = Button("edit captions ...", id="edit-captions", compact=True)
         yield MoreFields(self._of_captions, self._rows, id="more-captions", name="captions", beside=(edit,))
-        yield MoreFields(self._of_pictures, self._rows, id="more-pictures", name="masks and sizes")
+        yield MoreFields(self._of_pictures, self._rows, id="more-pictures", name="masks, sizes and colours")
         more = [key for key in with_pictures(self.draft.method) if key.startswith(CLASS) and key not in asks]
         if more:
             yield Button("+ class pictures", id="classes", compact=True)

@@ -55,6 +55,7 @@ WRONG: list[tuple[dict[str, object], str, str]] = [
     ({"captions__tag_dropout": 0.1, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"captions__wildcards": True, "data__cache_text": "on"}, "data.cache_text", "error"),
     ({"data__random_crop": True, "data__cache_latents": "on"}, "data.cache_latents", "error"),
+    ({"data__hue": 0.1, "data__cache_latents": "on"}, "data.cache_latents", "error"),
     ({"lora__dora": True, "output__formats": ["kohya"]}, "output.formats", "error"),
     ({"output__formats": ["koya"]}, "output.formats", "error"),
     ({"output__file_name": "../up"}, "output.file_name", "error"),
