@@ -29,6 +29,11 @@ class RunDir:
         return self.path / "plan.toml"
 
     @property
+    def earlier_plans(self) -> Path:
+        """The plans that the run had before each change, in their order: 0001.toml, ..."""
+        return self.path / "plans"
+
+    @property
     def events_file(self) -> Path:
         return self.path / "events.jsonl"
 

@@ -13,7 +13,10 @@ from engine.run.paths import RunDir, handle
 
 
 def replan(run: RunDir, plan_toml: str, changes: Sequence[Replanned]) -> None:
-    """Write the plan and tell the changes. UserError where an engine holds the run."""
+    """Write the plan and tell the changes; the plan as it was is kept below `plans`.
+
+    UserError where an engine holds the run.
+    """
     lock = RunLock(run.lock_file)
     if not lock.acquire():
         raise UserError(
@@ -22,6 +25,9 @@ def replan(run: RunDir, plan_toml: str, changes: Sequence[Replanned]) -> None:
             f"stop it first: sdtrain stop {handle(run)}",
         )
     try:
+        run.earlier_plans.mkdir(exist_ok=True)
+        number = sum(1 for _ in run.earlier_plans.iterdir()) + 1
+        write_atomic(run.earlier_plans / f"{number:04d}.toml", run.plan_file.read_bytes())
         write_atomic(run.plan_file, plan_toml)
         with EventWriter(run.events_file) as events:
             for change in changes:

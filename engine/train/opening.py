@@ -18,6 +18,7 @@ from engine.plan.schema import Plan
 from engine.planning.check import check, errors_of
 from engine.planning.data import scan_data, trained_on
 from engine.planning.fit_at_start import kept
+from engine.planning.sources import marks
 from engine.run.create import create_run
 from engine.run.lock import RunLock
 from engine.run.paths import RunDir, cache_root
@@ -124,7 +125,9 @@ def _open(plan: Plan, watch: Watch, cache: Path, family: ModelFamily | None, wor
     held_out = HeldOut.of(plan, adapted, report, cache, watch.progress)
     settle(plan, adapted, watch.warning)
     compared = Comparison.of(plan, [item for item in feed.items if not item.again])
-    return Training(plan, adapted, feed, report, watch, world, held_out, compared)
+    made = Training(plan, adapted, feed, report, watch, world, held_out, compared)
+    made.sources = marks(plan, report)
+    return made
 
 
 def _class_pictures(plan: Plan, device: torch.device, cache: Path, watch: Watch) -> tuple[Item, ...]:

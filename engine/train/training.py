@@ -94,6 +94,7 @@ class Training:
         self.adapted = adapted
         self.feed = feed
         self.data = data
+        self.sources: Mapping[str, str] = {}  # marks of what it is made from
         self.watch = watch
         self.run: RunDir | None = None
         self.loop = make_loop(plan, adapted, feed, watch, world)
@@ -215,6 +216,7 @@ class Training:
             "skipped": self.skipped,
             "spared": self.loop.sparing.taken,
             "draws": draws.VERSION,
+            "sources": dict(self.sources),
         }
 
     def averages(self) -> Mapping[str, Tensor] | None:

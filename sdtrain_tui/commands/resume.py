@@ -75,6 +75,7 @@ def _change(found: RunDir, sets: list[str], done: int, finished: bool, as_json: 
     """Write the run's plan with other values, and say what that means."""
     from engine.plan.files import dumps, load_stored, resolve
     from engine.planning.resuming import changed, stretched
+    from engine.planning.sources import refuse_others
     from engine.run.kinds import Replanned
     from engine.run.replan import replan
 
@@ -83,6 +84,14 @@ def _change(found: RunDir, sets: list[str], done: int, finished: bool, as_json: 
     new = resolve(new, Path.cwd())
     if finished and new.train.steps <= done:
         raise _all_done(found, done)
+    saved = found.checkpoints / f"step-{done:08d}"
+    if done and not (saved / "manifest.json").is_file():
+        raise UserError(
+            f"{found.name} has no checkpoint of step {done:,} any more",
+            "a run goes on from its newest one",
+            "start a new run that goes on from its file, such as lora.start",
+        )
+    refuse_others(new, [each.key for each in changes], saved / "state.json")
     checked(new)
     told = [Replanned(each.key, _text(each.before), _text(each.after), each.because) for each in changes]
     replan(found, dumps(new), told)

@@ -4,6 +4,7 @@ honest is refused by name."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from engine.planning.resuming import changeable
 from engine.run.paths import RunDir
 from sdtrain_tui.commands import resume
 from tests.cli.conftest import Cli
+from tests.support.pictures import write_pictures
 from tests.support.runs import events_of, new_run, quick_plan, view_of, work_to_end
 
 HARDWARE = "device fit gradient_checkpointing idle_parts checkpointed_blocks swapped_blocks offload_activations threads"
@@ -76,9 +78,25 @@ def test_a_moved_folder_is_given_and_the_bits_stay(cli: Cli, small_sd1: Path, pi
     refused = cli("resume", "moved", "--steps", "4")
     assert refused.code == 2 and "the folder does not exist" in refused.err
     assert "replanned" not in {event["kind"] for event in events_of(run)}
+    others = write_pictures(pictures.with_name("others"), count=3)
+    refused = cli("resume", "moved", "--steps", "4", "--set", f"data.path={others}")
+    assert refused.code == 2 and "data.path leads to other files" in refused.err
+    assert not run.earlier_plans.exists()
+    before = run.plan_file.read_bytes()
     done = cli("resume", "moved", "--steps", "4", "--set", f"data.path={elsewhere}")
     assert done.code == 0, done.err
     assert state_of(run, 4) == state_of(whole, 4)
+    assert (run.earlier_plans / "0001.toml").read_bytes() == before
+
+
+def test_a_run_whose_checkpoint_is_gone_does_not_begin_anew(
+    cli: Cli, small_sd1: Path, pictures: Path
+) -> None:
+    run = new_run(quick_plan(small_sd1, pictures, name="gone", train__steps=1))
+    work_to_end(run)
+    shutil.rmtree(run.checkpoints / "step-00000001")
+    done = cli("resume", "gone", "--steps", "2")
+    assert done.code == 2 and "no checkpoint of step 1" in done.err
 
 
 @pytest.mark.parametrize(
@@ -123,7 +141,13 @@ def test_the_fields_that_may_change_are_these() -> None:
             f"hardware.{name}" for name in HARDWARE.split()
         }
         wanted |= {"base.model", "base.tokenizer", "base.vae", "data.path", "data.class_path"}
-        wanted |= {"captions.folder", "validation.path", "validation.keep_best", "validation.stop_after"}
+        wanted |= {
+            "captions.folder",
+            "data.mask_path",
+            "validation.path",
+            "validation.keep_best",
+            "validation.stop_after",
+        }
         wanted |= {f"{method}.{name}" for name in METHODS[method].options.path_fields}
         assert set(changeable(method)) == wanted
         assert all(changeable(method).values())
