@@ -47,7 +47,7 @@ def changed(plan: Plan, sets: Sequence[str], done: int) -> tuple[Plan, list[Chan
         before, after = value_of(plan, key), value_of(new, key)
         if before == after:
             continue
-        if key not in allowed:
+        if key not in allowed or (allowed[key] == MOVED and not (before and after)):
             raise UserError(
                 f"{key} cannot change while a run goes on",
                 f"what was learned with {shown(before)} would go by the name of {shown(after)}; only these may: "

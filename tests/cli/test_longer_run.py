@@ -108,6 +108,8 @@ def test_a_run_whose_checkpoint_is_gone_does_not_begin_anew(
         "data.resolution=128",
         "train.batch_size=3",
         "data.flip=true",
+        "validation.path=here",
+        "base.vae=here",
     ],
 )
 def test_what_would_not_be_honest_is_refused_by_name(

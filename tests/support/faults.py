@@ -36,6 +36,8 @@ class Faults:
     at: int = 0
     stays_full: bool = True
     calls: int = 0
+    halved: bool = False
+    """Whether a write was only a part once: who tries again meets the fault itself."""
     paths: list[str] = field(default_factory=list)
     """What each call was made on."""
 
@@ -89,10 +91,12 @@ class Faults:
             if (
                 self.fault in (*FULL, errno.EFBIG)
                 and self.calls + 1 == self.at
+                and not self.halved
                 and len(view) > 1
                 and self.below(fd)
             ):
                 self.calls += 1
+                self.halved = True
                 self.at += self.fault == errno.EFBIG or not self.stays_full
                 return real_write(fd, view[: len(view) // 2])
             self.hit(fd, (lambda: real_write(fd, view[: len(view) // 2])) if self.fault == KILL else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -264,5 +264,18 @@ def whole_run(plan: Plan) -> Writer:
         logs=("run/events.jsonl", "cache/contents.jsonl"),
         # What is saved before a failure ends the run may be of any step.
         free=("run/checkpoints/step-00000001/*", "run/checkpoints/step-00000003/*"),
+        excused=_told_missing,
         once=True,
     )
+
+
+def _told_missing(folder: Path) -> Iterator[str]:
+    """What events say that could not be made: pictures and thumbnails of previews, after which the training goes on,
+    and a checkpoint whose disk failed while later updates were made: what those learned is saved instead."""
+    for told in events_of(RunDir(folder / "run")):
+        if told["kind"] == "sample" and told.get("error"):
+            name = f"step-{told['step']:08d}-{told['index']:02d}"
+            yield from (f"run/samples/{name}.png", f"run/samples/thumbs/{name}.jpg")
+        elif told["kind"] == "failed":
+            for name in ("manifest.json", "optimizer.safetensors", "state.json", "weights.safetensors"):
+                yield f"run/checkpoints/step-00000002/{name}"
