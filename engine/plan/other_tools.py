@@ -191,6 +191,8 @@ KEYS: dict[str, str] = {
     "enable_xformers_memory_efficient_attention": "no key is needed: torch's own fused attention is always used",
 }
 
+SWITCHES: dict[str, str] = {"alpha_mask": "alpha", "masked_loss": "files", "masked_training": "files"}
+"""What the plan's key has where such a setting is on."""
 VALUES: dict[str, dict[str, str]] = {
     "train.schedule": {
         "cosine_with_min_lr": 'set "cosine", and the share of the rate that it ends at in train.end_share',

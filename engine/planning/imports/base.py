@@ -102,8 +102,13 @@ class Reading:
         for name in [*self.settings, *self.defaults]:
             if name in self.done:
                 continue
-            target = other_tools.KEYS.get(other_tools.plain_name(name.rpartition(".")[2]), "")
-            if target and " " not in target:
+            plain = other_tools.plain_name(name.rpartition(".")[2])
+            target = other_tools.KEYS.get(plain, "")
+            if plain in other_tools.SWITCHES and self.get(name) is True:
+                self.take(name, target, other_tools.SWITCHES[plain])
+            elif plain in other_tools.SWITCHES:
+                self.leave(name, "it is off or empty there")
+            elif target and " " not in target:
                 self.take(name, target)
             elif target:
                 self.leave(name, target)

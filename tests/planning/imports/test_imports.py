@@ -175,6 +175,19 @@ def test_a_share_of_warm_up_is_counted_where_the_steps_are_known() -> None:
     assert any(line.name == "lr_warmup_steps" and "set train.warmup" in line.why for line in made.lines)
 
 
+def test_a_switch_is_the_value_that_the_plan_has_for_it(tmp_path: Path) -> None:
+    made = Reading("a tool", {"alpha_mask": True, "masked_loss": False}, "lora", tmp_path)
+    made.rest()
+    assert made.answers["data.masks"] == "alpha"
+    assert [(line.name, line.status) for line in made.lines] == [
+        ("alpha_mask", "changed"),
+        ("masked_loss", "left"),
+    ]
+    files = Reading("a tool", {"masked_training": True}, "lora", tmp_path)
+    files.rest()
+    assert files.answers["data.masks"] == "files"
+
+
 def test_values_that_no_plan_has_are_left_and_never_guessed() -> None:
     made = read_settings(
         "python train_network.py --optimizer_type=SGD --lr_scheduler=wavy --network_dim=0 --resolution=x"
