@@ -93,7 +93,7 @@ def answer_the_wizard(tmux: Tmux, pictures: Path) -> None:
     tmux.wait("How is it trained?", "effective scale")
     tmux.keys("Tab", "Tab", "Tab")
     tmux.keys("-l", "100000")
-    tmux.keys("Tab", "Tab")
+    tmux.keys("Tab", "Tab", "Tab")
     tmux.keys("-l", "1")
     tmux.wait("pictures a step     1, so 100,000 in all")
     tmux.keys("C-n")

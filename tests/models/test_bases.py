@@ -11,7 +11,7 @@ import pytest
 
 from engine.errors import UserError
 from engine.hub import hub_cache, snapshot
-from engine.models import bases
+from engine.models import apart
 from engine.models.bases import builtin_models, known_bases, locate, tokenizer_folder
 from tests.support.loaded import as_file
 
@@ -118,7 +118,7 @@ def test_a_pickle_that_nothing_is_learnt_of_in_time_is_refused(
 ) -> None:
     torch = pytest.importorskip("torch")
     torch.save({"x": torch.zeros(1)}, tmp_path / "model.ckpt")
-    monkeypatch.setattr(bases, "LOOK_S", 0.001)
+    monkeypatch.setattr(apart, "LOOK_S", 0.001)
     with pytest.raises(UserError, match="could not be looked at") as caught:
         locate(str(tmp_path / "model.ckpt"))
     assert "slow" in caught.value.why

@@ -41,6 +41,8 @@ def values_of(field: PlanField) -> st.SearchStrategy[Any]:
     high = 1e6 if field.maximum is None else field.maximum
     if field.kind == "int":
         return st.integers(int(low), min(int(high) - field.exclusive_maximum, 2**62))
+    if field.key.rpartition(".")[2] == "more_resolutions":
+        return st.lists(st.integers(4, 512).map(lambda each: 8 * each), max_size=3)
     if field.key in NUMBERS:
         return st.lists(st.integers(1, 64) if field.key == "scratch.widths" else st.floats(1, 4), max_size=3)
     if field.kind == "float":
